@@ -1,0 +1,11 @@
+//! The worker: takes deliveries from a queue, runs the matching handler in an executor, commits outputs, publishes events.
+
+pub mod cli;
+pub mod config;
+pub mod event;
+pub mod gateway;
+pub mod job;
+pub mod queue;
+pub mod store;
+pub mod telemetry;
+pub mod trigger;

@@ -1,0 +1,146 @@
+//! From a source to a checked file in its place. Under a lock, so that two fetches of an entry do not collide.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use darkroom_api::{ErrorCode, JobError, Result};
+
+use crate::manifest::{Artifact, Entry};
+use crate::{archive, cache, client, digest};
+
+/// What a fetch is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchStep {
+    /// Another process fetches the same entry.
+    Waiting,
+    /// The registry's client is at work.
+    Downloading,
+    /// Sums are taken, the file is unpacked.
+    Checking,
+    /// The file is in its place.
+    Done,
+}
+
+/// How far a fetch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchProgress<'a> {
+    /// The entry.
+    pub name: &'a str,
+    /// What is being done.
+    pub step: FetchStep,
+    /// Bytes downloaded so far, the client's own files included.
+    pub bytes: u64,
+    /// Bytes of the download.
+    pub total_bytes: u64,
+}
+
+/// Brings an artifact to its place, unless it is there, whole; returns the place.
+///
+/// # Errors
+/// Those of [`client::download`]; [`ErrorCode::ModelInvalid`] where a sum differs; [`ErrorCode::ScratchFull`] and
+/// [`ErrorCode::Internal`] for the disk.
+pub fn fetch(
+    cache_dir: &Path,
+    entry: &Entry,
+    artifact: &Artifact,
+    progress: &mut dyn FnMut(FetchProgress<'_>),
+) -> Result<PathBuf> {
+    let total_bytes = artifact.download.bytes;
+    let mut tell = |step, bytes: u64| {
+        progress(FetchProgress { name: &entry.name, step, bytes: bytes.min(total_bytes), total_bytes });
+    };
+    let place = cache::place(cache_dir, entry, artifact);
+    let home = cache_dir.join(&entry.name);
+    fs::create_dir_all(&home).map_err(|e| disk(&e))?;
+    let _lock = lock(&home.join(".lock"), || tell(FetchStep::Waiting, 0)).map_err(|e| disk(&e))?;
+    // Looked at under the lock: the process that we waited for may have brought it.
+    if cache::inspect(&place, artifact, true).map_err(|e| disk(&e))? != cache::State::Whole {
+        // We hold the lock, so whatever lies here is of a fetch that was interrupted.
+        remove_partial(&home).map_err(|e| disk(&e))?;
+        let partial = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&home).map_err(|e| disk(&e))?;
+        tell(FetchStep::Downloading, 0);
+        let downloading = &mut |bytes| tell(FetchStep::Downloading, bytes);
+        let download = client::download(&artifact.source, &artifact.download, partial.path(), downloading)?;
+        tell(FetchStep::Checking, total_bytes);
+        let file = unpack(entry, artifact, &download, partial.path())?;
+        cache::install(&file, &place, &artifact.sha256).map_err(|e| disk(&e))?;
+    }
+    tell(FetchStep::Done, total_bytes);
+    Ok(place)
+}
+
+const PARTIAL: &str = ".partial-";
+
+fn remove_partial(home: &Path) -> io::Result<()> {
+    for found in fs::read_dir(home)?.flatten() {
+        if found.file_name().to_string_lossy().starts_with(PARTIAL) {
+            fs::remove_dir_all(found.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Holds a lock until the file is closed; calls `waiting` where somebody else has it.
+fn lock(path: &Path, waiting: impl FnOnce()) -> io::Result<File> {
+    let file = File::options().create(true).append(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            waiting();
+            file.lock()?;
+        }
+        Err(fs::TryLockError::Error(e)) => return Err(e),
+    }
+    Ok(file)
+}
+
+/// Checks the download, takes the member out of it, checks that; returns the file to install.
+fn unpack(entry: &Entry, artifact: &Artifact, download: &Path, dir: &Path) -> Result<PathBuf> {
+    let expected = (&artifact.download.sha256, artifact.download.bytes);
+    check("download", entry, expected, digest::file(download).map_err(|e| disk(&e))?)?;
+    let Some(member) = &artifact.download.member else {
+        check("file", entry, (&artifact.sha256, artifact.bytes), digest::file(download).map_err(|e| disk(&e))?)?;
+        return Ok(download.to_owned());
+    };
+    let path = dir.join("member");
+    let mut file = File::create(&path).map_err(|e| disk(&e))?;
+    archive::extract(download, member, artifact.bytes, &mut file).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidData => invalid(&format!("`{}` cannot be unpacked: {e}", entry.name)),
+        _ => disk(&e),
+    })?;
+    check("file", entry, (&artifact.sha256, artifact.bytes), digest::file(&path).map_err(|e| disk(&e))?)?;
+    Ok(path)
+}
+
+fn check(what: &str, entry: &Entry, expected: (&String, u64), found: (String, u64)) -> Result<()> {
+    if (expected.0, expected.1) == (&found.0, found.1) {
+        return Ok(());
+    }
+    let detail = serde_json::json!({
+        "expected": {"sha256": expected.0, "bytes": expected.1},
+        "found": {"sha256": found.0, "bytes": found.1},
+    });
+    let why = format!("the {what} of `{}` is not what the manifest pins, and was thrown away", entry.name);
+    Err(invalid(&why).with_detail(detail))
+}
+
+fn invalid(why: &str) -> JobError {
+    JobError::new(
+        ErrorCode::ModelInvalid,
+        format!("Nothing was installed: {why}. Fetch again, or check the registry's mirror."),
+    )
+}
+
+/// An error of the cache's disk.
+pub fn disk(error: &io::Error) -> JobError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            JobError::new(ErrorCode::ScratchFull, "The disk of the model cache is full: make room there and try again.")
+        }
+        _ => JobError::new(
+            ErrorCode::Internal,
+            format!("The model cache cannot be used ({error}): check its permissions, or set DARKROOM_MODELS_DIR."),
+        ),
+    }
+}

@@ -1,0 +1,531 @@
+//! The decode stage: a file's best video stream as upright frames in order of their times.
+
+use std::path::{Path, PathBuf};
+
+use darkroom_api::{CancelToken, ErrorCode, JobError, Result};
+use ffmpeg_next as ff;
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::{Rational, Rescale};
+
+use crate::error::{corrupt, internal, is_again, unsupported};
+use crate::orientation::{Orientation, Turner, turn_aspect};
+use crate::{ColourTags, Frame, VideoInfo, ffi, source};
+
+/// Damaged packets or unreadable samples in a row after which the file counts as ended.
+const MAX_FAULTS_IN_A_ROW: u32 = 10_000;
+const MICROSECONDS: Rational = Rational(1, 1_000_000);
+
+/// How to read.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// Frames before this are dropped: seconds from the start of the file (its first time stamp).
+    pub start_secs: Option<f64>,
+    /// Frames from this on are dropped: seconds from the start of the file.
+    pub end_secs: Option<f64>,
+    /// Threads of the decoder; each holds a frame or two.
+    pub threads: usize,
+    /// Decode the alpha plane where there is one (VP8 and VP9 through libvpx, slower than FFmpeg's own decoder).
+    pub alpha: bool,
+    /// Most pixels of a frame; larger ones are refused before they are allocated.
+    pub max_pixels: u64,
+    /// Ends blocking reads.
+    pub cancel: CancelToken,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        let max_pixels = darkroom_api::Limits::default().max_pixels;
+        ReadOptions {
+            start_secs: None,
+            end_secs: None,
+            threads: 2,
+            alpha: false,
+            max_pixels,
+            cancel: CancelToken::default(),
+        }
+    }
+}
+
+/// The sound that belongs to a reader's frames: same file, same range, same shift of times.
+#[derive(Debug, Clone)]
+pub struct AudioSource {
+    pub(crate) path: PathBuf,
+    /// First and last moment in the file's own time.
+    pub(crate) start_secs: Option<f64>,
+    pub(crate) end_secs: Option<f64>,
+    pub(crate) cancel: CancelToken,
+}
+
+/// Decodes one file. Frames come upright, in order, each later than the one before.
+pub struct Reader {
+    demuxer: Demuxer,
+    decoder: ff::decoder::Video,
+    info: VideoInfo,
+    turner: Option<Turner>,
+    range: Range,
+    pending: Option<Frame>,
+    last_pts: Option<i64>,
+    state: State,
+    faults: u64,
+    faults_in_a_row: u32,
+    audio: Option<AudioSource>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    Draining,
+    Ended,
+}
+
+/// The wanted part in the stream's time base, and what is taken off all times.
+#[derive(Clone, Copy)]
+struct Range {
+    start: Option<i64>,
+    end: Option<i64>,
+    shift: i64,
+}
+
+struct Demuxer {
+    input: Input,
+    stream: usize,
+    /// The demuxer failed for good (not at a clean end).
+    failed: bool,
+}
+
+impl Reader {
+    /// Opens a file and decodes its first frame, so that what [`Reader::info`] says is true.
+    ///
+    /// # Errors
+    /// The `input-*` codes of [`crate::probe::probe`]; `params-invalid` when the range is empty or lies beyond the end.
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<Reader> {
+        check_range(options)?;
+        let mut reader = Reader::start(path, options, options.start_secs.is_some())?;
+        // An imprecise index may land behind the wanted frame: then the file is read from its beginning.
+        let landed_late = match (reader.range.start, reader.first_decoded()?) {
+            (Some(start), Some(first)) => first > start,
+            (Some(_), None) => true,
+            _ => false,
+        };
+        if landed_late {
+            reader = Reader::start(path, options, false)?;
+            reader.first_decoded()?;
+        }
+        let Some(first) = reader.advance()? else { return Err(reader.nothing_decoded(path, options)) };
+        reader.info.start_pts = first.pts();
+        reader.pending = Some(first);
+        Ok(reader)
+    }
+
+    fn start(path: &Path, options: &ReadOptions, seek: bool) -> Result<Reader> {
+        let mut input = source::open(path, &options.cancel)?;
+        let stream = best_video(&input)?;
+        let audio = input.streams().best(ff::media::Type::Audio).is_some();
+        let (range, target) = wanted_range(&input, stream, options);
+        ffi::keep_only(&mut input, stream);
+        if let (true, Some(target)) = (seek, target) {
+            // Where a container cannot be searched, frames are decoded and dropped up to the start.
+            if let Err(e) = input.seek(target, ..target) {
+                tracing::debug!(%e, "no seek in this container");
+            }
+        }
+        let (decoder, info) = open_decoder(&input, stream, options)?;
+        let start = file_start_secs(&input);
+        let audio = audio.then(|| AudioSource {
+            path: path.to_owned(),
+            start_secs: options.start_secs.map(|s| s + start),
+            end_secs: options.end_secs.map(|s| s + start),
+            cancel: options.cancel.clone(),
+        });
+        Ok(Reader {
+            demuxer: Demuxer { input, stream, failed: false },
+            decoder,
+            info,
+            turner: None,
+            range,
+            pending: None,
+            last_pts: None,
+            state: State::Reading,
+            faults: 0,
+            faults_in_a_row: 0,
+            audio,
+        })
+    }
+
+    /// What the frames are.
+    pub fn info(&self) -> &VideoInfo {
+        &self.info
+    }
+
+    /// The sound of the same part of the file, if it has any.
+    pub fn audio_source(&self) -> Option<AudioSource> {
+        self.audio.clone()
+    }
+
+    /// Packets that were damaged, and samples that could not be read, so far.
+    pub fn corrupt_packets(&self) -> u64 {
+        self.faults
+    }
+
+    /// The next frame; `None` at the end of the range or of what can be decoded.
+    ///
+    /// # Errors
+    /// `input-unsupported` when the picture changes its size; `cancelled`.
+    #[allow(clippy::should_implement_trait, reason = "an iterator of results would hide that errors end it")]
+    pub fn next(&mut self) -> Result<Option<Frame>> {
+        match self.pending.take() {
+            Some(frame) => Ok(Some(frame)),
+            None => self.advance(),
+        }
+    }
+
+    pub(crate) fn input(&self) -> &Input {
+        &self.demuxer.input
+    }
+
+    pub(crate) fn stream(&self) -> usize {
+        self.demuxer.stream
+    }
+
+    /// Decodes one frame, whatever its time, and leaves it for [`Reader::advance`]. Its time in the file.
+    fn first_decoded(&mut self) -> Result<Option<i64>> {
+        let Some(frame) = self.decode()? else { return Ok(None) };
+        let pts = frame.pts();
+        self.settle_format(&frame);
+        self.pending = Some(frame);
+        Ok(Some(pts))
+    }
+
+    /// Decoders know format and colour for certain only with the first frame.
+    fn settle_format(&mut self, first: &Frame) {
+        let format = first.format();
+        let mut in_file = first.colour();
+        let from_stream = self.info.colour_in_file;
+        for (frame, stream, silent) in [
+            (&mut in_file.matrix, from_stream.matrix, 2),
+            (&mut in_file.primaries, from_stream.primaries, 2),
+            (&mut in_file.transfer, from_stream.transfer, 2),
+            (&mut in_file.range, from_stream.range, 0),
+            (&mut in_file.chroma, from_stream.chroma, 0),
+        ] {
+            if *frame == silent {
+                *frame = stream;
+            }
+        }
+        self.info.pixel_format = format;
+        self.info.bit_depth = ffi::component_depth(format).0;
+        self.info.colour_in_file = in_file;
+        self.info.colour = in_file.resolved(format, first.height());
+        self.info.colour.chroma = self.info.orientation.turn_chroma(self.info.colour.chroma);
+    }
+
+    /// The next frame inside the range, upright, with its time shifted.
+    fn advance(&mut self) -> Result<Option<Frame>> {
+        loop {
+            let frame = match self.pending.take() {
+                Some(frame) => Some(frame),
+                None => self.decode()?,
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            if self.range.end.is_some_and(|end| frame.pts() >= end) {
+                self.state = State::Ended;
+                return Ok(None);
+            }
+            if self.range.start.is_none_or(|start| frame.pts() >= start) {
+                return self.upright(frame).map(Some);
+            }
+        }
+    }
+
+    fn upright(&mut self, frame: Frame) -> Result<Frame> {
+        let mut frame = if self.info.orientation == Orientation::Upright {
+            frame
+        } else {
+            if !self.turner.as_ref().is_some_and(|t| t.fits(&frame)) {
+                self.turner = Some(Turner::new(self.info.orientation, &frame)?);
+            }
+            let turner = self.turner.as_mut().ok_or_else(|| internal("A frame could not be rotated", "no filter"))?;
+            turner.turn(&frame)?
+        };
+        if (frame.width(), frame.height()) != (self.info.width_px, self.info.height_px) {
+            return Err(unsupported("The size of the picture changes in the middle of the video"));
+        }
+        if ffi::has_negative_stride(frame.inner()) {
+            frame = with_rows_downwards(&frame)?;
+        }
+        frame.set_colour(self.info.colour);
+        frame.set_pts(frame.pts() - self.range.shift);
+        Ok(frame)
+    }
+
+    /// The next decoded frame with a time later than the one before.
+    fn decode(&mut self) -> Result<Option<Frame>> {
+        let mut raw = ff::frame::Video::empty();
+        while self.state != State::Ended {
+            match self.decoder.receive_frame(&mut raw) {
+                Ok(()) => {
+                    self.faults_in_a_row = 0;
+                    let mut frame = Frame::wrap(raw);
+                    frame.set_pts(self.time_of(&frame));
+                    return Ok(Some(frame));
+                }
+                Err(e) if is_again(&e) => self.feed()?,
+                Err(ff::Error::Eof) => self.state = State::Ended,
+                Err(e) => {
+                    self.fault(&e);
+                    self.feed()?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives the decoder its next packet, or the word that there are no more.
+    fn feed(&mut self) -> Result<()> {
+        if self.state != State::Reading {
+            return Ok(());
+        }
+        match self.demuxer.next(&mut self.faults, &mut self.faults_in_a_row)? {
+            Some(packet) => match self.decoder.send_packet(&packet) {
+                Ok(()) => {}
+                Err(ff::Error::Eof) => self.state = State::Draining,
+                Err(e) => self.fault(&e),
+            },
+            None => {
+                self.state = State::Draining;
+                if let Err(e) = self.decoder.send_eof() {
+                    self.fault(&e);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, e: &ff::Error) {
+        tracing::debug!(%e, "damaged packet");
+        self.faults += 1;
+        self.faults_in_a_row += 1;
+        if self.faults_in_a_row >= MAX_FAULTS_IN_A_ROW {
+            self.state = State::Ended;
+        }
+    }
+
+    /// A frame's own time; else the one after its predecessor's at the average rate. Never before its predecessor's.
+    fn time_of(&mut self, frame: &Frame) -> i64 {
+        let step = self.info.frame_ticks();
+        let guess = self.last_pts.map_or(0, |last| last.saturating_add(step));
+        let own = frame.inner().timestamp().unwrap_or(guess);
+        let pts = self.last_pts.map_or(own, |last| own.max(last.saturating_add(1)));
+        self.last_pts = Some(pts);
+        pts
+    }
+
+    fn nothing_decoded(&self, path: &Path, options: &ReadOptions) -> JobError {
+        if self.last_pts.is_some() {
+            let last = self.last_pts.map_or(0.0, |p| {
+                #[allow(clippy::cast_precision_loss, reason = "seconds for a message")]
+                let secs = p as f64 * f64::from(self.info.time_base);
+                secs - file_start_secs(&self.demuxer.input)
+            });
+            let start = options.start_secs.unwrap_or(0.0);
+            return JobError::new(
+                ErrorCode::ParamsInvalid,
+                format!(
+                    "No frame lies in the range from {start} s on: the video's last frame is at {last:.3} s. Choose an \
+                     earlier `start_secs`, or a later `end_secs`."
+                ),
+            );
+        }
+        if self.demuxer.failed || source::shape_of(path) == source::Shape::Cut {
+            source::truncated()
+        } else {
+            corrupt("no frame could be decoded")
+        }
+    }
+}
+
+impl Demuxer {
+    /// The next packet of the stream, `None` at the end. Unreadable samples are counted and passed over.
+    fn next(&mut self, faults: &mut u64, in_a_row: &mut u32) -> Result<Option<ff::Packet>> {
+        while *in_a_row < MAX_FAULTS_IN_A_ROW {
+            let mut packet = ff::Packet::empty();
+            match packet.read(&mut self.input) {
+                Ok(()) if packet.stream() == self.stream && packet.size() > 0 => return Ok(Some(packet)),
+                Ok(()) => {}
+                Err(ff::Error::Eof) => return Ok(None),
+                Err(ff::Error::Exit) => return Err(JobError::new(ErrorCode::Cancelled, "The job was cancelled.")),
+                Err(e) => {
+                    *faults += 1;
+                    *in_a_row += 1;
+                    self.failed = true;
+                    // Only damaged data can be read past; any other failure comes back for ever.
+                    if !matches!(e, ff::Error::InvalidData) {
+                        tracing::debug!(%e, "the container ends early");
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The best stream of moving pictures; covers are no video.
+pub(crate) fn best_video(input: &Input) -> Result<usize> {
+    use ff::format::stream::Disposition;
+    let best = input.streams().best(ff::media::Type::Video);
+    match best.filter(|s| !s.disposition().contains(Disposition::ATTACHED_PIC)) {
+        Some(stream) => Ok(stream.index()),
+        // A stream that FFmpeg has no decoder for is not "best": it is still a video.
+        None => match input.streams().find(|s| {
+            s.parameters().medium() == ff::media::Type::Video && !s.disposition().contains(Disposition::ATTACHED_PIC)
+        }) {
+            Some(stream) => {
+                let codec = stream.parameters().id().name();
+                Err(unsupported(format!("There is no decoder for the codec `{codec}`")))
+            }
+            None => Err(JobError::new(
+                ErrorCode::InputNoVideo,
+                "The file has no video stream (only sound, or a cover picture): choose a file with moving pictures.",
+            )),
+        },
+    }
+}
+
+fn open_decoder(input: &Input, index: usize, options: &ReadOptions) -> Result<(ff::decoder::Video, VideoInfo)> {
+    let stream = input.stream(index).ok_or_else(|| corrupt("the stream is gone"))?;
+    let parameters = stream.parameters();
+    let id = parameters.id();
+    let has_alpha_tag = stream.metadata().get("alpha_mode").or(stream.metadata().get("ALPHA_MODE")) == Some("1");
+    let mut context = ff::codec::Context::from_parameters(parameters).map_err(corrupt)?;
+    context.set_threading(ff::threading::Config {
+        kind: ff::threading::Type::Frame,
+        count: options.threads.clamp(1, 64),
+        ..Default::default()
+    });
+    let mut decoder = context.decoder();
+    decoder.set_packet_time_base(stream.time_base());
+    let by_libvpx = match id {
+        ff::codec::Id::VP9 if options.alpha && has_alpha_tag => ff::decoder::find_by_name("libvpx-vp9"),
+        ff::codec::Id::VP8 if options.alpha && has_alpha_tag => ff::decoder::find_by_name("libvpx"),
+        _ => None,
+    };
+    let codec = by_libvpx
+        .or_else(|| ff::decoder::find(id))
+        .ok_or_else(|| unsupported(format!("There is no decoder for the codec `{}`", id.name())))?;
+    let mut settings = ff::Dictionary::new();
+    settings.set("max_pixels", &options.max_pixels.min(i32::MAX as u64).to_string());
+    let opened = decoder.open_as_with(codec, settings).and_then(ff::codec::decoder::Opened::video);
+    let decoder = opened.map_err(corrupt)?;
+    let info = describe(&stream, &decoder, has_alpha_tag, frames_wanted(input, &stream, options));
+    Ok((decoder, info))
+}
+
+fn describe(
+    stream: &ff::format::stream::Stream<'_>,
+    decoder: &ff::decoder::Video,
+    has_alpha_tag: bool,
+    frames: Option<u64>,
+) -> VideoInfo {
+    let orientation = stream
+        .side_data()
+        .find(|d| d.kind() == ff::codec::packet::side_data::Type::DisplayMatrix)
+        .map_or(Orientation::Upright, |d| Orientation::from_display_matrix(d.data()));
+    let (w, h) = (decoder.width(), decoder.height());
+    let (width_px, height_px) = if orientation.swaps_sides() { (h, w) } else { (w, h) };
+    let in_file = ColourTags::from(ffi::codec_colour(decoder));
+    let pixel_format = decoder.format();
+    VideoInfo {
+        width_px,
+        height_px,
+        time_base: stream.time_base(),
+        frame_rate: frame_rate(stream),
+        start_pts: 0,
+        pixel_format,
+        bit_depth: ffi::component_depth(pixel_format).0,
+        has_alpha: has_alpha_tag || ffi::format_flags(pixel_format) & ff::ffi::AV_PIX_FMT_FLAG_ALPHA as u64 != 0,
+        colour: in_file.resolved(pixel_format, h),
+        colour_in_file: in_file,
+        sample_aspect: turn_aspect(orientation, ffi::stream_aspect(stream)),
+        orientation,
+        frames,
+    }
+}
+
+fn frame_rate(stream: &ff::format::stream::Stream<'_>) -> Rational {
+    let usable = |r: &Rational| r.numerator() > 0 && r.denominator() > 0 && f64::from(*r) <= 1000.0;
+    [stream.avg_frame_rate(), stream.rate()].into_iter().find(usable).unwrap_or(Rational(25, 1))
+}
+
+/// First time stamp of the file in seconds, 0 where unknown.
+pub(crate) fn file_start_secs(input: &Input) -> f64 {
+    let start = input.streams().filter_map(|s| {
+        let t = s.start_time();
+        #[allow(clippy::cast_precision_loss, reason = "seconds of a video fit a float")]
+        (t != ff::ffi::AV_NOPTS_VALUE).then(|| t as f64 * f64::from(s.time_base()))
+    });
+    start.min_by(f64::total_cmp).unwrap_or(0.0)
+}
+
+/// Duration of the video stream, else of the file, in seconds.
+pub(crate) fn duration_secs(input: &Input, stream: &ff::format::stream::Stream<'_>) -> Option<f64> {
+    #[allow(clippy::cast_precision_loss, reason = "seconds of a video fit a float")]
+    let secs = |ticks: i64, base: Rational| (ticks > 0).then(|| ticks as f64 * f64::from(base));
+    secs(stream.duration(), stream.time_base()).or_else(|| secs(input.duration(), MICROSECONDS))
+}
+
+/// Frames of the whole stream: what the container says, else duration by rate.
+pub(crate) fn frames_in_stream(input: &Input, stream: &ff::format::stream::Stream<'_>) -> Option<u64> {
+    if let Some(n) = u64::try_from(stream.frames()).ok().filter(|n| *n > 0) {
+        return Some(n);
+    }
+    let frames = duration_secs(input, stream)? * f64::from(frame_rate(stream));
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; casts saturate")]
+    Some(frames.round() as u64)
+}
+
+fn frames_wanted(input: &Input, stream: &ff::format::stream::Stream<'_>, options: &ReadOptions) -> Option<u64> {
+    let (all, duration) = (frames_in_stream(input, stream)?, duration_secs(input, stream)?);
+    let from = options.start_secs.unwrap_or(0.0).min(duration);
+    let to = options.end_secs.unwrap_or(duration).min(duration);
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an estimate; casts saturate"
+    )]
+    Some((all as f64 * ((to - from) / duration).clamp(0.0, 1.0)).round() as u64)
+}
+
+fn check_range(options: &ReadOptions) -> Result<()> {
+    let start = options.start_secs.unwrap_or(0.0);
+    let bad = |s: f64| !s.is_finite() || s < 0.0;
+    if bad(start) || options.end_secs.is_some_and(|end| bad(end) || end <= start) {
+        return Err(JobError::new(
+            ErrorCode::ParamsInvalid,
+            "The range is empty: `end_secs` must be greater than `start_secs`, and both at least 0.",
+        ));
+    }
+    Ok(())
+}
+
+/// The range in ticks of the stream, and where to seek in microseconds.
+fn wanted_range(input: &Input, index: usize, options: &ReadOptions) -> (Range, Option<i64>) {
+    let base = input.stream(index).map_or(MICROSECONDS, |s| s.time_base());
+    let file_start = file_start_secs(input);
+    #[allow(clippy::cast_possible_truncation, reason = "a float cast saturates")]
+    let micros = |secs: f64| ((secs + file_start) * 1e6).round() as i64;
+    // The first tick at or after the moment.
+    let ticks = |secs: f64| micros(secs).rescale_with(MICROSECONDS, base, ff::Rounding::Up);
+    let start = options.start_secs.filter(|s| *s > 0.0);
+    let range = Range { start: start.map(ticks), end: options.end_secs.map(ticks), shift: start.map_or(0, ticks) };
+    (range, start.map(micros))
+}
+
+fn with_rows_downwards(frame: &Frame) -> Result<Frame> {
+    let mut copy = Frame::new(frame.format(), frame.width(), frame.height())?;
+    let fault = |e| internal("A frame could not be copied", e);
+    ffi::copy_pixels(copy.inner_mut(), frame.inner()).map_err(fault)?;
+    ffi::copy_props(copy.inner_mut(), frame.inner()).map_err(fault)?;
+    Ok(copy)
+}

@@ -1,1 +1,21 @@
-//! (see DESIGN)
+//! Buckets, through `aws-sdk-s3`: transfer, presigned URLs, conditional writes.
+//!
+//! Buckets and keys are strings here and everywhere else in the worker, never paths: any byte sequence that S3 allows
+//! (leading `/`, `..`, `%`) names one object and nothing on a disk. All failures come out as [`darkroom_api::JobError`]
+//! through one table in [`error`].
+
+mod client;
+mod config;
+pub mod error;
+mod objects;
+mod transfer;
+mod upload;
+mod url;
+
+pub use client::{Store, Stores};
+pub use config::{Checksums, StoreConfig};
+pub use objects::{Head, IfAbsent, Listed, Put};
+pub use transfer::Fetched;
+pub use upload::Stored;
+pub use url::{ObjectRef, Place};
+pub(crate) use url::{check_bucket, check_key, parse_input, shorten};

@@ -64,6 +64,8 @@ codes! {
     SourceForbidden = "source-forbidden" => Permanent,
     /// The output lies outside the allowed destinations, or where a route listens.
     DestinationForbidden = "destination-forbidden" => Permanent,
+    /// The bucket for the output does not exist.
+    DestinationMissing = "destination-missing" => Permanent,
     /// The store refuses our credentials for this object.
     AccessDenied = "access-denied" => Permanent,
 

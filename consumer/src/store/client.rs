@@ -1,0 +1,173 @@
+//! Connections to stores, by name, and how requests are bounded and repeated.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Display;
+use std::future::Future;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_credential_types::Credentials;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use backon::{ExponentialBuilder, Retryable};
+use darkroom_api::{ErrorCode, JobError, Result};
+
+use super::error::{Access, Failure};
+use super::{Checksums, ObjectRef, StoreConfig};
+
+const CONNECT_SECS: u64 = 5;
+/// Time to the first byte of an answer; the longest are completions of multipart uploads.
+const ANSWER_SECS: u64 = 60;
+/// A transfer may stand still this long.
+const STALL_SECS: u64 = 30;
+
+/// One S3 endpoint. Clones share connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    name: String,
+    pub(super) client: Client,
+}
+
+impl Store {
+    /// Builds the client; connects with the first request only.
+    ///
+    /// # Errors
+    /// A sentence about keys that cannot be read.
+    pub async fn open(config: &StoreConfig) -> Result<Self, String> {
+        let custom = config.endpoint.is_some();
+        let mut base = aws_config::defaults(BehaviorVersion::latest());
+        if let Some((access, secret)) = config.keys()? {
+            base = base.credentials_provider(Credentials::new(access, secret, None, None, "darkroom"));
+        }
+        if let Some(region) = config.region.clone().or_else(|| custom.then(|| "us-east-1".into())) {
+            base = base.region(Region::new(region));
+        }
+        if let Some(endpoint) = &config.endpoint {
+            base = base.endpoint_url(endpoint);
+        }
+        let mut builder = Builder::from(&base.load().await)
+            .force_path_style(config.path_style.unwrap_or(custom))
+            // Repeated here instead (see `attempt`), where each try can be seen and bounded.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(CONNECT_SECS))
+                    .read_timeout(Duration::from_secs(ANSWER_SECS))
+                    .build(),
+            )
+            .stalled_stream_protection(
+                StalledStreamProtectionConfig::enabled().grace_period(Duration::from_secs(STALL_SECS)).build(),
+            );
+        if config.checksums == Checksums::Required || custom {
+            builder = builder
+                .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+                .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        }
+        Ok(Store { name: config.name.clone(), client: Client::from_conf(builder.build()) })
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends a request up to four times while it fails for reasons that pass, with jittered pauses from 0.2 to 3 s.
+    pub(super) async fn attempt<T, E, F, Call>(
+        &self,
+        access: Access,
+        what: &(dyn Display + Sync),
+        call: Call,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        Call: Fn() -> F,
+    {
+        let once = || async { call().await.map_err(|e| Failure::new(access, what, &e)) };
+        once.retry(backoff())
+            .when(Failure::is_transient)
+            .notify(|failure: &Failure, pause| {
+                tracing::debug!(store = self.name, error = %failure.error, ?pause, "request repeated");
+            })
+            .await
+    }
+}
+
+/// Pauses between tries of one request.
+pub(super) fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(3))
+        .with_max_times(3)
+        .with_jitter()
+}
+
+/// All configured stores, by name.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    by_name: BTreeMap<String, Store>,
+    default: String,
+}
+
+impl Stores {
+    /// Opens all; the first is the default one.
+    ///
+    /// # Errors
+    /// A sentence for each store that cannot be opened, names given twice, or no store at all.
+    pub async fn open(configs: &[StoreConfig]) -> Result<Self, Vec<String>> {
+        let mut errors = Vec::new();
+        let mut by_name = BTreeMap::new();
+        for config in configs {
+            match Store::open(config).await {
+                Ok(store) => {
+                    if by_name.insert(config.name.clone(), store).is_some() {
+                        errors.push(format!("Two stores are called `{}`: rename one.", config.name));
+                    }
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        match configs.first() {
+            Some(first) if errors.is_empty() => Ok(Stores { by_name, default: first.name.clone() }),
+            Some(_) => Err(errors),
+            None => Err(vec!["No store is configured: add a [[stores]] section.".into()]),
+        }
+    }
+
+    /// A store by name.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Internal`] for a name that is not configured (any more).
+    pub fn get(&self, name: &str) -> Result<&Store> {
+        self.by_name.get(name).ok_or_else(|| {
+            JobError::new(ErrorCode::Internal, format!("No store is called `{name}`: add it to [[stores]]."))
+        })
+    }
+
+    /// The store that holds where no name is given.
+    #[allow(clippy::expect_used, reason = "`open` is the only constructor and puts the default in")]
+    pub fn default_store(&self) -> &Store {
+        self.by_name.get(&self.default).expect("the default store is in the table")
+    }
+
+    /// Gives an object the version or ETag and the size it has now, where the trigger did not say.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InputNotFound`] and those of [`Store::head`].
+    pub async fn pin(&self, object: &ObjectRef) -> Result<ObjectRef> {
+        if object.is_pinned() {
+            return Ok(object.clone());
+        }
+        let head = self.get(&object.store)?.head(object).await?.ok_or_else(|| {
+            JobError::new(ErrorCode::InputNotFound, format!("{object} is not there: upload it and submit again."))
+        })?;
+        Ok(ObjectRef { version: head.version, etag: head.etag, size: Some(head.bytes), ..object.clone() })
+    }
+}

@@ -1,0 +1,121 @@
+//! `[[stores]]`: where buckets live and who we are there.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Which checksums are sent with requests and asked of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksums {
+    /// AWS: with every request that supports them. Custom endpoints: only where required, since several
+    /// (Ceph RGW, older MinIO, GCS) refuse CRC trailers.
+    #[default]
+    Auto,
+    /// Only where the protocol requires them.
+    Required,
+}
+
+/// One S3 endpoint with credentials. Without keys the usual AWS chain holds (environment, profile, web identity,
+/// container, instance).
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Name in routes and rules. The first store is the default one.
+    pub name: String,
+    /// URL of an S3-compatible service; AWS if absent.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Region; from the environment if absent, `us-east-1` for custom endpoints.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// `endpoint/bucket/key` instead of `bucket.endpoint/key`; on for custom endpoints if absent.
+    #[serde(default)]
+    pub path_style: Option<bool>,
+    /// Access key id.
+    #[serde(default)]
+    pub access_key: Option<String>,
+    /// File that holds the access key id.
+    #[serde(default)]
+    pub access_key_file: Option<PathBuf>,
+    /// Secret key.
+    #[serde(default)]
+    pub secret_key: Option<String>,
+    /// File that holds the secret key.
+    #[serde(default)]
+    pub secret_key_file: Option<PathBuf>,
+    /// Checksums to send and ask for.
+    #[serde(default)]
+    pub checksums: Checksums,
+}
+
+/// Without the keys: configurations end in logs.
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreConfig")
+            .field("name", &self.name)
+            .field("endpoint", &self.endpoint)
+            .field("region", &self.region)
+            .field("path_style", &self.path_style)
+            .field("own_keys", &(self.access_key.is_some() || self.access_key_file.is_some()))
+            .field("checksums", &self.checksums)
+            .finish()
+    }
+}
+
+impl StoreConfig {
+    /// Whether both names mean the same service, so that a bucket of one is the bucket of the other.
+    pub fn same_service(&self, other: &StoreConfig) -> bool {
+        let normal = |c: &StoreConfig| c.endpoint.as_deref().map(|e| e.trim_end_matches('/').to_ascii_lowercase());
+        normal(self) == normal(other)
+    }
+
+    /// Access key and secret key, where they are configured.
+    ///
+    /// # Errors
+    /// A sentence: a file cannot be read, or only one of the two is given.
+    pub fn keys(&self) -> Result<Option<(String, String)>, String> {
+        let access = self.secret("access_key", self.access_key.as_ref(), self.access_key_file.as_ref())?;
+        let secret = self.secret("secret_key", self.secret_key.as_ref(), self.secret_key_file.as_ref())?;
+        match (access, secret) {
+            (Some(access), Some(secret)) => Ok(Some((access, secret))),
+            (None, None) => Ok(None),
+            _ => Err(format!("Store `{}` has only one of access_key and secret_key: give both or none.", self.name)),
+        }
+    }
+
+    fn secret(&self, name: &str, value: Option<&String>, file: Option<&PathBuf>) -> Result<Option<String>, String> {
+        match (value, file) {
+            (Some(_), Some(_)) => Err(format!("Store `{}` has both {name} and {name}_file: give one.", self.name)),
+            (Some(value), None) => Ok(Some(value.clone())),
+            (None, Some(file)) => std::fs::read_to_string(file)
+                .map(|text| Some(text.trim_end().to_owned()))
+                .map_err(|e| format!("Store `{}`: {name}_file cannot be read: {e}.", self.name)),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_from_values_or_files_and_never_show() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "s3cr3t\n").unwrap();
+        let config = StoreConfig {
+            name: "main".into(),
+            access_key: Some("AKEXAMPLE".into()),
+            secret_key_file: Some(file.path().into()),
+            ..StoreConfig::default()
+        };
+        assert_eq!(config.keys().unwrap(), Some(("AKEXAMPLE".into(), "s3cr3t".into())));
+        let half = StoreConfig { secret_key_file: None, ..config.clone() };
+        assert!(half.keys().unwrap_err().contains("both or none"));
+        let twice = StoreConfig { secret_key: Some("s3cr3t".into()), ..config };
+        assert!(twice.keys().is_err());
+        assert!(!format!("{twice:?}").contains("s3cr3t") && !format!("{twice:?}").contains("AKEXAMPLE"));
+    }
+}

@@ -1,0 +1,248 @@
+//! Small objects and their names: HEAD, GET, conditional PUT, LIST, DELETE, presigned URLs, buckets.
+
+use std::time::Duration;
+
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use bytes::Bytes;
+use darkroom_api::{ErrorCode, JobError, Result};
+use futures::{TryStreamExt, stream};
+
+use super::error::{Access, Failure};
+use super::{ObjectRef, Place, Store};
+
+/// Requests in flight when many objects are deleted.
+const DELETES_AT_ONCE: usize = 8;
+/// Longest life of a presigned URL that signature version 4 allows.
+const MAX_PRESIGN: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What HEAD tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Size.
+    pub bytes: u64,
+    /// Entity tag without quotes.
+    pub etag: Option<String>,
+    /// Version id, in versioned buckets.
+    pub version: Option<String>,
+    /// Media type it was stored with.
+    pub media_type: Option<String>,
+}
+
+/// Whether a write may replace what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfAbsent {
+    /// Only where nothing is (`If-None-Match: *`).
+    Yes,
+    /// Last write wins.
+    No,
+}
+
+/// What became of a conditional write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Put {
+    /// Written.
+    Done,
+    /// Something was there already. After a repeated request it may be what this very call wrote: compare content.
+    Exists,
+}
+
+/// One entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Key.
+    pub key: String,
+    /// Size.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// What the store knows of an object; `None` where there is none. A pinned version is asked for.
+    ///
+    /// # Errors
+    /// Codes of [`super::error::classify`].
+    pub async fn head(&self, object: &ObjectRef) -> Result<Option<Head>> {
+        let answer = self
+            .attempt(Access::Read, object, || {
+                let request = self.client.head_object().bucket(&object.bucket).key(&object.key);
+                request.set_version_id(object.version.clone()).send()
+            })
+            .await;
+        match answer {
+            Ok(head) => Ok(Some(Head {
+                bytes: size(head.content_length),
+                etag: unquoted(head.e_tag.as_deref()),
+                version: real_version(head.version_id),
+                media_type: head.content_type,
+            })),
+            Err(failure) if failure.is_status(404) => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// A small object's content; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Internal`] beyond `max_bytes`, and codes of [`super::error::classify`].
+    pub async fn get_bytes(&self, bucket: &str, key: &str, max_bytes: u64) -> Result<Option<Bytes>> {
+        let object = ObjectRef::new(self.name(), bucket, key);
+        let answer =
+            self.attempt(Access::Read, &object, || self.client.get_object().bucket(bucket).key(key).send()).await;
+        let mut body = match answer {
+            Ok(answer) => answer.body,
+            Err(failure) if failure.is_status(404) => return Ok(None),
+            Err(failure) => return Err(failure.into()),
+        };
+        let mut content = Vec::new();
+        while let Some(chunk) = body.try_next().await.map_err(|e| broken_off(&object, &e))? {
+            if (content.len() + chunk.len()) as u64 > max_bytes {
+                let message = format!("{object} is longer than {max_bytes} bytes: it was not written by Darkroom.");
+                return Err(JobError::new(ErrorCode::Internal, message));
+            }
+            content.extend_from_slice(&chunk);
+        }
+        Ok(Some(content.into()))
+    }
+
+    /// Writes a small object.
+    ///
+    /// # Errors
+    /// Codes of [`super::error::classify`].
+    pub async fn put_bytes(
+        &self,
+        bucket: &str,
+        key: &str,
+        content: Bytes,
+        media_type: &str,
+        if_absent: IfAbsent,
+    ) -> Result<Put> {
+        let object = ObjectRef::new(self.name(), bucket, key);
+        let answer = self
+            .attempt(Access::Write, &object, || {
+                let request = self.client.put_object().bucket(bucket).key(key).content_type(media_type);
+                let request = request.set_if_none_match((if_absent == IfAbsent::Yes).then(|| "*".into()));
+                request.body(content.clone().into()).send()
+            })
+            .await;
+        match answer {
+            Ok(_) => Ok(Put::Done),
+            Err(failure) if failure.is_status(412) && if_absent == IfAbsent::Yes => Ok(Put::Exists),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// All objects of a place, in key order, at most `max`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Internal`] beyond `max`, and codes of [`super::error::classify`].
+    pub async fn list(&self, place: &Place, max: usize) -> Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let page = self
+                .attempt(Access::Read, place, || {
+                    let request = self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix);
+                    request.set_continuation_token(next.clone()).send()
+                })
+                .await?;
+            let objects = page.contents.unwrap_or_default().into_iter();
+            listed.extend(objects.filter_map(|o| Some(Listed { key: o.key?, bytes: size(o.size) })));
+            if listed.len() > max {
+                return Err(JobError::new(ErrorCode::Internal, format!("{place} holds more than {max} objects.")));
+            }
+            next = page.next_continuation_token;
+            if next.is_none() {
+                return Ok(listed);
+            }
+        }
+    }
+
+    /// Deletes objects; what is not there counts as deleted. One request each, since several stores lack or
+    /// misread the request that deletes many.
+    ///
+    /// # Errors
+    /// Codes of [`super::error::classify`]; others may have been deleted by then.
+    pub async fn delete_many(&self, bucket: &str, keys: impl IntoIterator<Item = String>) -> Result<()> {
+        stream::iter(keys.into_iter().map(Ok))
+            .try_for_each_concurrent(DELETES_AT_ONCE, |key: String| async move { self.delete(bucket, &key).await })
+            .await
+    }
+
+    /// Deletes one object, if it is there.
+    ///
+    /// # Errors
+    /// Codes of [`super::error::classify`].
+    pub async fn delete(&self, bucket: &str, key: &str) -> Result<()> {
+        let object = ObjectRef::new(self.name(), bucket, key);
+        let call = || self.client.delete_object().bucket(bucket).key(key).send();
+        match self.attempt(Access::Write, &object, call).await {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.is_status(404) => Ok(()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// A URL that lets anybody read the object for a while (at most seven days).
+    ///
+    /// # Errors
+    /// [`ErrorCode::AccessDenied`] without credentials to sign with.
+    pub async fn presign_get(&self, bucket: &str, key: &str, life: Duration) -> Result<String> {
+        let object = ObjectRef::new(self.name(), bucket, key);
+        let config = PresigningConfig::expires_in(life.clamp(Duration::from_secs(1), MAX_PRESIGN))
+            .map_err(|e| JobError::new(ErrorCode::Internal, format!("A URL for {object} cannot be signed: {e}.")))?;
+        let request = self.client.get_object().bucket(bucket).key(key).presigned(config).await;
+        request.map(|r| r.uri().to_owned()).map_err(|e| Failure::new(Access::Read, &object, &e).into())
+    }
+
+    /// Creates a bucket unless it is there.
+    ///
+    /// # Errors
+    /// Codes of [`super::error::classify`].
+    pub async fn create_bucket_if_absent(&self, bucket: &str) -> Result<()> {
+        let place = Place { store: self.name().into(), bucket: bucket.into(), prefix: String::new() };
+        match self.attempt(Access::Read, &place, || self.client.head_bucket().bucket(bucket).send()).await {
+            Ok(_) => return Ok(()),
+            Err(failure) if failure.is_status(404) => {}
+            Err(failure) => return Err(failure.into()),
+        }
+        let answer = self
+            .attempt(Access::Write, &place, || {
+                let request = self.client.create_bucket().bucket(bucket);
+                request.set_create_bucket_configuration(self.location()).send()
+            })
+            .await;
+        match answer {
+            Ok(_) => Ok(()),
+            // Somebody was faster, and it is ours.
+            Err(failure) if failure.store_code.as_deref() == Some("BucketAlreadyOwnedByYou") => Ok(()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// AWS wants the region named in the request, except for its first.
+    fn location(&self) -> Option<CreateBucketConfiguration> {
+        let region = self.client.config().region()?.as_ref();
+        let constraint = BucketLocationConstraint::from(region);
+        (region != "us-east-1").then(|| CreateBucketConfiguration::builder().location_constraint(constraint).build())
+    }
+}
+
+/// An entity tag without its quotes, as notifications write it.
+pub(super) fn unquoted(etag: Option<&str>) -> Option<String> {
+    etag.map(|tag| tag.trim_matches('"').to_owned()).filter(|tag| !tag.is_empty())
+}
+
+/// Buckets without versioning call every version `null`, which pins nothing.
+pub(super) fn real_version(version: Option<String>) -> Option<String> {
+    version.filter(|v| !v.is_empty() && v != "null")
+}
+
+pub(super) fn size(length: Option<i64>) -> u64 {
+    length.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+}
+
+pub(super) fn broken_off(object: &ObjectRef, error: &dyn std::fmt::Display) -> JobError {
+    let message = format!("The transfer of {object} broke off ({error}): the job is tried again.");
+    JobError::new(ErrorCode::StoreUnavailable, message)
+}

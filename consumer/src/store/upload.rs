@@ -1,0 +1,180 @@
+//! Files to objects: one request up to 16 MiB, multipart above, SHA-256 computed on the way.
+
+use std::path::Path;
+
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
+use darkroom_api::Result;
+use futures::{StreamExt, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+
+use super::error::Access;
+use super::transfer::disk;
+use super::{ObjectRef, Store};
+
+/// Files up to this size go in one request; larger ones in parts of at least this size.
+const PART_BYTES: u64 = 16 << 20;
+/// Most parts of one upload.
+const MAX_PARTS: u64 = 10_000;
+/// Parts in flight: memory is this many parts and the one that is read.
+const PARTS_AT_ONCE: usize = 2;
+
+/// A stored file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Size.
+    pub bytes: u64,
+    /// SHA-256 of the content as it was read, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A file read in order, part by part, hashed on the way.
+struct Parts {
+    file: File,
+    left: u64,
+    part_bytes: u64,
+    number: i32,
+    hash: Sha256,
+}
+
+impl Parts {
+    /// The next part and its number, `None` at the end.
+    async fn next(&mut self) -> Result<Option<(i32, Bytes)>> {
+        let length = self.left.min(self.part_bytes);
+        if length == 0 {
+            return Ok(None);
+        }
+        let mut part = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        self.file.read_exact(&mut part).await.map_err(|e| disk(&e))?;
+        self.hash.update(&part);
+        self.left -= length;
+        self.number += 1;
+        Ok(Some((self.number, part.into())))
+    }
+
+    fn sha256(self) -> String {
+        data_encoding::HEXLOWER.encode(&self.hash.finalize())
+    }
+}
+
+impl Store {
+    /// Writes a file to an object. `on_bytes` hears how many bytes the store has, part by part.
+    /// A multipart upload that fails, or whose future is dropped, is aborted.
+    ///
+    /// # Errors
+    /// Codes of [`super::error::classify`]; [`darkroom_api::ErrorCode::Internal`] when the file cannot be read.
+    pub async fn put_file(
+        &self,
+        file: &Path,
+        bucket: &str,
+        key: &str,
+        media_type: &str,
+        on_bytes: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Stored> {
+        let object = ObjectRef::new(self.name(), bucket, key);
+        let file = File::open(file).await.map_err(|e| disk(&e))?;
+        let bytes = file.metadata().await.map_err(|e| disk(&e))?.len();
+        let part_bytes = PART_BYTES.max(bytes.div_ceil(MAX_PARTS));
+        let mut parts = Parts { file, left: bytes, part_bytes, number: 0, hash: Sha256::new() };
+        if bytes <= PART_BYTES {
+            let content = parts.next().await?.map(|(_, part)| part).unwrap_or_default();
+            self.attempt(Access::Write, &object, || {
+                let request = self.client.put_object().bucket(bucket).key(key).content_type(media_type);
+                request.body(content.clone().into()).send()
+            })
+            .await?;
+            on_bytes(bytes);
+        } else {
+            self.put_parts(&object, media_type, &mut parts, on_bytes).await?;
+        }
+        Ok(Stored { bytes, sha256: parts.sha256() })
+    }
+
+    async fn put_parts(
+        &self,
+        object: &ObjectRef,
+        media_type: &str,
+        parts: &mut Parts,
+        on_bytes: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<()> {
+        let created = self
+            .attempt(Access::Write, object, || {
+                let request = self.client.create_multipart_upload().bucket(&object.bucket).key(&object.key);
+                request.content_type(media_type).send()
+            })
+            .await?;
+        let mut upload = Upload { store: self, object, id: created.upload_id.unwrap_or_default(), open: true };
+        let (mut done, mut completed) = (0, Vec::new());
+        {
+            let upload = &upload;
+            let read = stream::try_unfold(parts, |parts| async { Ok(parts.next().await?.map(|part| (part, parts))) });
+            let sent = read.map_ok(|(number, part)| upload.send(number, part)).try_buffered(PARTS_AT_ONCE);
+            let mut sent = std::pin::pin!(sent);
+            while let Some((part, bytes)) = sent.next().await.transpose()? {
+                done += bytes;
+                on_bytes(done);
+                completed.push(part);
+            }
+        }
+        upload.complete(completed).await
+    }
+}
+
+/// A multipart upload that is aborted unless it is completed.
+struct Upload<'a> {
+    store: &'a Store,
+    object: &'a ObjectRef,
+    id: String,
+    open: bool,
+}
+
+impl Upload<'_> {
+    async fn send(&self, number: i32, part: Bytes) -> Result<(CompletedPart, u64)> {
+        let ObjectRef { bucket, key, .. } = self.object;
+        let answer = self
+            .store
+            .attempt(Access::Write, self.object, || {
+                let request = self.store.client.upload_part().bucket(bucket).key(key).upload_id(&self.id);
+                request.part_number(number).body(part.clone().into()).send()
+            })
+            .await?;
+        let done = CompletedPart::builder()
+            .part_number(number)
+            .set_e_tag(answer.e_tag)
+            .set_checksum_crc32(answer.checksum_crc32)
+            .set_checksum_crc64_nvme(answer.checksum_crc64_nvme);
+        Ok((done.build(), part.len() as u64))
+    }
+
+    async fn complete(&mut self, parts: Vec<CompletedPart>) -> Result<()> {
+        let ObjectRef { bucket, key, .. } = self.object;
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        self.store
+            .attempt(Access::Write, self.object, || {
+                let request = self.store.client.complete_multipart_upload().bucket(bucket).key(key);
+                request.upload_id(&self.id).multipart_upload(parts.clone()).send()
+            })
+            .await?;
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let ObjectRef { bucket, key, .. } = self.object;
+        let abort = self.store.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(&self.id);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = abort.send().await {
+                    tracing::warn!(%error, "a multipart upload could not be aborted; the bucket's lifecycle rule will");
+                }
+            });
+        }
+    }
+}

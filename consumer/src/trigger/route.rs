@@ -1,0 +1,307 @@
+//! Rules at work: which upload becomes which job, and what nobody may read or write.
+
+use std::collections::BTreeMap;
+
+use darkroom_api::{Descriptor, ErrorCode, JobError, Result};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::{InputRef, Origin, RouteConfig, RouteRules, Submission, Upload};
+use crate::job::JobMessage;
+use crate::store::{ObjectRef, Place, StoreConfig, check_bucket, parse_input};
+
+/// The checked rules.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    stores: Vec<StoreConfig>,
+    handlers: BTreeMap<String, Descriptor>,
+    routes: Vec<Route>,
+    sources: Vec<Place>,
+    destinations: Vec<Place>,
+}
+
+#[derive(Debug, Clone)]
+struct Route {
+    listens: Place,
+    suffixes: Vec<String>,
+    handler: String,
+    role: String,
+    params: Map<String, Value>,
+    output: Place,
+    deadline_secs: Option<u64>,
+}
+
+impl Route {
+    fn takes(&self, upload: &Upload) -> bool {
+        let key = upload.key.to_lowercase();
+        self.listens.holds(&upload.bucket, &upload.key)
+            && (self.suffixes.is_empty() || self.suffixes.iter().any(|suffix| key.ends_with(suffix)))
+    }
+}
+
+impl Routes {
+    /// Checks the rules against each other, the stores and the handlers. `state` is where records go.
+    ///
+    /// Nothing may be written where a route listens: neither a route's output nor the state may overlap a route's
+    /// bucket and prefix in either direction, and no destination may lie inside one.
+    ///
+    /// # Errors
+    /// A sentence for every problem.
+    pub fn new(
+        rules: &RouteRules,
+        stores: &[StoreConfig],
+        handlers: &[Descriptor],
+        state: &Place,
+    ) -> Result<Self, Vec<String>> {
+        let mut errors = Vec::new();
+        let mut routes = Routes {
+            stores: stores.to_vec(),
+            handlers: handlers.iter().map(|d| (d.name.clone(), d.clone())).collect(),
+            routes: Vec::new(),
+            sources: Vec::new(),
+            destinations: Vec::new(),
+        };
+        for source in &rules.sources {
+            match routes.place(source.store.as_deref(), &source.bucket, &source.prefix) {
+                Ok(place) => routes.sources.push(place),
+                Err(error) => errors.push(format!("[[sources]]: {error}")),
+            }
+        }
+        for rule in &rules.destinations {
+            match routes.place(rule.store.as_deref(), &rule.bucket, &rule.prefix) {
+                Ok(place) => routes.destinations.push(place),
+                Err(error) => errors.push(format!("[[destinations]]: {error}")),
+            }
+        }
+        for (index, rule) in rules.routes.iter().enumerate() {
+            match routes.route_from(rule) {
+                Ok(route) => routes.routes.push(route),
+                Err(problems) => errors.extend(problems.into_iter().map(|p| format!("[[routes]] {}: {p}", index + 1))),
+            }
+        }
+        errors.extend(routes.loops(state));
+        if errors.is_empty() { Ok(routes) } else { Err(errors) }
+    }
+
+    fn store_name(&self, name: Option<&str>) -> Result<String, String> {
+        match name {
+            None => self.stores.first().map(|s| s.name.clone()).ok_or("no [[stores]] are configured: add one".into()),
+            Some(name) if self.stores.iter().any(|s| s.name == name) => Ok(name.to_owned()),
+            Some(name) => Err(format!("no store is called `{name}`: add it to [[stores]]")),
+        }
+    }
+
+    fn place(&self, store: Option<&str>, bucket: &str, prefix: &str) -> Result<Place, String> {
+        check_bucket(bucket)?;
+        Ok(Place { store: self.store_name(store)?, bucket: bucket.into(), prefix: prefix.into() })
+    }
+
+    fn route_from(&self, rule: &RouteConfig) -> Result<Route, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut keep = |problem: String| problems.push(problem);
+        let listens = self.place(rule.store.as_deref(), &rule.bucket, &rule.prefix).map_err(&mut keep).ok();
+        let output = self
+            .store_name(rule.output_store.as_deref())
+            .and_then(|store| Place::for_writing(&store, &rule.output).map_err(|e| e.message))
+            .map_err(&mut keep)
+            .ok();
+        let role = self.lone_role(&rule.handler).map_err(&mut keep).ok();
+        if let Some(place) = listens.as_ref().filter(|place| !self.is_source(place)) {
+            keep(format!("it listens on {place}, which no [[sources]] rule allows: add one"));
+        }
+        if let Some(place) = output.as_ref().filter(|place| !self.is_destination(place)) {
+            keep(format!("it writes to {place}, which no [[destinations]] rule allows: add one"));
+        }
+        match (listens, output, role) {
+            (Some(listens), Some(output), Some(role)) if problems.is_empty() => Ok(Route {
+                listens,
+                suffixes: rule.suffixes.iter().map(|s| s.to_lowercase()).collect(),
+                handler: rule.handler.clone(),
+                role,
+                params: rule.params.clone(),
+                output,
+                deadline_secs: rule.deadline_secs,
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    /// The primary role of a handler that can work on one upload alone.
+    fn lone_role(&self, handler: &str) -> Result<String, String> {
+        let descriptor = self.handlers.get(handler).ok_or_else(|| self.unknown(handler))?;
+        let needed: u32 = descriptor.inputs.iter().map(|role| role.min).sum();
+        match descriptor.inputs.first() {
+            Some(role) if needed <= 1 && (needed == role.min) => Ok(role.name.clone()),
+            _ => Err(format!("`{handler}` needs {needed} inputs, a route gives one: send job messages instead")),
+        }
+    }
+
+    fn unknown(&self, handler: &str) -> String {
+        let known: Vec<_> = self.handlers.keys().map(String::as_str).collect();
+        let shown = crate::store::shorten(handler);
+        format!("no handler is called `{shown}`: this worker has {}", known.join(", "))
+    }
+
+    /// Whether both stores are the same service.
+    fn same_store(&self, one: &str, other: &str) -> bool {
+        let find = |name: &str| self.stores.iter().find(|s| s.name == name);
+        one == other || matches!((find(one), find(other)), (Some(a), Some(b)) if a.same_service(b))
+    }
+
+    fn within(&self, inner: &Place, outer: &Place) -> bool {
+        self.same_store(&inner.store, &outer.store) && outer.holds(&inner.bucket, &inner.prefix)
+    }
+
+    fn is_source(&self, place: &Place) -> bool {
+        self.sources.iter().any(|rule| rule.store == place.store && rule.holds(&place.bucket, &place.prefix))
+    }
+
+    fn is_destination(&self, place: &Place) -> bool {
+        self.destinations.iter().any(|rule| rule.store == place.store && rule.holds(&place.bucket, &place.prefix))
+    }
+
+    /// The route that would hear what is written to this place.
+    fn heard(&self, place: &Place) -> Option<&Place> {
+        self.routes.iter().map(|r| &r.listens).find(|l| self.within(place, l) || self.within(l, place))
+    }
+
+    fn loops(&self, state: &Place) -> Vec<String> {
+        let mut errors = Vec::new();
+        for (index, route) in self.routes.iter().enumerate() {
+            if let Some(listens) = self.heard(&route.output) {
+                let output = &route.output;
+                errors.push(format!(
+                    "[[routes]] {}: it writes to {output}, and a route listens on {listens}: results would start jobs \
+                     for ever; write to another bucket or prefix",
+                    index + 1
+                ));
+            }
+        }
+        if let Some(listens) = self.heard(state) {
+            errors.push(format!("The state is kept at {state}, and a route listens on {listens}: keep it elsewhere"));
+        }
+        for rule in &self.destinations {
+            if let Some(route) = self.routes.iter().find(|route| self.within(rule, &route.listens)) {
+                let listens = &route.listens;
+                errors.push(format!("[[destinations]]: {rule} lies where a route listens ({listens}): remove it"));
+            }
+        }
+        errors
+    }
+
+    /// The job that an upload starts; `None` where no route takes it.
+    pub fn route(&self, upload: &Upload) -> Option<Submission> {
+        let route = self.routes.iter().find(|route| route.takes(upload))?;
+        let object = ObjectRef {
+            version: upload.version.clone(),
+            etag: upload.etag.clone(),
+            size: upload.size,
+            ..ObjectRef::new(&route.listens.store, &upload.bucket, &upload.key)
+        };
+        Some(Submission {
+            submission_id: upload.submission_id.clone(),
+            origin: Origin::Upload,
+            handler: route.handler.clone(),
+            params: route.params.clone(),
+            inputs: vec![InputRef { role: route.role.clone(), object }],
+            destination: route.output.clone(),
+            reference: None,
+            deadline_secs: route.deadline_secs,
+            rerun: None,
+            submitted_at: upload.event_time.unwrap_or_else(Timestamp::now),
+        })
+    }
+
+    /// The job that a message asks for, if handler, roles, sources and destination are allowed.
+    ///
+    /// # Errors
+    /// [`ErrorCode::HandlerUnknown`], [`ErrorCode::InputsInvalid`], [`ErrorCode::SourceForbidden`],
+    /// [`ErrorCode::DestinationForbidden`], [`ErrorCode::MessageInvalid`].
+    pub fn accept(&self, message: JobMessage, submission_id: &str, submitted_at: Timestamp) -> Result<Submission> {
+        message.check()?;
+        let handler = self.handlers.get(&message.handler).ok_or_else(|| {
+            JobError::new(
+                ErrorCode::HandlerUnknown,
+                format!("The message is refused: {}.", self.unknown(&message.handler)),
+            )
+        })?;
+        let inputs = self.inputs(handler, &message)?;
+        let destination = self.destination(&message.output)?;
+        Ok(Submission {
+            submission_id: submission_id.to_owned(),
+            origin: Origin::Message,
+            handler: message.handler,
+            params: message.params,
+            inputs,
+            destination,
+            reference: message.reference,
+            deadline_secs: message.deadline_secs,
+            rerun: message.rerun,
+            submitted_at,
+        })
+    }
+
+    fn inputs(&self, handler: &Descriptor, message: &JobMessage) -> Result<Vec<InputRef>> {
+        let refuse = |problem: String| JobError::new(ErrorCode::InputsInvalid, problem);
+        let mut inputs = Vec::new();
+        let mut named = message.inputs.clone().unwrap_or_default();
+        for (index, role) in handler.inputs.iter().enumerate() {
+            let short = message.input.as_slice();
+            let urls = named.remove(&role.name);
+            let urls = urls.as_ref().map_or(if index == 0 { short } else { &[] }, |urls| urls.as_slice());
+            let (min, max) = (role.min as usize, role.max as usize);
+            if !(min..=max).contains(&urls.len()) {
+                let (given, name, handler) = (urls.len(), &role.name, &handler.name);
+                let problem = format!("`{handler}` takes {min} to {max} inputs as `{name}`, {given} are given.");
+                return Err(refuse(problem));
+            }
+            for url in urls {
+                inputs.push(InputRef { role: role.name.clone(), object: self.source(url)? });
+            }
+        }
+        match named.keys().next() {
+            None => Ok(inputs),
+            Some(role) => {
+                let known: Vec<_> = handler.inputs.iter().map(|role| role.name.as_str()).collect();
+                let (shown, handler) = (crate::store::shorten(role), &handler.name);
+                Err(refuse(format!("`{handler}` has no input `{shown}`: it takes {}.", known.join(", "))))
+            }
+        }
+    }
+
+    fn source(&self, url: &str) -> Result<ObjectRef> {
+        let (bucket, key) = parse_input(url)?;
+        match self.sources.iter().find(|rule| rule.holds(bucket, key)) {
+            Some(rule) => Ok(ObjectRef::new(&rule.store, bucket, key)),
+            None => {
+                let shown = crate::store::shorten(url);
+                let message = format!("No [[sources]] rule allows `{shown}`: upload it elsewhere or add a rule.");
+                Err(JobError::new(ErrorCode::SourceForbidden, message))
+            }
+        }
+    }
+
+    fn destination(&self, url: &str) -> Result<Place> {
+        let refuse = |problem: String| JobError::new(ErrorCode::DestinationForbidden, problem);
+        let mut place = Place::for_writing("", url)?;
+        match self.destinations.iter().find(|rule| rule.holds(&place.bucket, &place.prefix)) {
+            Some(rule) => place.store.clone_from(&rule.store),
+            None => {
+                let shown = crate::store::shorten(url);
+                return Err(refuse(format!(
+                    "No [[destinations]] rule allows `{shown}`: choose another or add a rule."
+                )));
+            }
+        }
+        match self.heard(&place) {
+            None => Ok(place),
+            Some(listens) => {
+                let shown = crate::store::shorten(url);
+                Err(refuse(format!(
+                    "The output `{shown}` lies where a route listens ({listens}), so that results would start jobs for \
+                     ever: choose another."
+                )))
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The library, the device, and the sessions made with them.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use darkroom_api::{ErrorCode, JobError, Result};
+use darkroom_models::{Registry, ResolvedModel};
+use ort::environment::Environment;
+use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch};
+use ort::logging::LogLevel;
+use ort::session::Session;
+use ort::session::builder::{AutoDevicePolicy, SessionBuilder};
+
+use crate::device::{Device, DeviceChoice, driver_present, leaves_visible};
+use crate::job_error;
+use crate::pool::{Key, Pool, PooledSession};
+
+/// Name of the library in the registry.
+const LIBRARY: &str = "onnxruntime";
+
+/// One environment a process, whatever the number of [`Runtime`]s: ONNX Runtime allows no more.
+static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+
+/// How a model computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// As the file says.
+    #[default]
+    Full,
+    /// Half precision where the device is faster with it (TensorRT); as the file says elsewhere.
+    Half,
+}
+
+/// What a [`Runtime`] needs.
+#[derive(Debug, Clone)]
+pub struct RuntimeOptions {
+    /// Where models and the library are.
+    pub registry: Arc<Registry>,
+    /// Where to run.
+    pub device: DeviceChoice,
+    /// Threads of one call on the CPU; `None`: `OMP_NUM_THREADS`, else the cores this process may use.
+    pub intra_threads: Option<NonZero<usize>>,
+    /// Where TensorRT keeps the engines it builds; `None`: built anew in each process.
+    pub engine_cache: Option<PathBuf>,
+}
+
+impl RuntimeOptions {
+    /// Automatic device and threads.
+    pub fn new(registry: Arc<Registry>) -> RuntimeOptions {
+        RuntimeOptions { registry, device: DeviceChoice::Auto, intra_threads: None, engine_cache: None }
+    }
+}
+
+/// Makes sessions and keeps them warm. Nothing is loaded before the first use.
+#[derive(Debug)]
+pub struct Runtime {
+    options: RuntimeOptions,
+    device: OnceLock<Device>,
+    pool: Pool,
+}
+
+impl Runtime {
+    /// A runtime; loads nothing yet.
+    pub fn new(options: RuntimeOptions) -> Runtime {
+        Runtime { options, device: OnceLock::new(), pool: Pool::default() }
+    }
+
+    /// The model registry.
+    pub fn registry(&self) -> &Registry {
+        &self.options.registry
+    }
+
+    /// The device that sessions run on; loads the library to find out.
+    ///
+    /// # Errors
+    /// [`ErrorCode::RuntimeMissing`] without the library, or where the device that was asked for cannot be used.
+    pub fn device(&self) -> Result<Device> {
+        if let Some(device) = self.device.get() {
+            return Ok(*device);
+        }
+        let device = self.choose(&self.environment()?)?;
+        tracing::info!(%device, threads = self.intra_threads(), "inference device");
+        Ok(*self.device.get_or_init(|| device))
+    }
+
+    /// Threads of one call on the CPU.
+    pub fn intra_threads(&self) -> usize {
+        let from_env = || std::env::var("OMP_NUM_THREADS").ok()?.split(',').next()?.trim().parse().ok();
+        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        self.options.intra_threads.or_else(from_env).map_or_else(cores, NonZero::get)
+    }
+
+    /// Sessions without work.
+    pub fn idle_sessions(&self) -> usize {
+        self.pool.idle()
+    }
+
+    /// A session for a model of the registry: a warm one where there is one, else a new one.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ModelMissing`] and [`ErrorCode::RuntimeMissing`] with the command to run,
+    /// [`ErrorCode::ModelInvalid`] for a file that ONNX Runtime does not accept, [`ErrorCode::OutOfMemory`].
+    pub fn session(&self, name: &str, precision: Precision) -> Result<PooledSession<'_>> {
+        let model = self.options.registry.resolve(name)?;
+        let key = Key { sha256: model.sha256.clone(), device: self.device()?, precision };
+        let session = match self.pool.take(&key) {
+            Some(session) => session,
+            None => self.load(&model, key.device, precision)?,
+        };
+        Ok(PooledSession::new(&self.pool, key, session, name.to_owned()))
+    }
+
+    fn load(&self, model: &ResolvedModel, device: Device, precision: Precision) -> Result<Session> {
+        let environment = self.environment()?;
+        let commit = || self.builder(&environment, device, precision)?.commit_from_file(&model.path);
+        commit().map_err(|e| job_error(&format!("loading the model `{}`", model.name), &e))
+    }
+
+    fn builder(&self, environment: &Environment, device: Device, precision: Precision) -> ort::Result<SessionBuilder> {
+        Ok(Session::builder(environment)?
+            .with_auto_device(AutoDevicePolicy::PreferCPU)?
+            .with_intra_threads(self.intra_threads())?
+            .with_inter_threads(1)?
+            .with_intra_op_spinning(false)?
+            .with_inter_op_spinning(false)?
+            .with_memory_pattern(false)?
+            .with_log_level(LogLevel::Warning)?
+            .with_execution_providers(self.providers(device, precision))?)
+    }
+
+    fn providers(&self, device: Device, precision: Precision) -> Vec<ExecutionProviderDispatch> {
+        let cuda = |index: u32| {
+            let cuda = ep::CUDA::default().with_device_id(index.cast_signed());
+            cuda.with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested).build().error_on_failure()
+        };
+        match device {
+            Device::Cpu => Vec::new(),
+            Device::Cuda { index } => vec![cuda(index)],
+            Device::TensorRt { index } => {
+                let mut tensorrt = ep::TensorRT::default().with_device_id(index.cast_signed());
+                tensorrt = tensorrt.with_fp16(precision == Precision::Half);
+                if let Some(path) = &self.options.engine_cache {
+                    tensorrt = tensorrt.with_engine_cache(true).with_engine_cache_path(path.display());
+                }
+                vec![tensorrt.build().error_on_failure(), cuda(index)]
+            }
+        }
+    }
+
+    fn choose(&self, environment: &Environment) -> Result<Device> {
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+        let usable = |device| self.builder(environment, device, Precision::Full).map(drop);
+        match self.options.device {
+            DeviceChoice::Fixed(Device::Cpu) => Ok(Device::Cpu),
+            DeviceChoice::Fixed(device @ (Device::Cuda { index } | Device::TensorRt { index })) => {
+                if !leaves_visible(visible.as_deref(), index) {
+                    let why = format!("CUDA_VISIBLE_DEVICES hides the device `{device}`: correct one of the two.");
+                    return Err(JobError::new(ErrorCode::RuntimeMissing, why));
+                }
+                usable(device).map_err(|e| unusable_device(device, &e)).map(|()| device)
+            }
+            DeviceChoice::Auto => {
+                let cuda = Device::Cuda { index: 0 };
+                if !driver_present() || !leaves_visible(visible.as_deref(), 0) {
+                    return Ok(Device::Cpu);
+                }
+                Ok(match usable(cuda) {
+                    Ok(()) => cuda,
+                    Err(error) => {
+                        tracing::warn!(%error, "an NVIDIA device is there but ONNX Runtime cannot use it: using the CPU");
+                        Device::Cpu
+                    }
+                })
+            }
+        }
+    }
+
+    /// The environment, made at the first call of the process. A runtime made later shares it, its library included.
+    fn environment(&self) -> Result<Environment> {
+        let mut shared = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(environment) = &*shared {
+            return Ok(environment.clone());
+        }
+        let library = self.options.registry.resolve(LIBRARY)?;
+        let unusable = |why: String| {
+            let remedy = "run `darkroom models fetch onnxruntime`, or correct `onnxruntime` in `models.custom`";
+            tracing::error!(%why, "ONNX Runtime cannot be loaded");
+            JobError::new(ErrorCode::RuntimeMissing, format!("The ONNX Runtime library cannot be loaded: {remedy}."))
+                .with_detail(serde_json::json!({ "onnxruntime": why }))
+        };
+        let builder = ort::init_from(&library.path).map_err(|e| unusable(e.to_string()))?;
+        let environment =
+            builder.with_name("darkroom").with_telemetry(false).build().map_err(|e| unusable(e.to_string()))?;
+        environment.set_log_level(LogLevel::Warning);
+        Ok(shared.insert(environment).clone())
+    }
+}
+
+fn unusable_device(device: Device, error: &ort::Error) -> JobError {
+    let message = format!(
+        "ONNX Runtime cannot use the device `{device}`: install the onnxruntime-gpu wheel with its CUDA libraries, register its \
+         libonnxruntime.so as `onnxruntime` in `models.custom`, or choose the device `cpu`."
+    );
+    JobError::new(ErrorCode::RuntimeMissing, message).with_detail(serde_json::json!({ "onnxruntime": error.message() }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use darkroom_models::{Manifest, RegistryConfig};
+use ort::value::Tensor;
+
+use super::*;
+use crate::{retry_halving, signature};
+
+/// The user's models of these tests, over the cache of this machine; the library is fetched where it is missing.
+fn options(custom: &[(&str, &Path)]) -> RuntimeOptions {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let fixed = ["double", "fill"].map(|name| (format!("test/{name}"), fixtures.join(name).with_extension("onnx")));
+    let custom = custom.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).chain(fixed).collect();
+    let registry = RegistryConfig { custom, ..RegistryConfig::default() }.open().unwrap();
+    registry.fetch(LIBRARY, &mut |_| ()).unwrap();
+    RuntimeOptions { device: DeviceChoice::Fixed(Device::Cpu), ..RuntimeOptions::new(Arc::new(registry)) }
+}
+
+fn double(session: &mut PooledSession<'_>, values: Vec<f32>) -> Result<Vec<f32>> {
+    let x = Tensor::from_array(([values.len()], values)).unwrap();
+    session.call(|s| Ok(s.run(ort::inputs!["x" => &x])?["y"].try_extract_tensor::<f32>()?.1.to_vec()))
+}
+
+#[test]
+fn a_session_runs_and_comes_back_warm() {
+    let runtime = Runtime::new(options(&[]));
+    let mut session = runtime.session("test/double", Precision::Full).unwrap();
+    assert_eq!(signature(&session), "inputs x f32[?]; outputs y f32[?]");
+    assert_eq!(double(&mut session, vec![1.0, 2.5]).unwrap(), [2.0, 5.0]);
+    let (first, sha256) = (session.inner(), session.sha256().to_owned());
+    drop(session);
+    assert_eq!(runtime.idle_sessions(), 1);
+
+    let again = runtime.session("test/double", Precision::Full).unwrap();
+    assert!(Arc::ptr_eq(&first, &again.inner()), "the warm one");
+    assert_eq!((again.sha256(), again.device()), (sha256.as_str(), Device::Cpu));
+    let second = runtime.session("test/double", Precision::Full).unwrap();
+    assert!(!Arc::ptr_eq(&first, &second.inner()), "one session, one user");
+    let other = runtime.session("test/fill", Precision::Full).unwrap();
+    let half = runtime.session("test/fill", Precision::Half).unwrap();
+    drop((again, second, other, half));
+    assert_eq!(runtime.idle_sessions(), 3, "the pool keeps no more");
+}
+
+#[test]
+fn memory_that_is_not_there_halves_the_batch() {
+    let runtime = Runtime::new(options(&[]));
+    let mut session = runtime.session("test/fill", Precision::Full).unwrap();
+    // Beyond the address space, so that no overcommit can promise it.
+    let mut run = |batch: usize| {
+        let elements = if batch > 2 { 1_i64 << 46 } else { batch as i64 };
+        let shape = Tensor::from_array(([1_usize], vec![elements])).unwrap();
+        session.call(|s| Ok(s.run(ort::inputs!["shape" => &shape])?["filled"].try_extract_tensor::<f32>()?.1.len()))
+    };
+    assert_eq!(run(8).unwrap_err().code, ErrorCode::OutOfMemory);
+    let mut batch = 8;
+    assert_eq!(retry_halving(&mut batch, run).unwrap(), 2);
+    assert_eq!(batch, 2);
+}
+
+#[test]
+fn files_that_are_no_model_and_inputs_that_do_not_fit_are_refused() {
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let runtime = Runtime::new(options(&[("test/text", &text)]));
+    let error = runtime.session("test/text", Precision::Full).unwrap_err();
+    assert_eq!(error.code, ErrorCode::ModelInvalid);
+    assert!(error.message.contains("`test/text`"), "{}", error.message);
+
+    let mut session = runtime.session("test/double", Precision::Full).unwrap();
+    let wrong = Tensor::from_array(([1_usize, 1], vec![1.0_f32])).unwrap();
+    let error = session.call(|s| s.run(ort::inputs!["x" => &wrong]).map(|_| ())).unwrap_err();
+    assert_eq!(error.code, ErrorCode::ModelInvalid);
+    assert!(error.detail.unwrap()["onnxruntime"].as_str().unwrap().contains("rank"));
+    assert_eq!(runtime.session("test/nobody", Precision::Full).unwrap_err().code, ErrorCode::ModelMissing);
+}
+
+#[test]
+fn without_the_library_the_command_is_named() {
+    // The environment is shared by the process, so this asks the registry as `environment` would.
+    let empty = Registry::new(Manifest::builtin().unwrap(), "/nonexistent/darkroom".into(), BTreeMap::new());
+    let error = empty.resolve(LIBRARY).unwrap_err();
+    assert_eq!(error.code, ErrorCode::RuntimeMissing);
+    assert!(error.message.contains("`darkroom models fetch onnxruntime`"), "{}", error.message);
+}
+
+#[test]
+fn devices_that_the_library_lacks_are_refused_and_auto_goes_on_without() {
+    let with = |device| Runtime::new(RuntimeOptions { device, ..options(&[]) });
+    let error = with(DeviceChoice::Fixed(Device::Cuda { index: 0 })).device().unwrap_err();
+    assert_eq!(error.code, ErrorCode::RuntimeMissing);
+    assert!(error.message.contains("cuda:0") && error.message.contains("`cpu`"), "{}", error.message);
+    assert_eq!(with(DeviceChoice::Auto).device().unwrap(), Device::Cpu);
+}
+
+#[test]
+fn threads_are_those_of_the_options_first() {
+    let threads = NonZero::new(3);
+    let runtime = Runtime::new(RuntimeOptions { intra_threads: threads, ..options(&[]) });
+    assert_eq!(runtime.intra_threads(), 3);
+    assert!(Runtime::new(options(&[])).intra_threads() >= 1);
+}

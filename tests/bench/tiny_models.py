@@ -1,0 +1,86 @@
+"""Writes the tiny ONNX models that the unit tests of handlers/inference and handlers/matting load.
+
+usage: python tests/bench/tiny_models.py   (from the repository root, with requirements.txt installed)
+"""
+
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+import numpy as np
+
+F32, I64 = TensorProto.FLOAT, TensorProto.INT64
+
+
+def save(path, nodes, inputs, outputs, constants=()):
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(*i) for i in inputs],
+        [helper.make_tensor_value_info(*o) for o in outputs],
+        tensors,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def double(path):
+    """y = x + x, any length."""
+    save(path, [helper.make_node("Add", ["x", "x"], ["y"])], [("x", F32, ["n"])], [("y", F32, ["n"])])
+
+
+def fill(path):
+    """As many ones as are asked for: a way to run out of memory on purpose."""
+    one = helper.make_tensor("one", F32, [1], [1.0])
+    node = helper.make_node("ConstantOfShape", ["shape"], ["filled"], value=one)
+    save(path, [node], [("shape", I64, [1])], [("filled", F32, ["n"])])
+
+
+def rvm_rank5(path):
+    """The interface of RVM for [B,T,C,H,W]: fgr = src; pha = red / 2 + running sum of the frames' means / 100.
+
+    The running sum crosses calls through r1, so that frames which are dropped, repeated or reset show in pha.
+    """
+    nodes = [
+        helper.make_node("Identity", ["src"], ["fgr"]),
+        helper.make_node("ReduceMean", ["src"], ["means"], axes=[2, 3, 4], keepdims=1),
+        helper.make_node("CumSum", ["means", "time_axis"], ["sums"]),
+        helper.make_node("Unsqueeze", ["r1i", "time_axis_list"], ["before"]),
+        helper.make_node("Add", ["sums", "before"], ["running"]),
+        helper.make_node("Slice", ["src", "zero", "one", "channel_axis"], ["red"]),
+        helper.make_node("Mul", ["red", "half"], ["red_half"]),
+        helper.make_node("Mul", ["running", "hundredth"], ["running_hundredth"]),
+        helper.make_node("Add", ["red_half", "running_hundredth"], ["sum"]),
+        helper.make_node("Clip", ["sum", "low", "high"], ["pha"]),
+        helper.make_node("Slice", ["running", "minus_one", "maximum", "time_axis_list"], ["last"]),
+        helper.make_node("Squeeze", ["last", "time_axis_list"], ["r1o"]),
+    ] + [helper.make_node("Identity", [f"r{i}i"], [f"r{i}o"]) for i in (2, 3, 4)]
+    state = ["b", "c", "h", "w"]
+    save(
+        path,
+        nodes,
+        [("src", F32, ["b", "t", 3, "h", "w"])]
+        + [(f"r{i}i", F32, [f"{d}{i}" for d in state]) for i in (1, 2, 3, 4)]
+        + [("downsample_ratio", F32, [1])],
+        [("fgr", F32, ["b", "t", 3, "h", "w"]), ("pha", F32, ["b", "t", 1, "h", "w"])]
+        + [(f"r{i}o", F32, [f"{d}{i}o" for d in state]) for i in (1, 2, 3, 4)],
+        [
+            ("time_axis", np.array(1, np.int64)),
+            ("time_axis_list", np.array([1], np.int64)),
+            ("channel_axis", np.array([2], np.int64)),
+            ("zero", np.array([0], np.int64)),
+            ("one", np.array([1], np.int64)),
+            ("minus_one", np.array([-1], np.int64)),
+            ("maximum", np.array([np.iinfo(np.int64).max], np.int64)),
+            ("half", np.array(0.5, np.float32)),
+            ("hundredth", np.array(0.01, np.float32)),
+            ("low", np.array(0.0, np.float32)),
+            ("high", np.array(1.0, np.float32)),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    double("handlers/inference/fixtures/double.onnx")
+    fill("handlers/inference/fixtures/fill.onnx")
+    rvm_rank5("handlers/matting/fixtures/rvm_rank5.onnx")

@@ -1,0 +1,157 @@
+//! Ranges and what belongs together.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use super::decode::Decoded;
+use super::error::ConfigError;
+use super::{Config, Secret, SinkConfig, SinkKind};
+
+const DAY_SECS: u64 = 24 * 3600;
+/// Longest secret in a file.
+const MAX_SECRET_BYTES: u64 = 64 << 10;
+
+/// Notes everything out of range, and replaces `*_file` keys by what the files hold.
+pub(super) fn check(decoded: &mut Decoded<Config>, errors: &mut Vec<ConfigError>) {
+    let sink_keys: Vec<String> = decoded.keys_of("sinks").take(decoded.value.sinks.len()).collect();
+    let config = &mut decoded.value;
+    let mut errors = Errors(errors);
+    worker(config, &mut errors);
+    processes(config, &mut errors);
+    for (key, sink) in sink_keys.iter().zip(&mut config.sinks) {
+        self::sink(key, sink, &mut errors);
+    }
+    let mut names: Vec<&str> = config.sinks.iter().map(SinkConfig::name).collect();
+    names.sort_unstable();
+    for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {
+        errors.add("sinks", pair[0], "two sinks have this name; give one a `name` of its own");
+    }
+    errors.range("event_retry_secs", config.event_retry_secs, 1..=DAY_SECS);
+}
+
+fn worker(config: &Config, errors: &mut Errors) {
+    let worker = &config.worker;
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if worker.id.is_empty() || worker.id.len() > 128 || !worker.id.chars().all(good) {
+        errors.add("worker.id", &worker.id, "allowed are 1 to 128 letters, digits, `.`, `_` and `-`");
+    }
+    errors.range("worker.scratch_max_bytes", worker.scratch_max_bytes, 1 << 20..=1 << 50);
+    errors.range("worker.slots", worker.slots, 1..=64);
+    errors.range("worker.fetch_ahead", worker.fetch_ahead, 0..=64);
+    errors.range("worker.max_attempts", worker.max_attempts, 1..=100);
+    errors.range("worker.backoff_min_secs", worker.backoff_min_secs, 0..=3600);
+    errors.range("worker.backoff_max_secs", worker.backoff_max_secs, worker.backoff_min_secs.max(1)..=12 * 3600);
+    errors.range("worker.deadline_secs", worker.deadline_secs, 1..=30 * DAY_SECS);
+    errors.range("worker.run_limit_secs", worker.run_limit_secs, 1..=7 * DAY_SECS);
+    errors.range("worker.drain_secs", worker.drain_secs, 0..=DAY_SECS);
+    errors.range("worker.message_max_bytes", worker.message_max_bytes, 1 << 10..=1 << 20);
+    errors.range("worker.heartbeat_secs", worker.heartbeat_secs, 1..=3600);
+    errors.range("queue.lease_secs", config.queue.lease_secs, 1..=12 * 3600);
+}
+
+fn processes(config: &Config, errors: &mut Errors) {
+    let executor = &config.executor;
+    errors.range("executor.memory_mib", executor.memory_mib, 256..=4 << 20);
+    if executor.devices.is_empty() {
+        errors.add("executor.devices", "an empty list", "name at least one device, or \"auto\"");
+    }
+    for device in &executor.devices {
+        let cuda = device.strip_prefix("cuda:").is_some_and(|index| index.parse::<u8>().is_ok());
+        let alone = matches!(device.as_str(), "auto" | "cpu");
+        if !cuda && !alone || alone && executor.devices.len() > 1 {
+            errors.add("executor.devices", device, "allowed are \"auto\" alone, \"cpu\" alone, or a list of \"cuda:<n>\"");
+        }
+    }
+    if let Some(stall) = executor.stall_secs {
+        errors.range("executor.stall_secs", stall, 0.1..=86400.0);
+    }
+    if let Some(threads) = executor.threads {
+        errors.range("executor.threads", threads, 1..=1024);
+    }
+    errors.range("limits.max_bytes", config.limits.max_bytes, 1..=1 << 50);
+    errors.range("limits.max_pixels", config.limits.max_pixels, 1..=1 << 32);
+    errors.range("limits.max_duration_secs", config.limits.max_duration_secs, 0.1..=1e7);
+    errors.range("limits.min_side_px", config.limits.min_side_px, 1..=65536);
+    if let Some(listen) = config.gateway.listen
+        && !listen.ip().is_loopback()
+        && !config.gateway.allow_public
+    {
+        let allowed = "allowed are loopback addresses (127.0.0.1, [::1]); others need gateway.allow_public = true";
+        errors.add("gateway.listen", listen, allowed);
+    }
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.level) {
+        errors.add("log.level", &config.log.level, format!("allowed are error, warn, info, debug, trace ({error})"));
+    }
+    errors.range("log.keep", config.log.keep, 1..=1000);
+}
+
+fn sink(key: &str, sink: &mut SinkConfig, errors: &mut Errors) {
+    let webhook = sink.kind == SinkKind::Webhook;
+    match &sink.url {
+        Some(url) if webhook => {
+            if let Err(why) = crate::event::check_webhook_url(url, sink.allow_private) {
+                errors.add(&format!("{key}.url"), "not usable", why);
+            }
+        }
+        None if webhook => errors.missing(&format!("{key}.url"), "a webhook needs it"),
+        Some(_) => errors.missing(&format!("{key}.url"), "only a webhook has it"),
+        None => {}
+    }
+    if !webhook && (sink.secret.is_some() || sink.secret_file.is_some()) {
+        errors.missing(&format!("{key}.secret"), "only a webhook has it");
+    }
+    from_file(&format!("{key}.secret"), &mut sink.secret, sink.secret_file.as_deref(), errors);
+    if webhook {
+        match &sink.secret {
+            Some(secret) => {
+                if let Err(why) = crate::event::SigningKey::parse(secret) {
+                    errors.missing(&format!("{key}.secret"), &why);
+                }
+            }
+            None if sink.secret_file.is_none() => {
+                errors.missing(&format!("{key}.secret"), "a webhook needs it, or secret_file");
+            }
+            None => {}
+        }
+    }
+    if (sink.kind == SinkKind::Queue) != sink.path.is_some() {
+        errors.missing(&format!("{key}.path"), "a queue sink needs it, and no other has it");
+    }
+}
+
+/// Reads a secret from its file, where one is named.
+fn from_file(key: &str, value: &mut Option<Secret>, file: Option<&Path>, errors: &mut Errors) {
+    let Some(file) = file else { return };
+    if value.is_some() {
+        errors.missing(key, "stands beside its file; give one of the two");
+        return;
+    }
+    let read = std::fs::metadata(file).and_then(|found| match found.len() {
+        0..=MAX_SECRET_BYTES => std::fs::read_to_string(file),
+        _ => Err(std::io::Error::other("it is too long for a secret")),
+    });
+    match read {
+        Ok(text) => *value = Some(Secret::new(text.trim_end())),
+        Err(error) => errors.add(&format!("{key}_file"), file.display(), format!("cannot be read: {error}")),
+    }
+}
+
+/// Where errors are noted.
+struct Errors<'a>(&'a mut Vec<ConfigError>);
+
+impl Errors<'_> {
+    fn add(&mut self, key: &str, found: impl Display, allowed: impl Into<String>) {
+        self.0.push(ConfigError::new(key, Some(found.to_string()), allowed));
+    }
+
+    fn missing(&mut self, key: &str, why: &str) {
+        self.0.push(ConfigError::new(key, None, why));
+    }
+
+    fn range<T: PartialOrd + Display>(&mut self, key: &str, found: T, allowed: RangeInclusive<T>) {
+        if !allowed.contains(&found) {
+            self.add(key, found, format!("allowed are {} to {}", allowed.start(), allowed.end()));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `[[sinks]]`: where events go.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+use crate::event::EventKind;
+
+/// Kinds of sinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkKind {
+    /// A log line.
+    Log,
+    /// A message in a queue.
+    Queue,
+    /// A signed HTTP POST.
+    Webhook,
+}
+
+impl SinkKind {
+    /// As written in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SinkKind::Log => "log",
+            SinkKind::Queue => "queue",
+            SinkKind::Webhook => "webhook",
+        }
+    }
+}
+
+/// One sink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SinkConfig {
+    /// Kind of sink.
+    pub kind: SinkKind,
+    /// Name in logs and metrics; the kind if absent.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// A delivery is acknowledged only when this sink has confirmed its terminal event.
+    #[serde(default)]
+    pub required: bool,
+    /// Kinds of events it gets; all if empty.
+    #[serde(default)]
+    pub types: Vec<EventKind>,
+    /// Webhook: where to POST.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Webhook: key of the signature, `whsec_` and base64 of 24 to 64 bytes.
+    #[serde(default)]
+    pub secret: Option<Secret>,
+    /// Webhook: file that holds the key.
+    #[serde(default)]
+    pub secret_file: Option<PathBuf>,
+    /// Webhook: allows http and addresses that are loopback, private or link-local.
+    #[serde(default)]
+    pub allow_private: bool,
+    /// Queue: file of an embedded queue that takes the events.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+}
+
+impl SinkConfig {
+    /// A sink of this kind, with nothing else set.
+    pub fn new(kind: SinkKind) -> Self {
+        SinkConfig {
+            kind,
+            name: None,
+            required: false,
+            types: Vec::new(),
+            url: None,
+            secret: None,
+            secret_file: None,
+            allow_private: false,
+            path: None,
+        }
+    }
+
+    /// Name in logs and metrics.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.kind.as_str())
+    }
+
+    /// Whether it gets events of this kind.
+    pub fn wants(&self, kind: EventKind) -> bool {
+        self.types.is_empty() || self.types.contains(&kind)
+    }
+}

@@ -14,10 +14,12 @@ const MAX_SECRET_BYTES: u64 = 64 << 10;
 
 /// Notes everything out of range, and replaces `*_file` keys by what the files hold.
 pub(super) fn check(decoded: &mut Decoded<Config>, errors: &mut Vec<ConfigError>) {
+    let store_keys: Vec<String> = decoded.keys_of("stores").take(decoded.value.stores.len()).collect();
     let sink_keys: Vec<String> = decoded.keys_of("sinks").take(decoded.value.sinks.len()).collect();
     let config = &mut decoded.value;
     let mut errors = Errors(errors);
     worker(config, &mut errors);
+    stores(config, &store_keys, &mut errors);
     processes(config, &mut errors);
     for (key, sink) in sink_keys.iter().zip(&mut config.sinks) {
         self::sink(key, sink, &mut errors);
@@ -50,6 +52,24 @@ fn worker(config: &Config, errors: &mut Errors) {
     errors.range("queue.lease_secs", config.queue.lease_secs, 1..=12 * 3600);
 }
 
+fn stores(config: &Config, keys: &[String], errors: &mut Errors) {
+    for (index, (key, store)) in keys.iter().zip(&config.stores).enumerate() {
+        if config.stores[..index].iter().any(|other| other.name == store.name) {
+            errors.add(&format!("{key}.name"), &store.name, "another store has this name; rename one");
+        }
+        if let Err(why) = store.keys() {
+            errors.missing(key, &why);
+        }
+    }
+    if let Err(error) = config.state_place() {
+        errors.add("worker.state", &config.worker.state, format!("allowed is s3://bucket/prefix/. {}", error.message));
+    }
+    let known = |name: &String| config.stores.iter().any(|store| store.name == *name);
+    if let Some(name) = config.worker.state_store.as_ref().filter(|name| !known(name)) {
+        errors.add("worker.state_store", name, "allowed is the name of a [[stores]] entry");
+    }
+}
+
 fn processes(config: &Config, errors: &mut Errors) {
     let executor = &config.executor;
     errors.range("executor.memory_mib", executor.memory_mib, 256..=4 << 20);
@@ -60,7 +80,11 @@ fn processes(config: &Config, errors: &mut Errors) {
         let cuda = device.strip_prefix("cuda:").is_some_and(|index| index.parse::<u8>().is_ok());
         let alone = matches!(device.as_str(), "auto" | "cpu");
         if !cuda && !alone || alone && executor.devices.len() > 1 {
-            errors.add("executor.devices", device, "allowed are \"auto\" alone, \"cpu\" alone, or a list of \"cuda:<n>\"");
+            errors.add(
+                "executor.devices",
+                device,
+                "allowed are \"auto\" alone, \"cpu\" alone, or a list of \"cuda:<n>\"",
+            );
         }
     }
     if let Some(stall) = executor.stall_secs {

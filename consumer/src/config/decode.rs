@@ -4,7 +4,7 @@
 //! nothing is at fault any more.
 
 use config::{Value, ValueKind};
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IntoDeserializer};
 use serde_path_to_error::Segment;
 
 use super::error::ConfigError;
@@ -36,7 +36,7 @@ pub(super) fn decode<T: DeserializeOwned + Default>(mut tree: Value, errors: &mu
             Err(failure) => failure,
         };
         let mut path: Vec<Segment> = failure.path().iter().map(copy).collect();
-        let message = sentence(failure.inner());
+        let message = sentence(failure.inner(), &print(&path));
         if let Some(key) = quoted(&message, "unknown field `")
             && !matches!(path.last(), Some(Segment::Map { key: last }) if *last == key)
         {
@@ -63,6 +63,17 @@ pub(super) fn entries<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -
     Ok(Vec::<Option<T>>::deserialize(from)?.into_iter().flatten().collect())
 }
 
+/// One word of a closed set; unlike `config`'s own reading, the error names the set.
+pub(super) fn word<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<T, D::Error> {
+    T::deserialize(String::deserialize(from)?.into_deserializer())
+}
+
+/// A list of [`word`]s.
+pub(super) fn words<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
+    let words = Vec::<String>::deserialize(from)?;
+    words.into_iter().map(|word| T::deserialize(word.into_deserializer())).collect()
+}
+
 /// A list, or its only entry.
 pub(super) fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     #[derive(serde::Deserialize)]
@@ -87,9 +98,12 @@ fn copy(segment: &Segment) -> Segment {
 }
 
 /// The error without the library's own idea of the key and the source.
-fn sentence(error: &config::ConfigError) -> String {
+fn sentence(error: &config::ConfigError, path: &str) -> String {
     match error {
-        config::ConfigError::At { error, .. } => sentence(error),
+        config::ConfigError::At { error, .. } => sentence(error, path),
+        config::ConfigError::NotFound(key) => {
+            format!("missing field `{}`", key.strip_prefix(path).unwrap_or(key).trim_start_matches('.'))
+        }
         config::ConfigError::Type { expected, .. } => format!("expected {expected}"),
         config::ConfigError::Message(message) => message.clone(),
         other => other.to_string(),
@@ -118,11 +132,25 @@ fn print(path: &[Segment]) -> String {
     text
 }
 
-/// Removes the value at a path, or the nearest one above it that exists, and returns it. An entry of a list is blanked:
-/// removing it would shift the numbers of the others.
+/// Removes the value at a path, or the nearest one above it that exists, and returns it. An entry of a top-level list
+/// is blanked for [`entries`]: removing it would shift the numbers of the others. A list further down goes as a whole.
 fn take_out(tree: &mut Value, path: &[Segment]) -> Option<Value> {
-    let keys: Vec<&Segment> = path.iter().filter(|s| matches!(s, Segment::Seq { .. } | Segment::Map { .. })).collect();
-    (1..=keys.len()).rev().find_map(|length| take_exactly(tree, &keys[..length]))
+    let mut keys: Vec<&Segment> =
+        path.iter().filter(|s| matches!(s, Segment::Seq { .. } | Segment::Map { .. })).collect();
+    let found = (1..=keys.len()).rev().find_map(|length| get(tree, &keys[..length]).cloned());
+    if let Some(deeper) = keys.iter().skip(2).position(|s| matches!(s, Segment::Seq { .. })) {
+        keys.truncate(deeper + 2);
+    }
+    (1..=keys.len()).rev().find_map(|length| take_exactly(tree, &keys[..length]))?;
+    found
+}
+
+fn get<'a>(tree: &'a Value, path: &[&Segment]) -> Option<&'a Value> {
+    path.iter().try_fold(tree, |parent, segment| match (segment, &parent.kind) {
+        (Segment::Map { key }, ValueKind::Table(table)) => table.get(key),
+        (Segment::Seq { index }, ValueKind::Array(list)) => list.get(*index),
+        _ => None,
+    })
 }
 
 fn take_exactly(tree: &mut Value, path: &[&Segment]) -> Option<Value> {

@@ -18,7 +18,10 @@ const MAX_INDEX: usize = 63;
 ///
 /// # Errors
 /// One error for a file that cannot be read or is no TOML. The text of the file is not quoted: it may hold secrets.
-pub(super) fn merge(path: Option<&Path>, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Value, ConfigError> {
+pub(super) fn merge(
+    path: Option<&Path>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Value, ConfigError> {
     let mut builder = config::Config::builder();
     if let Some(path) = path {
         builder = builder.add_source(File::from_str(&read(path)?, FileFormat::Toml));

@@ -22,6 +22,9 @@ use darkroom_api::Limits;
 use darkroom_models::RegistryConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::store::{Place, StoreConfig};
+use crate::trigger::{DestinationConfig, RouteConfig, RouteRules, SourceConfig};
+
 pub use error::{ConfigError, ConfigErrors};
 pub use process::{ExecutorConfig, GatewayConfig, LogConfig, LogFormat, LogRotation};
 pub use secret::Secret;
@@ -39,6 +42,18 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// Where job messages wait.
     pub queue: QueueConfig,
+    /// Where buckets live; the first one is the default.
+    #[serde(deserialize_with = "decode::entries", skip_serializing)]
+    pub stores: Vec<StoreConfig>,
+    /// Uploads that become jobs.
+    #[serde(deserialize_with = "decode::entries", skip_serializing)]
+    pub routes: Vec<RouteConfig>,
+    /// Where inputs may come from.
+    #[serde(deserialize_with = "decode::entries", skip_serializing)]
+    pub sources: Vec<SourceConfig>,
+    /// Where results may go.
+    #[serde(deserialize_with = "decode::entries", skip_serializing)]
+    pub destinations: Vec<DestinationConfig>,
     /// Where events go.
     #[serde(deserialize_with = "decode::entries")]
     pub sinks: Vec<SinkConfig>,
@@ -61,6 +76,10 @@ impl Default for Config {
         Config {
             worker: WorkerConfig::default(),
             queue: QueueConfig::default(),
+            stores: Vec::new(),
+            routes: Vec::new(),
+            sources: Vec::new(),
+            destinations: Vec::new(),
             sinks: Vec::new(),
             event_retry_secs: 60,
             executor: ExecutorConfig::default(),
@@ -94,5 +113,23 @@ impl Config {
     /// Everything that is wrong.
     pub fn from_process(path: Option<&Path>) -> Result<Self, ConfigErrors> {
         Config::load(path, std::env::vars_os())
+    }
+
+    /// The rules about what becomes a job and what may be read and written.
+    pub fn rules(&self) -> RouteRules {
+        RouteRules {
+            routes: self.routes.clone(),
+            sources: self.sources.clone(),
+            destinations: self.destinations.clone(),
+        }
+    }
+
+    /// Where jobs' records are kept.
+    ///
+    /// # Errors
+    /// As [`Place::for_writing`]; not after [`Config::load`], which checks it.
+    pub fn state_place(&self) -> darkroom_api::Result<Place> {
+        let first = self.stores.first().map_or("default", |store| &store.name);
+        Place::for_writing(self.worker.state_store.as_deref().unwrap_or(first), &self.worker.state)
     }
 }

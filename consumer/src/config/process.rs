@@ -78,10 +78,12 @@ pub struct LogConfig {
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,darkroom::queue=debug`.
     pub level: String,
     /// Format on standard error.
+    #[serde(deserialize_with = "super::decode::word")]
     pub format: LogFormat,
     /// A file that gets the same lines as JSON; its name is followed by the date.
     pub file: Option<PathBuf>,
     /// When the file is replaced.
+    #[serde(deserialize_with = "super::decode::word")]
     pub rotation: LogRotation,
     /// Files kept.
     pub keep: u32,
@@ -89,12 +91,6 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig {
-            level: "info".into(),
-            format: LogFormat::Text,
-            file: None,
-            rotation: LogRotation::Daily,
-            keep: 7,
-        }
+        LogConfig { level: "info".into(), format: LogFormat::Text, file: None, rotation: LogRotation::Daily, keep: 7 }
     }
 }

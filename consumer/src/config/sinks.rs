@@ -35,6 +35,7 @@ impl SinkKind {
 #[serde(deny_unknown_fields)]
 pub struct SinkConfig {
     /// Kind of sink.
+    #[serde(deserialize_with = "super::decode::word")]
     pub kind: SinkKind,
     /// Name in logs and metrics; the kind if absent.
     #[serde(default)]
@@ -43,7 +44,7 @@ pub struct SinkConfig {
     #[serde(default)]
     pub required: bool,
     /// Kinds of events it gets; all if empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::decode::words")]
     pub types: Vec<EventKind>,
     /// Webhook: where to POST.
     #[serde(default)]

@@ -90,6 +90,7 @@ pub enum QueueKind {
 #[serde(default, deny_unknown_fields)]
 pub struct QueueConfig {
     /// Kind of queue.
+    #[serde(deserialize_with = "super::decode::word")]
     pub kind: QueueKind,
     /// The file of an embedded queue.
     pub path: PathBuf,

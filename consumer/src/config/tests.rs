@@ -1,0 +1,161 @@
+use std::ffi::OsString;
+use std::io::Write;
+
+use super::*;
+
+fn load(toml: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(toml.as_bytes()).unwrap();
+    let env = env.iter().map(|(k, v)| (OsString::from(k), OsString::from(v)));
+    Config::load(Some(file.path()), env)
+}
+
+fn errors(toml: &str, env: &[(&str, &str)]) -> Vec<ConfigError> {
+    load(toml, env).unwrap_err().0
+}
+
+#[track_caller]
+fn assert_error(errors: &[ConfigError], key: &str, found: Option<&str>, allowed: &str) {
+    let hit = errors.iter().find(|e| e.key == key).unwrap_or_else(|| panic!("no error at {key}: {errors:#?}"));
+    assert_eq!(hit.found.as_deref(), found, "{hit}");
+    assert!(hit.allowed.contains(allowed), "{hit}");
+}
+
+#[test]
+fn without_a_file_and_variables_everything_has_its_default() {
+    let config = Config::load(None, []).unwrap();
+    let id = config.worker.id.clone();
+    assert_eq!(config, Config { worker: WorkerConfig { id, ..WorkerConfig::default() }, ..Config::default() });
+}
+
+#[test]
+fn the_example_states_the_defaults_and_every_key() {
+    let config = load(EXAMPLE, &[]).unwrap();
+    let mut default = Config::default();
+    default.worker.id = config.worker.id.clone();
+    assert_eq!(config, default, "an active line of the example differs from the default");
+
+    let full: String = EXAMPLE.lines().map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line))).collect();
+    let full_config = load(&full, &[]).unwrap();
+    assert_eq!((full_config.sinks.len(), full_config.stores.len(), full_config.routes.len()), (3, 1, 1));
+
+    let text: toml::Table = full.parse().unwrap();
+    let serialised = serde_json::to_value(&default).unwrap();
+    for (section, keys) in serialised.as_object().unwrap() {
+        for key in keys.as_object().into_iter().flatten().map(|(key, _)| key) {
+            assert!(text[section].get(key).is_some(), "the example lacks {section}.{key}");
+        }
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_reaches_every_kind_of_value() {
+    let toml = "[worker]\nslots = 2\nid = \"a\"\n[[sinks]]\nkind = \"log\"\n";
+    let config = load(
+        toml,
+        &[
+            ("DARKROOM__WORKER__SLOTS", "3"),
+            ("DARKROOM__EXECUTOR__FRESH", "true"),
+            ("DARKROOM__EXECUTOR__DEVICES", r#"["cuda:0","cuda:1"]"#),
+            ("DARKROOM__LIMITS__MAX_DURATION_SECS", "1.5"),
+            ("DARKROOM__GATEWAY__LISTEN", "127.0.0.1:0"),
+            ("DARKROOM__MODELS__CUSTOM__MINE", "/m.onnx"),
+            ("DARKROOM__SINKS__0__REQUIRED", "true"),
+            ("DARKROOM__SINKS__1__KIND", "queue"),
+            ("DARKROOM__SINKS__1__PATH", "/e.sqlite"),
+            ("DARKROOM__STORES__0__NAME", "main"),
+            ("DARKROOM__STORES__0__ACCESS_KEY", "0123"),
+            ("DARKROOM__STORES__0__SECRET_KEY", "0456"),
+            ("DARKROOM_LOG", "not ours"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+    assert_eq!((config.worker.slots, config.worker.id.as_str(), config.executor.fresh), (3, "a", true));
+    assert_eq!(config.executor.devices, ["cuda:0", "cuda:1"]);
+    assert_eq!(config.limits.max_duration_secs, 1.5);
+    assert!(config.gateway.listen.unwrap().ip().is_loopback());
+    assert_eq!(config.models.custom["mine"], std::path::Path::new("/m.onnx"));
+    assert_eq!((config.sinks[0].required, config.sinks[1].kind), (true, SinkKind::Queue));
+    assert_eq!(config.stores[0].keys().unwrap(), Some(("0123".into(), "0456".into())), "no text turns into a number");
+    assert_eq!(load("[executor]\ndevices = \"auto\"", &[]).unwrap().executor.devices, ["auto"]);
+}
+
+#[test]
+fn everything_wrong_is_reported_at_once_with_key_value_and_what_is_allowed() {
+    let toml = r#"
+        event_retry_secs = 0
+        colour = "blue"
+        [worker]
+        slots = "many"
+        max_attempts = 1000
+        slot = 1
+        state = "/tmp/state"
+        [queue]
+        kind = "carrier-pigeon"
+        [[sinks]]
+        required = true
+        [[sinks]]
+        kind = "webhook"
+        url = "https://169.254.169.254/latest"
+        [[sinks]]
+        kind = "log"
+        types = ["done"]
+        [executor]
+        devices = ["gpu"]
+        [gateway]
+        listen = "0.0.0.0:80"
+        [log]
+        keep = -1
+    "#;
+    let errors = errors(toml, &[("DARKROOM__WORKER__DRAIN_SECS", "1e9")]);
+    assert_error(&errors, "event_retry_secs", Some("0"), "1 to 86400");
+    assert_error(&errors, "colour", None, "unknown field `colour`, expected one of");
+    assert_error(&errors, "worker.slots", Some("\"many\""), "integer");
+    assert_error(&errors, "worker.max_attempts", Some("1000"), "1 to 100");
+    assert_error(&errors, "worker.slot", None, "unknown field");
+    assert_error(&errors, "worker.state", Some("/tmp/state"), "s3://bucket/prefix/");
+    assert_error(&errors, "worker.drain_secs", Some("\"1e9\""), "integer");
+    assert_error(&errors, "queue.kind", Some("\"carrier-pigeon\""), "sqlite");
+    assert_error(&errors, "sinks[0]", None, "missing field `kind`");
+    assert_error(&errors, "sinks[1].url", Some("not usable"), "allow_private");
+    assert_error(&errors, "sinks[1].secret", None, "a webhook needs it");
+    assert_error(&errors, "sinks[2].types", Some("a list"), "unknown variant `done`, expected one of `accepted`");
+    assert_error(&errors, "executor.devices", Some("gpu"), "cuda:<n>");
+    assert_error(&errors, "gateway.listen", Some("0.0.0.0:80"), "allow_public");
+    assert_error(&errors, "log.keep", Some("-1"), "unsigned");
+    assert_eq!(errors.len(), 15, "{errors:#?}");
+    let text = ConfigErrors(errors).to_string();
+    assert!(text.starts_with("The configuration has 15 errors:\n  `"), "{text}");
+}
+
+#[test]
+fn secrets_come_from_files_and_show_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    std::fs::write(&file, format!("{secret}\n")).unwrap();
+    let toml = "[[sinks]]\nkind = \"webhook\"\nurl = \"https://example.com/\"\n";
+    let variable = ("DARKROOM__SINKS__0__SECRET_FILE", file.to_str().unwrap());
+    let config = load(toml, &[variable]).unwrap();
+    assert_eq!(config.sinks[0].secret.as_ref().unwrap().expose(), secret);
+    assert!(!format!("{config:?}{}", serde_json::to_string(&config).unwrap()).contains(secret));
+
+    let twice = load(toml, &[variable, ("DARKROOM__SINKS__0__SECRET", secret)]).unwrap_err();
+    assert_error(&twice.0, "sinks[0].secret", None, "one of the two");
+    let typo = load(toml, &[("DARKROOM__SINKS__0__SECRETS", secret), ("DARKROOM__SINKS__0__SECRET", "hunter2")]);
+    let text = typo.unwrap_err().to_string();
+    assert!(!text.contains(secret) && !text.contains("hunter2"), "{text}");
+    let broken = load(&format!("[[sinks]]\nsecret = \"{secret}\" oops\n"), &[]).unwrap_err().to_string();
+    assert!(broken.contains("line 2") && !broken.contains(secret), "{broken}");
+    let missing = load(toml, &[("DARKROOM__SINKS__0__SECRET_FILE", "/nonexistent")]).unwrap_err();
+    assert_error(&missing.0, "sinks[0].secret_file", Some("/nonexistent"), "cannot be read");
+}
+
+#[test]
+fn variables_that_name_no_key_are_refused() {
+    for name in ["DARKROOM__WORKER____SLOTS", "DARKROOM__0__X", "DARKROOM__SINKS__99999__URL", "DARKROOM__A B"] {
+        assert_eq!(errors("", &[(name, "1")])[0].key, name);
+    }
+    assert_error(&errors("", &[("DARKROOM__WORKER__SLOT", "1")]), "worker.slot", None, "unknown field");
+}

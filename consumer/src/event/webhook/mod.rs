@@ -1,0 +1,7 @@
+//! Events as signed HTTP POSTs.
+
+mod address;
+mod sign;
+
+pub use address::check_webhook_url;
+pub use sign::SigningKey;

@@ -1,6 +1,6 @@
 //! What a record tells when it is read as a whole.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::record::{Attempt, Claim, ClaimRequest, End, Outcome, Status};
 
@@ -59,14 +59,22 @@ impl History {
 
     /// Attempts that count: since the last redrive, without those that were interrupted.
     pub fn counted(&self) -> u32 {
-        let interrupted = |n| self.ends.iter().any(|end| end.attempt == n && end.outcome == Outcome::Interrupted);
-        let since = self.attempt_numbers.iter().filter(|n| **n > self.redriven_to && !interrupted(**n));
+        let since = self.attempt_numbers.iter().filter(|n| **n > self.redriven_to && !self.was_interrupted(**n));
         u32::try_from(since.count()).unwrap_or(u32::MAX)
     }
 
-    /// When the first attempt since the last redrive was claimed.
-    pub fn first_claimed_at(&self) -> Option<Timestamp> {
-        self.attempts.first().map(|attempt| attempt.claimed_at)
+    fn was_interrupted(&self, attempt: u32) -> bool {
+        self.ends.iter().any(|end| end.attempt == attempt && end.outcome == Outcome::Interrupted)
+    }
+
+    /// From when `deadline_secs` runs: the first claim since the last redrive, later by the time from each interrupted
+    /// attempt's claim to the next one's.
+    pub fn budget_from(&self, now: Timestamp) -> Timestamp {
+        let Some(first) = self.attempts.first() else { return now };
+        let next = self.attempts.iter().skip(1).map(|attempt| attempt.claimed_at).chain([now]);
+        let lost = self.attempts.iter().zip(next).filter(|(attempt, _)| self.was_interrupted(attempt.number));
+        let lost = lost.map(|(attempt, next)| next.duration_since(attempt.claimed_at).as_secs().max(0)).sum::<i64>();
+        first.claimed_at.checked_add(SignedDuration::from_secs(lost)).unwrap_or(now).min(now)
     }
 
     /// Until when the last attempt's worker is taken to live; `None` where it ended or there is none.
@@ -96,5 +104,135 @@ impl History {
             last: self.last_attempt(),
             error: self.ends.iter().rev().find_map(|end| end.error.clone()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use darkroom_api::{ErrorCode, JobError};
+    use serde_json::Map;
+
+    use super::*;
+    use crate::job::RunId;
+    use crate::job::record::State;
+    use crate::store::Place;
+    use crate::trigger::{Origin, Submission};
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_second(secs).unwrap()
+    }
+
+    fn submission() -> Submission {
+        Submission {
+            submission_id: "s-1".into(),
+            origin: Origin::Message,
+            handler: "matting".into(),
+            params: Map::new(),
+            inputs: Vec::new(),
+            destination: Place { store: "main".into(), bucket: "results".into(), prefix: String::new() },
+            reference: None,
+            deadline_secs: None,
+            rerun: None,
+            submitted_at: at(0),
+        }
+    }
+
+    /// A history with attempts claimed at these seconds, each alive for ten.
+    fn attempts(claimed: &[i64]) -> History {
+        let attempt = |(index, secs): (usize, &i64)| Attempt {
+            number: u32::try_from(index).unwrap() + 1,
+            run_id: RunId::new(),
+            worker: "w".into(),
+            claimed_at: at(*secs),
+            live_until: at(*secs + 10),
+            submission: submission(),
+        };
+        let attempts: Vec<_> = claimed.iter().enumerate().map(attempt).collect();
+        History { attempt_numbers: attempts.iter().map(|a| a.number).collect(), attempts, ..History::default() }
+    }
+
+    fn ended(mut history: History, attempt: u32, outcome: Outcome, code: Option<ErrorCode>, is_final: bool) -> History {
+        let run_id = history.attempts[attempt as usize - 1].run_id.clone();
+        let error = code.map(|code| JobError::new(code, "x"));
+        history.ends.push(End { attempt, run_id, outcome, error, is_final, ended_at: at(0) });
+        history.end_numbers.push(attempt);
+        history
+    }
+
+    fn refusal(history: &History, now: i64) -> Option<Claim> {
+        let (run_id, submission) = (RunId::new(), submission());
+        let request = ClaimRequest {
+            run_id: &run_id,
+            worker: "w2",
+            submission: &submission,
+            max_attempts: 3,
+            now: at(now),
+            live_until: at(now + 10),
+        };
+        history.refusal(&request)
+    }
+
+    #[test]
+    fn names_tell_attempts_ends_redrives_and_the_rest_is_passed_over() {
+        let names = ["attempt-10.json", "attempt-2.json", "end-2.json", "redrive-1", "redrive-9", "cancel"];
+        let more = ["checkpoint/a.bin", "attempt-x.json", "attempt-3.json.tmp", "status.json", "end--1.json"];
+        let history = History::from_names(names.into_iter().chain(more));
+        assert_eq!(history.attempt_numbers, [2, 10]);
+        assert_eq!((history.end_numbers.as_slice(), history.redriven_to), ([2].as_slice(), 9));
+        assert!(history.is_cancelled && history.has_status && history.has_checkpoint);
+        assert_eq!((history.last_attempt(), history.counted()), (10, 1));
+    }
+
+    #[test]
+    fn a_worker_lives_until_its_claim_or_its_status_says() {
+        let mut history = attempts(&[100]);
+        assert_eq!(refusal(&history, 105), Some(Claim::Live { until: at(110) }));
+        assert_eq!(refusal(&history, 110), None);
+        let status = |run_id: &RunId, until| Status {
+            attempt: 1,
+            run_id: run_id.clone(),
+            state: State::Running,
+            stage: None,
+            percent: None,
+            live_until: at(until),
+            updated_at: at(0),
+        };
+        history.status = Some(status(&history.attempts[0].run_id, 130));
+        assert_eq!(refusal(&history, 120), Some(Claim::Live { until: at(130) }));
+        // A status that an earlier attempt's zombie wrote says nothing of this one.
+        history.status = Some(status(&RunId::new(), 900));
+        assert_eq!(refusal(&history, 120), None);
+        assert_eq!(refusal(&ended(history, 1, Outcome::Failed, None, false), 105), None);
+    }
+
+    #[test]
+    fn attempts_run_out_but_interruptions_do_not_count() {
+        let crashed = attempts(&[0, 20, 40]);
+        let lost = Claim::Exhausted { attempts: 3, last: 3, error: None };
+        assert_eq!(refusal(&crashed, 100), Some(lost));
+        let busy = ended(attempts(&[0, 20, 40]), 2, Outcome::Failed, Some(ErrorCode::StoreUnavailable), false);
+        let Some(Claim::Exhausted { error: Some(error), .. }) = refusal(&busy, 100) else { panic!("not exhausted") };
+        assert_eq!(error.code, ErrorCode::StoreUnavailable);
+        assert_eq!(refusal(&ended(crashed, 2, Outcome::Interrupted, None, false), 100), None);
+    }
+
+    #[test]
+    fn a_final_end_is_told_again_and_a_cancelled_job_does_not_start() {
+        let failed = ended(attempts(&[0]), 1, Outcome::Failed, Some(ErrorCode::InputCorrupt), true);
+        assert!(matches!(refusal(&failed, 100), Some(Claim::Ended(end)) if end.attempt == 1));
+        let cancelled = History { is_cancelled: true, ..attempts(&[0]) };
+        assert_eq!(refusal(&cancelled, 5), Some(Claim::Live { until: at(10) }), "the live worker sees it itself");
+        assert_eq!(refusal(&cancelled, 10), Some(Claim::Cancelled { attempts: 1 }));
+    }
+
+    #[test]
+    fn the_budget_runs_from_the_first_claim_without_interruptions() {
+        let history = attempts(&[100, 150, 400]);
+        assert_eq!(history.budget_from(at(500)), at(100));
+        let interrupted = ended(history, 2, Outcome::Interrupted, None, false);
+        assert_eq!(interrupted.budget_from(at(500)), at(350));
+        let last = ended(interrupted, 3, Outcome::Interrupted, None, false);
+        assert_eq!(last.budget_from(at(500)), at(450));
+        assert_eq!(History::default().budget_from(at(7)), at(7));
     }
 }

@@ -158,9 +158,8 @@ pub struct Won {
     pub attempt: u32,
     /// Attempts that count, this one included; interrupted ones and those before a redrive do not.
     pub counted: u32,
-    /// When the job's first attempt since the last redrive was claimed.
-    /// `deadline_secs` runs from there.
-    pub first_claimed_at: Timestamp,
+    /// `deadline_secs` runs from here: the first claim since the last redrive, later by what interruptions took.
+    pub budget_from: Timestamp,
     /// Whether a checkpoint is there.
     pub has_checkpoint: bool,
 }
@@ -236,7 +235,7 @@ impl Record {
                 return Ok(Claim::Won(Won {
                     attempt: number,
                     counted: history.counted() + 1,
-                    first_claimed_at: history.first_claimed_at().unwrap_or(request.now),
+                    budget_from: history.budget_from(request.now),
                     has_checkpoint: history.has_checkpoint,
                 }));
             }

@@ -14,8 +14,12 @@ mod json;
 mod notification;
 mod parse;
 mod route;
+#[cfg(test)]
+mod route_tests;
 mod rules;
 mod submission;
+#[cfg(test)]
+mod tests;
 
 pub use parse::{MAX_MESSAGE_BYTES, parse, parse_within};
 pub use route::Routes;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{JobId, RunId};
-use crate::store::{IfAbsent, Place, Put, Store};
+use crate::store::{Place, Put, Store};
 use crate::trigger::InputRef;
 
 /// Longest manifest that is read: a few hundred thousand outputs.
@@ -120,7 +120,7 @@ pub async fn commit(store: &Store, destination: &Place, manifest: &Manifest) -> 
         .map_err(|e| JobError::new(ErrorCode::Internal, format!("The manifest cannot be written: {e}.")))?;
     // Twice, should somebody delete the other manifest between our write and our read.
     for _ in 0..2 {
-        let put = store.put_bytes(&destination.bucket, &key, json.clone().into(), "application/json", IfAbsent::Yes);
+        let put = store.put_if_absent(&destination.bucket, &key, json.clone().into(), "application/json");
         if put.await? == Put::Done {
             return Ok(Committed::Ours);
         }

@@ -9,6 +9,7 @@
 //! | `cancel` | by a user | the job is not to run (on) |
 //! | `checkpoint/` | by a run | where a later attempt goes on |
 
+use bytes::Bytes;
 use darkroom_api::{ErrorCode, JobError, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::history::History;
 use super::manifest::{self, Manifest};
 use super::{JobId, RunId};
-use crate::store::{IfAbsent, Place, Put, Store};
+use crate::store::{Place, Put, Store};
 use crate::trigger::Submission;
 
 /// Longest object of a record.
@@ -226,7 +227,7 @@ impl Record {
                 submission: request.submission.clone(),
             };
             let name = format!("attempt-{number}.json");
-            let ours = match self.put(&name, &attempt, IfAbsent::Yes).await? {
+            let ours = match self.put_once(&name, &attempt).await? {
                 Put::Done => true,
                 // Perhaps our own first try, whose answer was lost.
                 Put::Exists => self.get::<Attempt>(&name).await?.is_some_and(|a| a.run_id == *request.run_id),
@@ -269,7 +270,7 @@ impl Record {
     /// # Errors
     /// Codes of [`crate::store::error::classify`].
     pub async fn write_status(&self, status: &Status) -> Result<()> {
-        self.put("status.json", status, IfAbsent::No).await.map(|_| ())
+        self.put("status.json", status).await
     }
 
     /// Tells how an attempt ended. The first word counts: an attempt ends once.
@@ -277,7 +278,7 @@ impl Record {
     /// # Errors
     /// Codes of [`crate::store::error::classify`].
     pub async fn write_end(&self, end: &End) -> Result<()> {
-        self.put(&format!("end-{}.json", end.attempt), end, IfAbsent::Yes).await.map(|_| ())
+        self.put_once(&format!("end-{}.json", end.attempt), end).await.map(|_first_or_not| ())
     }
 
     /// Asks that the job stop, or not start.
@@ -285,7 +286,7 @@ impl Record {
     /// # Errors
     /// Codes of [`crate::store::error::classify`].
     pub async fn cancel(&self, now: Timestamp) -> Result<()> {
-        self.put("cancel", &serde_json::json!({ "requested_at": now }), IfAbsent::No).await.map(|_| ())
+        self.put("cancel", &serde_json::json!({ "requested_at": now })).await
     }
 
     /// Whether somebody asked for that.
@@ -305,7 +306,7 @@ impl Record {
         let last = self.history().await?.last_attempt();
         self.store.delete(&self.place.bucket, &self.place.key("cancel")).await?;
         let at = serde_json::json!({ "redriven_at": Timestamp::now() });
-        self.put(&format!("redrive-{last}"), &at, IfAbsent::No).await.map(|_| ())
+        self.put(&format!("redrive-{last}"), &at).await
     }
 
     /// Where checkpoints lie: the store, and the place in it.
@@ -313,11 +314,14 @@ impl Record {
         (&self.store, Place { prefix: self.place.key("checkpoint/"), ..self.place.clone() })
     }
 
-    async fn put<T: Serialize>(&self, name: &str, value: &T, if_absent: IfAbsent) -> Result<Put> {
-        let json = serde_json::to_vec(value)
-            .map_err(|e| JobError::new(ErrorCode::Internal, format!("The record's {name} cannot be written: {e}.")))?;
+    async fn put<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         let key = self.place.key(name);
-        self.store.put_bytes(&self.place.bucket, &key, json.into(), "application/json", if_absent).await
+        self.store.put_bytes(&self.place.bucket, &key, json(name, value)?, "application/json").await
+    }
+
+    async fn put_once<T: Serialize>(&self, name: &str, value: &T) -> Result<Put> {
+        let key = self.place.key(name);
+        self.store.put_if_absent(&self.place.bucket, &key, json(name, value)?, "application/json").await
     }
 
     async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
@@ -328,6 +332,12 @@ impl Record {
             JobError::new(ErrorCode::Internal, message)
         })
     }
+}
+
+fn json<T: Serialize>(name: &str, value: &T) -> Result<Bytes> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|e| JobError::new(ErrorCode::Internal, format!("The record's {name} cannot be written: {e}.")))
 }
 
 async fn collect<T>(reads: impl Iterator<Item = impl Future<Output = Result<Option<T>>>>) -> Result<Vec<T>> {

@@ -31,7 +31,7 @@ const STALL_SECS: u64 = 30;
 /// One S3 endpoint. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct Store {
-    name: String,
+    pub(super) name: String,
     pub(super) client: Client,
 }
 

@@ -8,13 +8,17 @@ mod client;
 mod config;
 pub mod error;
 mod objects;
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod upload;
 mod url;
 
 pub use client::{Store, Stores};
 pub use config::{Checksums, StoreConfig};
-pub use objects::{Head, IfAbsent, Listed, Put};
+pub use objects::{Head, Listed, Put};
 pub use transfer::Fetched;
 pub use upload::Stored;
 pub use url::{ObjectRef, Place};

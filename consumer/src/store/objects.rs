@@ -29,15 +29,6 @@ pub struct Head {
     pub media_type: Option<String>,
 }
 
-/// Whether a write may replace what is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IfAbsent {
-    /// Only where nothing is (`If-None-Match: *`).
-    Yes,
-    /// Last write wins.
-    No,
-}
-
 /// What became of a conditional write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -105,31 +96,42 @@ impl Store {
         Ok(Some(content.into()))
     }
 
-    /// Writes a small object.
+    /// Writes a small object over what may be there.
     ///
     /// # Errors
     /// Codes of [`super::error::classify`].
-    pub async fn put_bytes(
+    pub async fn put_bytes(&self, bucket: &str, key: &str, content: Bytes, media_type: &str) -> Result<()> {
+        self.put(bucket, key, content, media_type, None).await.map_err(JobError::from)
+    }
+
+    /// Writes a small object where nothing is (`If-None-Match: *`): of several writers one succeeds.
+    ///
+    /// # Errors
+    /// Codes of [`super::error::classify`].
+    pub async fn put_if_absent(&self, bucket: &str, key: &str, content: Bytes, media_type: &str) -> Result<Put> {
+        match self.put(bucket, key, content, media_type, Some("*")).await {
+            Ok(()) => Ok(Put::Done),
+            Err(failure) if failure.is_status(412) => Ok(Put::Exists),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn put(
         &self,
         bucket: &str,
         key: &str,
         content: Bytes,
         media_type: &str,
-        if_absent: IfAbsent,
-    ) -> Result<Put> {
+        if_none_match: Option<&str>,
+    ) -> Result<(), Failure> {
         let object = ObjectRef::new(self.name(), bucket, key);
-        let answer = self
-            .attempt(Access::Write, &object, || {
-                let request = self.client.put_object().bucket(bucket).key(key).content_type(media_type);
-                let request = request.set_if_none_match((if_absent == IfAbsent::Yes).then(|| "*".into()));
-                request.body(content.clone().into()).send()
-            })
-            .await;
-        match answer {
-            Ok(_) => Ok(Put::Done),
-            Err(failure) if failure.is_status(412) && if_absent == IfAbsent::Yes => Ok(Put::Exists),
-            Err(failure) => Err(failure.into()),
-        }
+        self.attempt(Access::Write, &object, || {
+            let request = self.client.put_object().bucket(bucket).key(key).content_type(media_type);
+            let request = request.set_if_none_match(if_none_match.map(str::to_owned));
+            request.body(content.clone().into()).send()
+        })
+        .await
+        .map(|_| ())
     }
 
     /// All objects of a place, in key order, at most `max`.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::client::backoff;
 use super::error::Access;
-use super::objects::{broken_off, real_version, size, unquoted};
+use super::objects::{broken_off, real_version, unquoted};
 use super::{ObjectRef, Store};
 
 /// Bytes collected before they go to the disk.
@@ -62,10 +62,8 @@ impl Store {
         }
         let mut written = 0;
         loop {
-            let outcome = receive(&mut answer.body, &mut file, &mut written, bytes, on_bytes).await;
-            let reason = match outcome {
+            let reason = match receive(&mut answer.body, &mut file, &mut written, on_bytes).await {
                 Err(Broken::Disk(error)) => return Err(disk(&error)),
-                Err(Broken::Longer) => return Err(too_large(from, written, bytes)),
                 Err(Broken::Body(reason)) => reason,
                 Ok(()) if written == bytes => return Ok(Fetched { bytes, etag, version }),
                 Ok(()) => format!("{written} of {bytes} bytes came"),
@@ -75,6 +73,9 @@ impl Store {
             tokio::time::sleep(pause).await;
             let same = ObjectRef { etag: etag.clone(), version: version.clone(), ..from.clone() };
             answer = self.open_at(&same, written).await?;
+            if answer.bytes != bytes {
+                return Err(JobError::new(ErrorCode::InputChanged, format!("{from} changed: submit it again.")));
+            }
         }
     }
 
@@ -90,8 +91,12 @@ impl Store {
         if offset > 0 && answer.content_range.is_none() {
             return Err(broken_off(from, &"the store ignores ranges"));
         }
+        let Some(length) = answer.content_length.and_then(|n| u64::try_from(n).ok()) else {
+            let message = format!("The store does not tell the size of {from}: it is no S3 store.");
+            return Err(JobError::new(ErrorCode::Internal, message));
+        };
         Ok(Answer {
-            bytes: offset + size(answer.content_length),
+            bytes: offset + length,
             etag: unquoted(answer.e_tag.as_deref()),
             version: real_version(answer.version_id),
             body: answer.body,
@@ -102,8 +107,6 @@ impl Store {
 enum Broken {
     /// The disk refuses.
     Disk(std::io::Error),
-    /// More bytes than announced.
-    Longer,
     /// The connection broke.
     Body(String),
 }
@@ -113,16 +116,12 @@ async fn receive(
     body: &mut ByteStream,
     file: &mut File,
     written: &mut u64,
-    announced: u64,
     on_bytes: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<(), Broken> {
     let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
     let outcome = loop {
         match body.try_next().await {
             Ok(Some(chunk)) => {
-                if *written + chunk.len() as u64 > announced {
-                    break Err(Broken::Longer);
-                }
                 out.write_all(&chunk).await.map_err(Broken::Disk)?;
                 *written += chunk.len() as u64;
                 on_bytes(*written);

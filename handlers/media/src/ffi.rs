@@ -162,6 +162,39 @@ pub(crate) fn component_depth(format: ff::format::Pixel) -> (u32, u32) {
     })
 }
 
+/// A format's components, where its samples are whole little-endian bytes in memory of the host.
+pub(crate) fn format_layout(format: ff::format::Pixel) -> Option<crate::colour::Layout> {
+    const OTHER: i32 = ffi::AV_PIX_FMT_FLAG_BE
+        | ffi::AV_PIX_FMT_FLAG_PAL
+        | ffi::AV_PIX_FMT_FLAG_BITSTREAM
+        | ffi::AV_PIX_FMT_FLAG_HWACCEL
+        | ffi::AV_PIX_FMT_FLAG_BAYER
+        | ffi::AV_PIX_FMT_FLAG_FLOAT;
+    if format_flags(format) & OTHER.unsigned_abs() as u64 != 0 {
+        return None;
+    }
+    let descriptor = format.descriptor()?;
+    // SAFETY: a descriptor is a static table of FFmpeg.
+    let described = unsafe { (*descriptor.as_ptr()).comp };
+    let number = |n: i32| usize::try_from(n).ok();
+    let mut components = Vec::new();
+    for c in &described[..usize::from(descriptor.nb_components()).min(4)] {
+        components.push(crate::colour::Component {
+            plane: number(c.plane)?,
+            step: number(c.step)?,
+            offset: number(c.offset)?,
+            shift: u32::try_from(c.shift).ok()?,
+            depth: u32::try_from(c.depth).ok()?,
+        });
+    }
+    Some(crate::colour::Layout {
+        components,
+        has_alpha: format_flags(format) & ffi::AV_PIX_FMT_FLAG_ALPHA as u64 != 0,
+        log2_chroma_w: descriptor.log2_chroma_w().into(),
+        log2_chroma_h: descriptor.log2_chroma_h().into(),
+    })
+}
+
 /// `AV_PIX_FMT_FLAG_*` of a format.
 pub(crate) fn format_flags(format: ff::format::Pixel) -> u64 {
     // SAFETY: a descriptor is a static table of FFmpeg.
@@ -247,6 +280,12 @@ pub(crate) fn default_layout(channels: u32) -> ff::ChannelLayout {
 /// A frame's duration in its stream's time base, 0 where unknown.
 pub(crate) fn frame_duration(frame: &ff::frame::Video) -> i64 {
     frame.packet().duration
+}
+
+/// Sets it.
+pub(crate) fn set_frame_duration(frame: &mut ff::frame::Video, duration: i64) {
+    // SAFETY: writes a number inside the valid AVFrame.
+    unsafe { (*frame.as_mut_ptr()).pkt_duration = duration }
 }
 
 fn check(code: i32) -> Result<(), Error> {

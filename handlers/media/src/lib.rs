@@ -5,14 +5,19 @@
 //! the three on threads of their own. Files are hostile: FFmpeg never sees a path of an input, only bytes that we read
 //! for it, and only containers on a list are opened (`source`).
 
+pub mod colour;
 mod error;
 mod ffi;
 mod frame;
 mod info;
 mod orientation;
+pub mod pipeline;
 pub mod probe;
 mod reader;
 mod source;
+#[cfg(test)]
+mod testing;
+mod writer;
 
 pub use ffmpeg_next::Rational;
 pub use ffmpeg_next::format::Pixel;
@@ -20,6 +25,7 @@ pub use frame::{Frame, FramePool, Plane, PlaneMut};
 pub use info::{ColourTags, VideoInfo};
 pub use orientation::Orientation;
 pub use reader::{AudioSource, ReadOptions, Reader};
+pub use writer::{OutputFormat, WriteOptions, WriteReport, Writer};
 
 /// Makes FFmpeg ready, once. Its own messages go to standard error only when fatal: what users need is in our errors.
 fn init() -> darkroom_api::Result<()> {

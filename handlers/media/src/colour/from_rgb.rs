@@ -1,0 +1,276 @@
+//! Planar float RGB to frames.
+
+use darkroom_api::Result;
+
+use super::matrix::{Codes, Matrix};
+use super::planes::Layout;
+use super::simd;
+use crate::error::internal;
+use crate::info::is_rgb;
+use crate::{ColourTags, Frame};
+
+/// Turns RGB (and alpha) into frames of a writer. Keeps its rows between frames.
+pub struct FromRgb {
+    dither: bool,
+    rows: Rows,
+}
+
+#[derive(Default)]
+struct Rows {
+    /// Thresholds of one row of the dither pattern, or zeros.
+    dither: Vec<f32>,
+    y: Vec<f32>,
+    /// Colour differences of two luma rows.
+    u: [Vec<f32>; 2],
+    v: [Vec<f32>; 2],
+    /// Mean of the two, one sample longer before and two after.
+    mean: Vec<f32>,
+    half: Vec<f32>,
+}
+
+/// Bayer's 8x8 matrix.
+const BAYER: [[u8; 8]; 8] = [
+    [0, 32, 8, 40, 2, 34, 10, 42],
+    [48, 16, 56, 24, 50, 18, 58, 26],
+    [12, 44, 4, 36, 14, 46, 6, 38],
+    [60, 28, 52, 20, 62, 30, 54, 22],
+    [3, 35, 11, 43, 1, 33, 9, 41],
+    [51, 19, 59, 27, 49, 17, 57, 25],
+    [15, 47, 7, 39, 13, 45, 5, 37],
+    [63, 31, 55, 23, 61, 29, 53, 21],
+];
+
+impl FromRgb {
+    /// A converter. `dither` spreads what 8 bits cannot hold over neighbours (ordered): for sources of more than 8
+    /// bits. Codes that 8 bits hold exactly are left alone; alpha is only rounded.
+    pub fn new(dither: bool) -> FromRgb {
+        FromRgb { dither, rows: Rows::default() }
+    }
+
+    /// Fills a frame from `rgb` (`[3, h, w]`) and `alpha` (`[h, w]`, straight; opaque where absent), with the matrix
+    /// and range of the frame's tags. Values outside 0..=1 are clamped.
+    ///
+    /// # Errors
+    /// `internal` when sizes do not fit or a frame's format is none that a writer takes.
+    pub fn convert(&mut self, rgb: &[f32], alpha: Option<&[f32]>, out: &mut Frame) -> Result<()> {
+        let (w, h) = (out.width() as usize, out.height() as usize);
+        check_len(rgb.len(), 3 * w * h)?;
+        let layout = layout_of(out)?;
+        let tags = out.colour().resolved(out.format(), out.height());
+        self.rows.start(w);
+        let planes: Vec<&[f32]> = rgb.chunks_exact(w * h).collect();
+        if is_rgb(out.format()) {
+            return packed(&planes, alpha, out);
+        }
+        if layout.colours() < 3 {
+            return Err(internal("A frame cannot hold colour", "use convert_grey"));
+        }
+        self.colour(&planes, out, &layout, tags)?;
+        if layout.has_alpha {
+            self.alpha(alpha, out, &layout)?;
+        }
+        Ok(())
+    }
+
+    /// Fills a frame with shades of grey, `[h, w]`; colour differences are neutral, alpha is opaque.
+    ///
+    /// # Errors
+    /// As [`FromRgb::convert`].
+    pub fn convert_grey(&mut self, grey: &[f32], out: &mut Frame) -> Result<()> {
+        let (w, h) = (out.width() as usize, out.height() as usize);
+        check_len(grey.len(), w * h)?;
+        let layout = layout_of(out)?;
+        self.rows.start(w);
+        if is_rgb(out.format()) {
+            return packed(&[grey, grey, grey], None, out);
+        }
+        let tags = out.colour().resolved(out.format(), out.height());
+        let depth = layout.components[0].depth;
+        let luma = Codes::luma(depth, tags.is_full_range());
+        for (row, values) in grey.chunks_exact(w).enumerate() {
+            self.rows.store(out, layout.components[0].plane, row, values, luma, depth, self.dither)?;
+        }
+        if layout.colours() >= 3 {
+            let half = |n: usize, log2: u32| n.div_ceil(1 << log2);
+            let neutral = vec![0.0; half(w, layout.log2_chroma_w)];
+            for component in &layout.components[1..3] {
+                let codes = Codes::chroma(depth, tags.is_full_range());
+                for row in 0..half(h, layout.log2_chroma_h) {
+                    self.rows.store(out, component.plane, row, &neutral, codes, depth, false)?;
+                }
+            }
+        }
+        if layout.has_alpha { self.alpha(None, out, &layout) } else { Ok(()) }
+    }
+
+    fn alpha(&mut self, alpha: Option<&[f32]>, out: &mut Frame, layout: &Layout) -> Result<()> {
+        let (w, h) = (out.width() as usize, out.height() as usize);
+        let component = layout.components[layout.components.len() - 1];
+        let codes = Codes::luma(component.depth, true);
+        if let Some(alpha) = alpha {
+            check_len(alpha.len(), w * h)?;
+        }
+        let opaque = vec![1.0; if alpha.is_none() { w } else { 0 }];
+        for row in 0..h {
+            let values = alpha.map_or(opaque.as_slice(), |a| &a[row * w..(row + 1) * w]);
+            self.rows.store(out, component.plane, row, values, codes, component.depth, false)?;
+        }
+        Ok(())
+    }
+
+    fn colour(&mut self, planes: &[&[f32]], out: &mut Frame, layout: &Layout, tags: ColourTags) -> Result<()> {
+        let (w, h) = (out.width() as usize, out.height() as usize);
+        let matrix = Matrix::of(tags)?;
+        let factors = [matrix.kr, matrix.kg(), matrix.kb, 0.5 / (1.0 - matrix.kb), 0.5 / (1.0 - matrix.kr)];
+        let depth = layout.components[0].depth;
+        let luma = Codes::luma(depth, tags.is_full_range());
+        let chroma = Codes::chroma(depth, tags.is_full_range());
+        let step = 1 << layout.log2_chroma_h;
+        for top in (0..h).step_by(step) {
+            for line in 0..step {
+                // A lone last row is its own neighbour.
+                let row = (top + line).min(h - 1);
+                let at = |p: usize| &planes[p][row * w..(row + 1) * w];
+                let rows = &mut self.rows;
+                let (u, v) = (&mut rows.u[line], &mut rows.v[line]);
+                simd::rgb_to_yuv(at(0), at(1), at(2), &mut rows.y, u, v, factors);
+                if top + line < h {
+                    let y = std::mem::take(&mut rows.y);
+                    rows.store(out, layout.components[0].plane, row, &y, luma, depth, self.dither)?;
+                    rows.y = y;
+                }
+            }
+            for (index, component) in layout.components[1..3].iter().enumerate() {
+                let half = self.rows.chroma_row(index, layout, w);
+                self.rows.store(out, component.plane, top / step, &half, chroma, depth, self.dither)?;
+                self.rows.half = half;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rows {
+    fn start(&mut self, width: usize) {
+        for row in [&mut self.y].into_iter().chain(&mut self.u).chain(&mut self.v) {
+            row.resize(width, 0.0);
+        }
+        self.dither.resize(width, 0.0);
+        self.mean.resize(width + 3, 0.0);
+    }
+
+    /// Brings the colour differences of the rows at hand to the size of a chroma row: the mean of two rows (chroma
+    /// lies between them), and a 1-2-1 filter along the row (chroma lies on every even sample: "left").
+    fn chroma_row(&mut self, index: usize, layout: &Layout, width: usize) -> Vec<f32> {
+        let mut half = std::mem::take(&mut self.half);
+        let rows = if index == 0 { &self.u } else { &self.v };
+        let below = if layout.log2_chroma_h == 1 { &rows[1] } else { &rows[0] };
+        if layout.log2_chroma_w == 0 {
+            half.resize(width, 0.0);
+            simd::blend(&rows[0], below, &mut half, 0.5, 0.5);
+            return half;
+        }
+        simd::blend(&rows[0], below, &mut self.mean[1..=width], 0.5, 0.5);
+        self.mean[0] = self.mean[1];
+        self.mean[width + 1] = self.mean[width];
+        self.mean[width + 2] = self.mean[width];
+        half.resize(width.div_ceil(2), 0.0);
+        simd::downsample(&self.mean, &mut half);
+        half
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one row and how it is coded")]
+    fn store(
+        &mut self,
+        out: &mut Frame,
+        plane: usize,
+        row: usize,
+        values: &[f32],
+        codes: Codes,
+        depth: u32,
+        dither: bool,
+    ) -> Result<()> {
+        let plane = out.plane_mut(plane).ok_or_else(|| internal("A frame lacks a plane", plane))?;
+        let bytes = plane.data.get_mut(row * plane.stride..).unwrap_or(&mut []);
+        if depth > 8 {
+            #[allow(clippy::cast_precision_loss, reason = "at most 16 bits")]
+            let max = ((1_u32 << depth) - 1) as f32;
+            simd::store_u16(values, bytes, codes.scale, codes.offset, max);
+            return Ok(());
+        }
+        for (x, d) in self.dither.iter_mut().enumerate() {
+            // Less than half a code either way, so that exact codes stay.
+            *d = if dither { (f32::from(BAYER[row % 8][x % 8]) + 0.5) / 64.0 - 0.5 } else { 0.0 };
+        }
+        simd::store_u8(values, bytes, codes.scale, codes.offset, &self.dither);
+        Ok(())
+    }
+}
+
+/// RGBA of 8 or 16 bits, as PNG wants it.
+fn packed(planes: &[&[f32]], alpha: Option<&[f32]>, out: &mut Frame) -> Result<()> {
+    use ffmpeg_next::format::Pixel;
+    let w = out.width() as usize;
+    if let Some(alpha) = alpha {
+        check_len(alpha.len(), planes[0].len())?;
+    }
+    let deep = match out.format() {
+        Pixel::RGBA => false,
+        Pixel::RGBA64BE => true,
+        other => return Err(internal("No writer takes this format", format!("{other:?}"))),
+    };
+    let plane = out.plane_mut(0).ok_or_else(|| internal("A frame lacks a plane", 0))?;
+    for (row, line) in plane.data.chunks_mut(plane.stride).enumerate() {
+        let range = row * w..(row + 1) * w;
+        let colour = planes[0][range.clone()].iter().zip(&planes[1][range.clone()]).zip(&planes[2][range.clone()]);
+        let alphas = alpha.map(|a| &a[range]);
+        for (x, ((r, g), b)) in colour.enumerate() {
+            let pixel = [*r, *g, *b, alphas.map_or(1.0, |a| a[x])];
+            if deep {
+                for (o, v) in line[x * 8..x * 8 + 8].chunks_exact_mut(2).zip(pixel) {
+                    o.copy_from_slice(&code::<u16>(v, 65535.0).to_be_bytes());
+                }
+            } else {
+                for (o, v) in line[x * 4..x * 4 + 4].iter_mut().zip(pixel) {
+                    *o = code::<u8>(v, 255.0);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+trait FromFloat {
+    fn from_float(v: f32) -> Self;
+}
+impl FromFloat for u8 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped and rounded; casts saturate")]
+    fn from_float(v: f32) -> u8 {
+        v as u8
+    }
+}
+impl FromFloat for u16 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped and rounded; casts saturate")]
+    fn from_float(v: f32) -> u16 {
+        v as u16
+    }
+}
+
+fn code<T: FromFloat>(value: f32, max: f32) -> T {
+    T::from_float(value.clamp(0.0, 1.0) * max + 0.5)
+}
+
+fn layout_of(frame: &Frame) -> Result<Layout> {
+    if let Some(layout) = Layout::of(frame.format()) {
+        return Ok(layout);
+    }
+    // Big-endian RGBA is for PNG only and packed by hand.
+    if frame.format() == ffmpeg_next::format::Pixel::RGBA64BE {
+        return Ok(Layout { components: Vec::new(), has_alpha: true, log2_chroma_w: 0, log2_chroma_h: 0 });
+    }
+    Err(internal("No writer takes this format", format!("{:?}", frame.format())))
+}
+
+fn check_len(got: usize, want: usize) -> Result<()> {
+    if got == want { Ok(()) } else { Err(internal("A picture does not fit its frame", format!("{got} for {want}"))) }
+}

@@ -1,0 +1,17 @@
+//! Pixels to planar float RGB for models, and back.
+//!
+//! [`ToRgb`] honours matrix, range and chroma position of a frame; formats that are not plain rows of 8 to 16 bit
+//! samples go through swscale first. [`FromRgb`] is its inverse for the formats that a [`crate::Writer`] takes.
+//! Times are about 3 ms of one core for 1920x1080 either way, most of it memory traffic.
+
+mod from_rgb;
+mod matrix;
+mod planes;
+mod simd;
+mod to_rgb;
+mod tone;
+
+pub(crate) use planes::{Component, Layout};
+
+pub use from_rgb::FromRgb;
+pub use to_rgb::{Hdr, ToRgb, alpha_of};

@@ -1,0 +1,228 @@
+//! Decode, process and encode on threads of their own, joined by short queues.
+//!
+//! The queues are bounded in frames, and by that in bytes, since all frames of a run have one size: memory does not
+//! grow with length, and the slowest stage alone sets the speed. Output frames come from the writer's pool and go
+//! back to it. A stage that fails, panics or is cancelled drops its ends of the queues, which stops its neighbours.
+//! Processing happens on the caller's thread.
+
+mod meter;
+mod stages;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use darkroom_api::{ErrorCode, JobContext, JobError, Result, StageReport};
+
+use crate::{Frame, FramePool, Reader, WriteReport, Writer, ffi};
+use meter::Meter;
+
+/// How frames travel.
+#[derive(Debug, Clone)]
+pub struct PipelineOptions {
+    /// Most frames in one call of `process`; the last call may have fewer.
+    pub batch: usize,
+    /// Most frames waiting in each queue.
+    pub queue_frames: usize,
+    /// Most bytes waiting in each queue; at least one frame fits.
+    pub queue_bytes: u64,
+    /// Name of the stage in progress messages.
+    pub stage: String,
+}
+
+impl Default for PipelineOptions {
+    fn default() -> Self {
+        PipelineOptions { batch: 1, queue_frames: 3, queue_bytes: 96 << 20, stage: "process".to_owned() }
+    }
+}
+
+/// How a run went.
+#[derive(Debug, Clone)]
+pub struct PipelineReport {
+    /// Frames decoded, processed and encoded: the three are equal.
+    pub frames: u64,
+    /// Packets of the source that were damaged.
+    pub corrupt_packets: u64,
+    /// Seconds from start to end.
+    pub wall_secs: f64,
+    /// decode, process, encode.
+    pub stages: Vec<StageReport>,
+    /// What was written, with warnings of the whole run.
+    pub write: WriteReport,
+}
+
+impl PipelineReport {
+    /// Frames per second.
+    pub fn fps(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+        let frames = self.frames as f64;
+        frames / self.wall_secs.max(1e-9)
+    }
+}
+
+/// Where `process` puts its frames.
+pub struct Emitter<'a> {
+    out: &'a Sender<Frame>,
+    pool: FramePool,
+    meter: &'a mut Meter,
+    sent: u64,
+}
+
+impl Emitter<'_> {
+    /// A frame of the writer's kind to fill, with the time of `source`.
+    ///
+    /// # Errors
+    /// `internal` when there is no memory for it.
+    pub fn blank(&self, source: &Frame) -> Result<Frame> {
+        let mut frame = self.pool.take()?;
+        frame.set_pts(source.pts());
+        ffi::set_frame_duration(frame.inner_mut(), source.duration());
+        Ok(frame)
+    }
+
+    /// Hands a frame to the encoder; waits while its queue is full.
+    ///
+    /// # Errors
+    /// `interrupted` when the encoder has stopped; the run then fails with the encoder's error.
+    pub fn send(&mut self, frame: Frame) -> Result<()> {
+        self.meter.wait_output(|| self.out.send(frame)).map_err(|_| stopped())?;
+        self.sent += 1;
+        Ok(())
+    }
+}
+
+/// The error of a stage whose neighbour has gone; the neighbour's own error is the one that counts.
+fn stopped() -> JobError {
+    JobError::new(ErrorCode::Interrupted, "The pipeline was stopped.")
+}
+
+/// Shared by the stages: whether to stop, and why.
+struct Line<'a> {
+    ctx: &'a JobContext,
+    stopped: AtomicBool,
+    error: Mutex<Option<JobError>>,
+}
+
+impl Line<'_> {
+    /// Keeps the first error and stops everybody.
+    fn fail(&self, error: JobError) {
+        let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        // A stage that only noticed its neighbour's end does not name the cause.
+        if first.as_ref().is_none_or(|e| e.code == ErrorCode::Interrupted) {
+            *first = Some(error);
+        }
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(stopped());
+        }
+        self.ctx.check_cancelled()
+    }
+
+    /// Runs a stage's body; errors and panics stop the line.
+    fn stage<T>(&self, name: &str, body: impl FnOnce() -> Result<T>) -> Option<T> {
+        let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            let message =
+                format!("The {name} stage panicked ({text}). This is a fault: report it with the worker's log.");
+            Err(JobError::new(ErrorCode::Internal, message))
+        });
+        outcome.map_err(|e| self.fail(e)).ok()
+    }
+}
+
+/// Runs a video through `process`, which takes a batch of frames and emits exactly one for each.
+///
+/// # Errors
+/// The first error of any stage; `cancelled`; `internal` for a panic, or when frames were lost on the way.
+pub fn run<P>(
+    reader: Reader,
+    writer: Writer,
+    ctx: &JobContext,
+    options: &PipelineOptions,
+    process: P,
+) -> Result<PipelineReport>
+where
+    P: FnMut(&mut Vec<Frame>, &mut Emitter<'_>) -> Result<()>,
+{
+    let start = Instant::now();
+    let line = Line { ctx, stopped: AtomicBool::new(false), error: Mutex::new(None) };
+    let info = reader.info();
+    let frame_in = crate::frame::frame_bytes(info.pixel_format, info.width_px, info.height_px);
+    let total = info.frames;
+    let (to_process, decoded) = queue(options, frame_in);
+    let (to_encode, processed) = queue(options, writer.pool().frame_bytes());
+    let pool = writer.pool().clone();
+    let (line_ref, stage) = (&line, options.stage.as_str());
+
+    let outcome = std::thread::scope(|scope| {
+        // A stage's queue ends are dropped after its error is kept: neighbours must not take a failure for the end.
+        let decode = std::thread::Builder::new()
+            .name("decode".to_owned())
+            .spawn_scoped(scope, move || line_ref.stage("decode", || stages::decode(line_ref, reader, &to_process)));
+        let encode = std::thread::Builder::new().name("encode".to_owned()).spawn_scoped(scope, move || {
+            line_ref.stage("encode", || stages::encode(line_ref, writer, &processed, stage, total))
+        });
+        let (Ok(decode), Ok(encode)) = (decode, encode) else {
+            line.fail(JobError::new(ErrorCode::OutOfMemory, "The system has no room for another thread."));
+            drop((decoded, to_encode));
+            return None;
+        };
+        let process =
+            line.stage("process", || stages::process(&line, &decoded, &to_encode, &pool, options.batch, process));
+        drop((decoded, to_encode));
+        // A stage's panic is caught inside it, so that joining cannot fail.
+        let (decode, encode) = (decode.join().ok().flatten(), encode.join().ok().flatten());
+        Some((decode?, process?, encode?))
+    });
+    if let Some(error) = line.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let Some((decode, process, encode)) = outcome else {
+        return Err(JobError::new(ErrorCode::Internal, "A stage ended without a word. This is a fault: report it."));
+    };
+    finish(decode, process, encode, start)
+}
+
+/// A queue as long as frames and bytes allow.
+fn queue(options: &PipelineOptions, frame_bytes: u64) -> (Sender<Frame>, Receiver<Frame>) {
+    let by_bytes = usize::try_from(options.queue_bytes / frame_bytes.max(1)).unwrap_or(usize::MAX);
+    bounded(options.queue_frames.min(by_bytes).max(1))
+}
+
+fn finish(
+    decode: stages::Decoded,
+    process: stages::Processed,
+    encode: stages::Encoded,
+    start: Instant,
+) -> Result<PipelineReport> {
+    let (taken, sent, written) = (decode.report.frames, process.sent, encode.write.frames);
+    if taken != sent || sent != written {
+        let message = format!(
+            "{taken} frames were decoded, {sent} processed and {written} written: they must be equal. This is a \
+             fault: report it with the worker's log."
+        );
+        return Err(JobError::new(ErrorCode::Internal, message));
+    }
+    let mut write = encode.write;
+    if decode.corrupt_packets > 0 {
+        let n = decode.corrupt_packets;
+        write.warnings.push(format!("{n} packets of the video were damaged: what could be decoded was used."));
+    }
+    Ok(PipelineReport {
+        frames: written,
+        corrupt_packets: decode.corrupt_packets,
+        wall_secs: start.elapsed().as_secs_f64(),
+        stages: vec![decode.report, process.report, encode.report],
+        write,
+    })
+}
+
+#[cfg(test)]
+mod tests;

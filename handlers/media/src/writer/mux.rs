@@ -1,0 +1,158 @@
+//! One file: an encoded video stream and the source's sound.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use darkroom_api::Result;
+use ffmpeg_next as ff;
+use ffmpeg_next::Rational;
+use ffmpeg_next::format::Pixel;
+use ffmpeg_next::format::context::{Output, StreamIo};
+
+use super::audio::AudioTrack;
+use super::encoder::VideoEncoder;
+use super::{OutputFormat, WriteOptions, WriteReport};
+use crate::error::{internal, writing, writing_io};
+use crate::{AudioSource, ColourTags, Frame, VideoInfo, ffi};
+
+/// Encoder, sound and container of one output file.
+pub(crate) struct Mux {
+    path: PathBuf,
+    output: Output,
+    encoder: VideoEncoder,
+    audio: Option<AudioTrack>,
+    /// Time base of the encoder and of the stream that the muxer chose.
+    bases: (Rational, Rational),
+    /// Added to all times where a container cannot hold those below zero.
+    lift_secs: f64,
+    nominal_ticks: i64,
+    frames: u64,
+    warnings: Vec<String>,
+}
+
+impl Mux {
+    pub(crate) fn create(
+        path: &Path,
+        options: &WriteOptions,
+        info: &VideoInfo,
+        pixels: Pixel,
+        colour: ColourTags,
+        audio: Option<AudioSource>,
+    ) -> Result<Mux> {
+        let mut output = open(path, options.format)?;
+        let global_header = output.format().flags().contains(ff::format::Flags::GLOBAL_HEADER);
+        let encoder = VideoEncoder::open(options, info, pixels, colour, global_header)?;
+        add_video_stream(&mut output, &encoder, info)?;
+        let mut warnings = Vec::new();
+        #[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
+        let start = info.start_pts as f64 * f64::from(info.time_base);
+        let lift_secs = if options.format == OutputFormat::WebmAlpha { (-start).max(0.0) } else { 0.0 };
+        if lift_secs > 0.0 {
+            warnings.push(format!(
+                "The video starts {lift_secs:.3} s before zero, which WebM cannot hold: all times are later by that."
+            ));
+        }
+        let audio = match audio {
+            Some(source) => AudioTrack::add(&mut output, &source, options.format, lift_secs, &mut warnings)?,
+            None => None,
+        };
+        let unused = output.write_header_with(header_options(options.format)).map(|_| ());
+        unused.map_err(|e| writing("The output's header could not be written", e))?;
+        let base = output.stream(0).map_or(info.time_base, |s| s.time_base());
+        let mut mux = Mux {
+            path: path.to_owned(),
+            output,
+            encoder,
+            audio,
+            bases: (info.time_base, base),
+            lift_secs,
+            nominal_ticks: info.frame_ticks(),
+            frames: 0,
+            warnings,
+        };
+        if let Some(audio) = &mut mux.audio {
+            audio.header_written(&mux.output);
+        }
+        Ok(mux)
+    }
+
+    pub(crate) fn write(&mut self, frame: &mut Frame) -> Result<()> {
+        self.encoder.send(frame)?;
+        self.take_packets()
+    }
+
+    fn take_packets(&mut self) -> Result<()> {
+        while let Some(mut packet) = self.encoder.packet()? {
+            let (from, to) = self.bases;
+            if packet.duration() <= 0 {
+                packet.set_duration(self.nominal_ticks);
+            }
+            packet.rescale_ts(from, to);
+            let lift = super::ticks(self.lift_secs, to);
+            packet.set_pts(packet.pts().map(|t| t + lift));
+            packet.set_dts(packet.dts().map(|t| t + lift));
+            packet.set_stream(0);
+            packet.set_position(-1);
+            if let Some(audio) = &mut self.audio {
+                audio.advance(&mut self.output, packet.dts().or(packet.pts()), to)?;
+            }
+            packet.write(&mut self.output).map_err(|e| writing("The output could not be written", e))?;
+            self.frames += 1;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Result<WriteReport> {
+        self.encoder.end()?;
+        self.take_packets()?;
+        if let Some(audio) = &mut self.audio {
+            audio.finish(&mut self.output)?;
+            self.warnings.extend(audio.warning());
+        }
+        self.output.write_trailer().map_err(|e| writing("The output could not be completed", e))?;
+        drop(self.output);
+        let bytes = std::fs::metadata(&self.path).map_err(|e| writing_io("The output is gone", &e))?.len();
+        Ok(WriteReport { frames: self.frames, bytes, files: Vec::new(), warnings: self.warnings })
+    }
+}
+
+fn open(path: &Path, format: OutputFormat) -> Result<Output> {
+    let file = File::create(path).map_err(|e| writing_io("The output could not be created", &e))?;
+    let fault = |e| internal("The output's container could not be set up", e);
+    let io = StreamIo::from_write_seek_with_capacity(file, 256 << 10).map_err(fault)?;
+    let muxer = match format {
+        OutputFormat::WebmAlpha => "webm",
+        OutputFormat::Mp4H264 | OutputFormat::Mp4Hevc => "mp4",
+        OutputFormat::ProRes4444 | OutputFormat::PngSequence => "mov",
+    };
+    // The name is for moving an MP4's index to its front, which reads the file again.
+    let name = path.to_str().map(|p| format!("file:{p}"));
+    ff::format::output_to_stream(io, name.as_deref(), Some(muxer)).map_err(fault)
+}
+
+fn add_video_stream(output: &mut Output, encoder: &VideoEncoder, info: &VideoInfo) -> Result<()> {
+    let mut stream =
+        output.add_stream(encoder.codec).map_err(|e| internal("The output's stream could not be added", e))?;
+    stream.set_parameters(encoder.context());
+    stream.set_time_base(info.time_base);
+    stream.set_avg_frame_rate(info.frame_rate);
+    // Apple's players want this name for HEVC.
+    let tag = (encoder.format == OutputFormat::Mp4Hevc).then_some(*b"hvc1");
+    ffi::set_stream_aspect_and_tag(&mut stream, info.sample_aspect, tag);
+    if encoder.format == OutputFormat::WebmAlpha {
+        let mut tags = ff::Dictionary::new();
+        tags.set("alpha_mode", "1");
+        stream.set_metadata(tags);
+    }
+    Ok(())
+}
+
+fn header_options(format: OutputFormat) -> ff::Dictionary<'static> {
+    let mut options = ff::Dictionary::new();
+    // Times are ours to keep: no muxer shifts them.
+    options.set("avoid_negative_ts", "disabled");
+    if matches!(format, OutputFormat::Mp4H264 | OutputFormat::Mp4Hevc) {
+        options.set("movflags", "+faststart");
+    }
+    options
+}

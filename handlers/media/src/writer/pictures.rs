@@ -1,0 +1,104 @@
+//! A folder of PNG pictures with `timestamps.json`.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use darkroom_api::Result;
+use ffmpeg_next::format::Pixel;
+
+use super::{WriteOptions, WriteReport};
+use crate::error::{internal, writing_io};
+use crate::{Frame, Rational, VideoInfo};
+
+/// Pictures `frames/000001.png` and on, and their times.
+pub(crate) struct Pictures {
+    folder: PathBuf,
+    /// Written as the frames come: memory stays constant.
+    times: BufWriter<File>,
+    time_base: Rational,
+    compression: png::Compression,
+    /// One picture's rows without gaps.
+    packed: Vec<u8>,
+    files: Vec<String>,
+    bytes: u64,
+}
+
+const TIMES: &str = "timestamps.json";
+
+impl Pictures {
+    pub(crate) fn create(folder: &Path, info: &VideoInfo, options: &WriteOptions) -> Result<Pictures> {
+        fs::create_dir_all(folder.join("frames")).map_err(|e| writing_io("The folder could not be created", &e))?;
+        let file = File::create(folder.join(TIMES)).map_err(|e| writing_io("A file could not be created", &e))?;
+        let mut times = BufWriter::new(file);
+        let (num, den) = (info.time_base.numerator(), info.time_base.denominator());
+        write!(times, "{{\"time_base\":\"{num}/{den}\",\"fps\":{},\"frames\":[", info.fps())
+            .map_err(|e| writing_io("The times could not be written", &e))?;
+        let compression = match options.speed {
+            0..=2 => png::Compression::High,
+            3..=5 => png::Compression::Balanced,
+            6..=8 => png::Compression::Fast,
+            _ => png::Compression::Fastest,
+        };
+        Ok(Pictures {
+            folder: folder.to_owned(),
+            times,
+            time_base: info.time_base,
+            compression,
+            packed: Vec::new(),
+            files: Vec::new(),
+            bytes: 0,
+        })
+    }
+
+    pub(crate) fn write(&mut self, frame: &Frame) -> Result<()> {
+        let number = self.files.len() + 1;
+        let name = format!("frames/{number:06}.png");
+        let path = self.folder.join(&name);
+        self.picture(frame, &path)?;
+        self.bytes += fs::metadata(&path).map_err(|e| writing_io("A picture is gone", &e))?.len();
+        let comma = if number == 1 { "" } else { "," };
+        #[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
+        let secs = frame.pts() as f64 * f64::from(self.time_base);
+        write!(self.times, "{comma}\n{{\"file\":\"{name}\",\"pts\":{},\"pts_secs\":{secs:.9}}}", frame.pts())
+            .map_err(|e| writing_io("The times could not be written", &e))?;
+        self.files.push(name);
+        Ok(())
+    }
+
+    fn picture(&mut self, frame: &Frame, path: &Path) -> Result<()> {
+        let (depth, pixel_bytes) = match frame.format() {
+            Pixel::RGBA => (png::BitDepth::Eight, 4),
+            Pixel::RGBA64BE => (png::BitDepth::Sixteen, 8),
+            other => return Err(internal("A picture has the wrong format", format!("{other:?}"))),
+        };
+        let plane = frame.plane(0).ok_or_else(|| internal("A picture has no pixels", path.display()))?;
+        self.packed.clear();
+        for row in plane.data.chunks(plane.stride) {
+            self.packed.extend_from_slice(&row[..frame.width() as usize * pixel_bytes]);
+        }
+        let file = File::create(path).map_err(|e| writing_io("A picture could not be created", &e))?;
+        let mut encoder = png::Encoder::new(BufWriter::new(file), frame.width(), frame.height());
+        encoder.set_color(png::ColorType::Rgba);
+        encoder.set_depth(depth);
+        encoder.set_compression(self.compression);
+        let written = encoder.write_header().and_then(|mut w| {
+            w.write_image_data(&self.packed)?;
+            w.finish()
+        });
+        written.map_err(|e| match e {
+            png::EncodingError::IoError(e) => writing_io("A picture could not be written", &e),
+            e => internal("A picture could not be written", e),
+        })
+    }
+
+    pub(crate) fn finish(mut self) -> Result<WriteReport> {
+        let ended = self.times.write_all(b"\n]}\n").and_then(|()| self.times.flush());
+        ended.map_err(|e| writing_io("The times could not be written", &e))?;
+        let meta = fs::metadata(self.folder.join(TIMES)).map_err(|e| writing_io("The times are gone", &e))?;
+        let frames = self.files.len() as u64;
+        let mut files = self.files;
+        files.push(TIMES.to_owned());
+        Ok(WriteReport { frames, bytes: self.bytes + meta.len(), files, warnings: Vec::new() })
+    }
+}

@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::record::{Attempt, Claim, ClaimRequest, End, Outcome, Status};
+use super::claim::{Claim, ClaimRequest};
+use super::entries::{Attempt, End, Outcome, Status};
 
 /// All that is recorded of a job. Lists are in order of attempts and begin after the last redrive.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,7 +45,7 @@ impl History {
             }
             history.is_cancelled |= name == "cancel";
             history.has_status |= name == "status.json";
-            history.has_checkpoint |= name.starts_with("checkpoint/");
+            history.has_checkpoint |= name == "checkpoint/latest";
         }
         // Listings sort `attempt-10` before `attempt-2`.
         history.attempt_numbers.sort_unstable();
@@ -114,7 +115,7 @@ mod tests {
 
     use super::*;
     use crate::job::RunId;
-    use crate::job::record::State;
+    use crate::job::entries::State;
     use crate::store::Place;
     use crate::trigger::{Origin, Submission};
 
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn names_tell_attempts_ends_redrives_and_the_rest_is_passed_over() {
         let names = ["attempt-10.json", "attempt-2.json", "end-2.json", "redrive-1", "redrive-9", "cancel"];
-        let more = ["checkpoint/a.bin", "attempt-x.json", "attempt-3.json.tmp", "status.json", "end--1.json"];
+        let more = ["checkpoint/latest", "attempt-x.json", "attempt-3.json.tmp", "status.json", "end--1.json"];
         let history = History::from_names(names.into_iter().chain(more));
         assert_eq!(history.attempt_numbers, [2, 10]);
         assert_eq!((history.end_numbers.as_slice(), history.redriven_to), ([2].as_slice(), 9));

@@ -9,177 +9,35 @@
 //! | `cancel` | by a user | the job is not to run (on) |
 //! | `checkpoint/` | by a run | where a later attempt goes on |
 
+use std::path::Path;
+
 use bytes::Bytes;
 use darkroom_api::{ErrorCode, JobError, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
+use super::JobId;
+use super::entries::{Attempt, End, Status};
 use super::history::History;
-use super::manifest::{self, Manifest};
-use super::{JobId, RunId};
-use crate::store::{Place, Put, Store};
-use crate::trigger::Submission;
+use crate::store::{ObjectRef, Place, Put, Store};
 
 /// Longest object of a record.
 const MAX_BYTES: u64 = 1 << 20;
-/// Most objects of a record: attempts, ends and checkpoints.
+/// Most objects of a record: attempts and ends.
 const MAX_OBJECTS: usize = 4096;
-/// Claims lost to others before we give way.
-const CLAIM_TRIES: u32 = 3;
+/// The checkpoint; the next one takes its place.
+const CHECKPOINT: &str = "checkpoint/latest";
 
-/// `attempt-<n>.json`: the claim.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// n, from 1.
-    pub number: u32,
-    /// The run.
-    pub run_id: RunId,
-    /// Worker that claims.
-    pub worker: String,
-    /// When.
-    pub claimed_at: Timestamp,
-    /// Until when the worker is taken to live, until `status.json` says more.
-    pub live_until: Timestamp,
-    /// What is to be done.
-    pub submission: Submission,
-}
-
-/// Where a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Inputs are on their way.
-    Fetching,
-    /// Inputs are here, a device slot is not.
-    Waiting,
-    /// In the executor.
-    Running,
-    /// Outputs are on their way.
-    Committing,
-    /// The attempt failed and another follows.
-    Retrying,
-    /// There is a manifest.
-    Completed,
-    /// There will be none.
-    Failed,
-    /// A user did not want it.
-    Cancelled,
-}
-
-/// `status.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// Attempt it speaks of.
-    pub attempt: u32,
-    /// Run it speaks of.
-    pub run_id: RunId,
-    /// Where the job is.
-    pub state: State,
-    /// The handler's stage, while running.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stage: Option<String>,
-    /// 0..=100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub percent: Option<f32>,
-    /// Until when the worker is taken to live.
-    pub live_until: Timestamp,
-    /// When this was written.
-    pub updated_at: Timestamp,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// With a manifest.
-    Completed,
-    /// With an error.
-    Failed,
-    /// By a user.
-    Cancelled,
-    /// By shutdown or spot notice: not counted.
-    Interrupted,
-}
-
-/// `end-<n>.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct End {
-    /// Attempt that ended.
-    pub attempt: u32,
-    /// Its run.
-    pub run_id: RunId,
-    /// How.
-    pub outcome: Outcome,
-    /// Why, when it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<JobError>,
-    /// Whether no other attempt follows, short of a redrive.
-    pub is_final: bool,
-    /// When.
-    pub ended_at: Timestamp,
-}
-
-/// What became of a try to claim a job.
-#[derive(Debug, Clone, PartialEq)]
-#[must_use]
-pub enum Claim {
-    /// Ours to run.
-    Won(Won),
-    /// Completed before: publish its event again.
-    Completed(Box<Manifest>),
-    /// Failed or cancelled for good before: publish that event again.
-    Ended(Box<End>),
-    /// Another worker is at it, or was until recently: come back then.
-    Live {
-        /// Until when it is taken to live.
-        until: Timestamp,
-    },
-    /// A user asked for cancellation and no attempt is live.
-    Cancelled {
-        /// Attempts so far.
-        attempts: u32,
-    },
-    /// All attempts are used up, the last one perhaps without a word.
-    Exhausted {
-        /// Attempts that counted.
-        attempts: u32,
-        /// Number of the last attempt.
-        last: u32,
-        /// The last error that was recorded.
-        error: Option<JobError>,
-    },
-}
-
-/// A claimed attempt.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Won {
-    /// Number of the attempt, never used twice.
-    pub attempt: u32,
-    /// Attempts that count, this one included; interrupted ones and those before a redrive do not.
-    pub counted: u32,
-    /// `deadline_secs` runs from here: the first claim since the last redrive, later by what interruptions took.
-    pub budget_from: Timestamp,
-    /// Whether a checkpoint is there.
-    pub has_checkpoint: bool,
-}
-
-/// What a worker says when it claims.
-#[derive(Debug, Clone)]
-pub struct ClaimRequest<'a> {
-    /// The new run.
-    pub run_id: &'a RunId,
-    /// The worker.
-    pub worker: &'a str,
-    /// What is to be done.
-    pub submission: &'a Submission,
-    /// Attempts that may count.
-    pub max_attempts: u32,
-    /// The time now.
-    pub now: Timestamp,
-    /// Until when the worker will live without another word.
-    pub live_until: Timestamp,
+/// The jobs that have a record under `state`, in order of their ids, at most `max`.
+///
+/// # Errors
+/// [`ErrorCode::Internal`] beyond `max`, and codes of [`crate::store::error::classify`].
+pub async fn list_jobs(store: &Store, state: &Place, max: usize) -> Result<Vec<JobId>> {
+    let folders = store.list_folders(state, max).await?;
+    // What is not ours is passed over.
+    Ok(folders.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
 /// Access to one job's record.
@@ -200,48 +58,6 @@ impl Record {
     /// The job.
     pub fn job(&self) -> &JobId {
         &self.job
-    }
-
-    /// Claims the next attempt, unless the job is finished, cancelled, live elsewhere or out of attempts.
-    /// `results` is the store of the submission's destination.
-    ///
-    /// # Errors
-    /// Codes of [`crate::store::error::classify`], [`ErrorCode::Internal`] for damaged records.
-    pub async fn claim(&self, results: &Store, request: &ClaimRequest<'_>) -> Result<Claim> {
-        for _ in 0..CLAIM_TRIES {
-            let manifest = manifest::read(results, &request.submission.destination, &self.job);
-            let (manifest, history) = futures::try_join!(manifest, self.history())?;
-            if let Some(manifest) = manifest {
-                return Ok(Claim::Completed(Box::new(manifest)));
-            }
-            if let Some(claim) = history.refusal(request) {
-                return Ok(claim);
-            }
-            let number = history.last_attempt() + 1;
-            let attempt = Attempt {
-                number,
-                run_id: request.run_id.clone(),
-                worker: request.worker.to_owned(),
-                claimed_at: request.now,
-                live_until: request.live_until,
-                submission: request.submission.clone(),
-            };
-            let name = format!("attempt-{number}.json");
-            let ours = match self.put_once(&name, &attempt).await? {
-                Put::Done => true,
-                // Perhaps our own first try, whose answer was lost.
-                Put::Exists => self.get::<Attempt>(&name).await?.is_some_and(|a| a.run_id == *request.run_id),
-            };
-            if ours {
-                return Ok(Claim::Won(Won {
-                    attempt: number,
-                    counted: history.counted() + 1,
-                    budget_from: history.budget_from(request.now),
-                    has_checkpoint: history.has_checkpoint,
-                }));
-            }
-        }
-        Ok(Claim::Live { until: request.live_until })
     }
 
     /// Everything that is recorded.
@@ -309,9 +125,22 @@ impl Record {
         self.put(&format!("redrive-{last}"), &at).await
     }
 
-    /// Where checkpoints lie: the store, and the place in it.
-    pub fn checkpoints(&self) -> (&Store, Place) {
-        (&self.store, Place { prefix: self.place.key("checkpoint/"), ..self.place.clone() })
+    /// Keeps a file for later attempts, in place of an earlier one.
+    ///
+    /// # Errors
+    /// As [`Store::put_file`].
+    pub async fn save_checkpoint(&self, file: &Path) -> Result<()> {
+        let key = self.place.key(CHECKPOINT);
+        self.store.put_file(file, &self.place.bucket, &key, "application/octet-stream", &|_| {}).await.map(|_| ())
+    }
+
+    /// Brings the kept file back, as a new file of at most `max_bytes`.
+    ///
+    /// # Errors
+    /// As [`Store::get_to_file`].
+    pub async fn load_checkpoint(&self, to: &Path, max_bytes: u64) -> Result<()> {
+        let object = ObjectRef::new(self.store.name(), &self.place.bucket, &self.place.key(CHECKPOINT));
+        self.store.get_to_file(&object, to, max_bytes, &|_| {}).await.map(|_| ())
     }
 
     async fn put<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
@@ -319,12 +148,12 @@ impl Record {
         self.store.put_bytes(&self.place.bucket, &key, json(name, value)?, "application/json").await
     }
 
-    async fn put_once<T: Serialize>(&self, name: &str, value: &T) -> Result<Put> {
+    pub(super) async fn put_once<T: Serialize>(&self, name: &str, value: &T) -> Result<Put> {
         let key = self.place.key(name);
         self.store.put_if_absent(&self.place.bucket, &key, json(name, value)?, "application/json").await
     }
 
-    async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let key = self.place.key(name);
         let Some(bytes) = self.store.get_bytes(&self.place.bucket, &key, MAX_BYTES).await? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|e| {

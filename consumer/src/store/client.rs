@@ -90,7 +90,8 @@ impl Store {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         Call: Fn() -> F,
     {
-        let once = || async { call().await.map_err(|e| Failure::new(access, what, &e)) };
+        // Boxed: the SDK's futures are several kilobytes, and callers hold many.
+        let once = || async { Box::pin(call()).await.map_err(|e| Failure::new(access, what, &e)) };
         once.retry(backoff())
             .when(Failure::is_transient)
             .notify(|failure: &Failure, pause| {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use bytes::Bytes;
@@ -139,21 +140,48 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::Internal`] beyond `max`, and codes of [`super::error::classify`].
     pub async fn list(&self, place: &Place, max: usize) -> Result<Vec<Listed>> {
+        let object = |page: ListObjectsV2Output| {
+            let objects = page.contents.unwrap_or_default().into_iter();
+            objects.filter_map(|o| Some(Listed { key: o.key?, bytes: size(o.size) })).collect()
+        };
+        self.list_pages(place, None, max, object).await
+    }
+
+    /// The names between a place's prefix and the next `/`, in order, at most `max`.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub async fn list_folders(&self, place: &Place, max: usize) -> Result<Vec<String>> {
+        let folder = |page: ListObjectsV2Output| {
+            let prefixes = page.common_prefixes.unwrap_or_default().into_iter().filter_map(|common| common.prefix);
+            let name = |prefix: String| Some(prefix.strip_prefix(&place.prefix)?.strip_suffix('/')?.to_owned());
+            prefixes.filter_map(name).collect()
+        };
+        self.list_pages(place, Some("/"), max, folder).await
+    }
+
+    async fn list_pages<T>(
+        &self,
+        place: &Place,
+        delimiter: Option<&str>,
+        max: usize,
+        entries: impl Fn(ListObjectsV2Output) -> Vec<T>,
+    ) -> Result<Vec<T>> {
         let mut listed = Vec::new();
         let mut next: Option<String> = None;
         loop {
-            let page = self
+            let mut page = self
                 .attempt(Access::Read, place, || {
                     let request = self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix);
+                    let request = request.set_delimiter(delimiter.map(str::to_owned));
                     request.set_continuation_token(next.clone()).send()
                 })
                 .await?;
-            let objects = page.contents.unwrap_or_default().into_iter();
-            listed.extend(objects.filter_map(|o| Some(Listed { key: o.key?, bytes: size(o.size) })));
+            next = page.next_continuation_token.take();
+            listed.extend(entries(page));
             if listed.len() > max {
-                return Err(JobError::new(ErrorCode::Internal, format!("{place} holds more than {max} objects.")));
+                return Err(JobError::new(ErrorCode::Internal, format!("{place} holds more than {max} entries.")));
             }
-            next = page.next_continuation_token;
             if next.is_none() {
                 return Ok(listed);
             }

@@ -10,6 +10,7 @@
 //! | SNS | `Type` and `Message`, a string that holds one of the above | as the inner message |
 //! | job message | `schema` = `darkroom.job.v1` | URLs, raw |
 
+mod accept;
 mod json;
 mod notification;
 mod parse;

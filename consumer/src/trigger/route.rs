@@ -1,38 +1,36 @@
-//! Rules at work: which upload becomes which job, and what nobody may read or write.
+//! The rules, checked against each other: what nobody may read or write, and no circles.
 
 use std::collections::BTreeMap;
 
-use darkroom_api::{Descriptor, ErrorCode, JobError, Result};
-use jiff::Timestamp;
+use darkroom_api::Descriptor;
 use serde_json::{Map, Value};
 
-use super::{InputRef, Origin, RouteConfig, RouteRules, Submission, Upload};
-use crate::job::JobMessage;
-use crate::store::{ObjectRef, Place, StoreConfig, check_bucket, parse_input};
+use super::{RouteConfig, RouteRules, Upload};
+use crate::store::{Place, StoreConfig, check_bucket};
 
 /// The checked rules.
 #[derive(Debug, Clone)]
 pub struct Routes {
     stores: Vec<StoreConfig>,
-    handlers: BTreeMap<String, Descriptor>,
-    routes: Vec<Route>,
-    sources: Vec<Place>,
-    destinations: Vec<Place>,
+    pub(super) handlers: BTreeMap<String, Descriptor>,
+    pub(super) routes: Vec<Route>,
+    pub(super) sources: Vec<Place>,
+    pub(super) destinations: Vec<Place>,
 }
 
 #[derive(Debug, Clone)]
-struct Route {
-    listens: Place,
-    suffixes: Vec<String>,
-    handler: String,
-    role: String,
-    params: Map<String, Value>,
-    output: Place,
-    deadline_secs: Option<u64>,
+pub(super) struct Route {
+    pub(super) listens: Place,
+    pub(super) suffixes: Vec<String>,
+    pub(super) handler: String,
+    pub(super) role: String,
+    pub(super) params: Map<String, Value>,
+    pub(super) output: Place,
+    pub(super) deadline_secs: Option<u64>,
 }
 
 impl Route {
-    fn takes(&self, upload: &Upload) -> bool {
+    pub(super) fn takes(&self, upload: &Upload) -> bool {
         let key = upload.key.to_lowercase();
         self.listens.holds(&upload.bucket, &upload.key)
             && (self.suffixes.is_empty() || self.suffixes.iter().any(|suffix| key.ends_with(suffix)))
@@ -136,7 +134,7 @@ impl Routes {
         }
     }
 
-    fn unknown(&self, handler: &str) -> String {
+    pub(super) fn unknown(&self, handler: &str) -> String {
         let known: Vec<_> = self.handlers.keys().map(String::as_str).collect();
         let shown = crate::store::shorten(handler);
         format!("no handler is called `{shown}`: this worker has {}", known.join(", "))
@@ -161,7 +159,7 @@ impl Routes {
     }
 
     /// The route that would hear what is written to this place.
-    fn heard(&self, place: &Place) -> Option<&Place> {
+    pub(super) fn heard(&self, place: &Place) -> Option<&Place> {
         self.routes.iter().map(|r| &r.listens).find(|l| self.within(place, l) || self.within(l, place))
     }
 
@@ -187,121 +185,5 @@ impl Routes {
             }
         }
         errors
-    }
-
-    /// The job that an upload starts; `None` where no route takes it.
-    pub fn route(&self, upload: &Upload) -> Option<Submission> {
-        let route = self.routes.iter().find(|route| route.takes(upload))?;
-        let object = ObjectRef {
-            version: upload.version.clone(),
-            etag: upload.etag.clone(),
-            size: upload.size,
-            ..ObjectRef::new(&route.listens.store, &upload.bucket, &upload.key)
-        };
-        Some(Submission {
-            submission_id: upload.submission_id.clone(),
-            origin: Origin::Upload,
-            handler: route.handler.clone(),
-            params: route.params.clone(),
-            inputs: vec![InputRef { role: route.role.clone(), object }],
-            destination: route.output.clone(),
-            reference: None,
-            deadline_secs: route.deadline_secs,
-            rerun: None,
-            submitted_at: upload.event_time.unwrap_or_else(Timestamp::now),
-        })
-    }
-
-    /// The job that a message asks for, if handler, roles, sources and destination are allowed.
-    ///
-    /// # Errors
-    /// [`ErrorCode::HandlerUnknown`], [`ErrorCode::InputsInvalid`], [`ErrorCode::SourceForbidden`],
-    /// [`ErrorCode::DestinationForbidden`], [`ErrorCode::MessageInvalid`].
-    pub fn accept(&self, message: JobMessage, submission_id: &str, submitted_at: Timestamp) -> Result<Submission> {
-        message.check()?;
-        let handler = self.handlers.get(&message.handler).ok_or_else(|| {
-            JobError::new(
-                ErrorCode::HandlerUnknown,
-                format!("The message is refused: {}.", self.unknown(&message.handler)),
-            )
-        })?;
-        let inputs = self.inputs(handler, &message)?;
-        let destination = self.destination(&message.output)?;
-        Ok(Submission {
-            submission_id: submission_id.to_owned(),
-            origin: Origin::Message,
-            handler: message.handler,
-            params: message.params,
-            inputs,
-            destination,
-            reference: message.reference,
-            deadline_secs: message.deadline_secs,
-            rerun: message.rerun,
-            submitted_at,
-        })
-    }
-
-    fn inputs(&self, handler: &Descriptor, message: &JobMessage) -> Result<Vec<InputRef>> {
-        let refuse = |problem: String| JobError::new(ErrorCode::InputsInvalid, problem);
-        let mut inputs = Vec::new();
-        let mut named = message.inputs.clone().unwrap_or_default();
-        for (index, role) in handler.inputs.iter().enumerate() {
-            let short = message.input.as_slice();
-            let urls = named.remove(&role.name);
-            let urls = urls.as_ref().map_or(if index == 0 { short } else { &[] }, |urls| urls.as_slice());
-            let (min, max) = (role.min as usize, role.max as usize);
-            if !(min..=max).contains(&urls.len()) {
-                let (given, name, handler) = (urls.len(), &role.name, &handler.name);
-                let problem = format!("`{handler}` takes {min} to {max} inputs as `{name}`, {given} are given.");
-                return Err(refuse(problem));
-            }
-            for url in urls {
-                inputs.push(InputRef { role: role.name.clone(), object: self.source(url)? });
-            }
-        }
-        match named.keys().next() {
-            None => Ok(inputs),
-            Some(role) => {
-                let known: Vec<_> = handler.inputs.iter().map(|role| role.name.as_str()).collect();
-                let (shown, handler) = (crate::store::shorten(role), &handler.name);
-                Err(refuse(format!("`{handler}` has no input `{shown}`: it takes {}.", known.join(", "))))
-            }
-        }
-    }
-
-    fn source(&self, url: &str) -> Result<ObjectRef> {
-        let (bucket, key) = parse_input(url)?;
-        match self.sources.iter().find(|rule| rule.holds(bucket, key)) {
-            Some(rule) => Ok(ObjectRef::new(&rule.store, bucket, key)),
-            None => {
-                let shown = crate::store::shorten(url);
-                let message = format!("No [[sources]] rule allows `{shown}`: upload it elsewhere or add a rule.");
-                Err(JobError::new(ErrorCode::SourceForbidden, message))
-            }
-        }
-    }
-
-    fn destination(&self, url: &str) -> Result<Place> {
-        let refuse = |problem: String| JobError::new(ErrorCode::DestinationForbidden, problem);
-        let mut place = Place::for_writing("", url)?;
-        match self.destinations.iter().find(|rule| rule.holds(&place.bucket, &place.prefix)) {
-            Some(rule) => place.store.clone_from(&rule.store),
-            None => {
-                let shown = crate::store::shorten(url);
-                return Err(refuse(format!(
-                    "No [[destinations]] rule allows `{shown}`: choose another or add a rule."
-                )));
-            }
-        }
-        match self.heard(&place) {
-            None => Ok(place),
-            Some(listens) => {
-                let shown = crate::store::shorten(url);
-                Err(refuse(format!(
-                    "The output `{shown}` lies where a route listens ({listens}), so that results would start jobs for \
-                     ever: choose another."
-                )))
-            }
-        }
     }
 }

@@ -1,16 +1,15 @@
 //! A job: the message that asks for it, its identity, its record in a bucket, its manifest.
 
-pub mod claim;
-pub mod entries;
+mod claim;
+mod entries;
 pub mod history;
 pub mod id;
 pub mod manifest;
 pub mod message;
 pub mod record;
 
-pub use claim::Claim;
 pub use history::History;
 pub use id::{JobId, RunId};
 pub use manifest::Manifest;
 pub use message::JobMessage;
-pub use record::Record;
+pub use record::{Claim, Record};

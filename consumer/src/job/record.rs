@@ -19,7 +19,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::JobId;
-use super::entries::{Attempt, End, Status};
+pub use super::claim::{Claim, ClaimRequest, Won};
+pub use super::entries::{Attempt, End, Outcome, State, Status};
 use super::history::History;
 use crate::store::{ObjectRef, Place, Put, Store};
 

@@ -1,1 +1,11 @@
-//! Telemetry.
+//! Log lines, metrics, and the one place where a job's changes become both and an event.
+//!
+//! Only this module names metrics. A failure is logged once, where it is handled.
+
+mod log;
+mod metrics;
+mod transition;
+
+pub use log::{LogGuard, init};
+pub use metrics::{AttemptOutcome, BusySlot, EventOutcome, JobOutcome, Metrics};
+pub use transition::{Change, JobTelemetry, Telemetry};

@@ -1,0 +1,107 @@
+//! Where events go: the log, a queue, a webhook.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::webhook::Webhook;
+use super::{Event, EventKind};
+use crate::config::{SinkConfig, SinkKind};
+use crate::queue::{self, Queue, SendOptions};
+
+/// An event, and the bytes that all sinks send of it.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its id.
+    pub id: String,
+    /// What it tells.
+    pub kind: EventKind,
+    /// Structured JSON.
+    pub body: String,
+}
+
+impl From<&Event> for Message {
+    fn from(event: &Event) -> Self {
+        Message { id: event.id().to_owned(), kind: event.kind(), body: event.to_json() }
+    }
+}
+
+/// Why a sink did not take an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SinkError {
+    /// Worth another try.
+    #[error("{0}")]
+    Passing(String),
+    /// The same again would fail again.
+    #[error("{0}")]
+    Final(String),
+}
+
+/// Takes events.
+#[async_trait]
+pub trait EventSink: Send + Sync + std::fmt::Debug {
+    /// One try. When this returns the receiver has the event.
+    ///
+    /// # Errors
+    /// [`SinkError`]; the [`super::Publisher`] repeats.
+    async fn deliver(&self, message: &Message) -> Result<(), SinkError>;
+}
+
+/// Writes events to the log.
+#[derive(Debug, Clone, Copy)]
+pub struct LogSink;
+
+#[async_trait]
+impl EventSink for LogSink {
+    async fn deliver(&self, message: &Message) -> Result<(), SinkError> {
+        tracing::info!(target: "darkroom::event", id = message.id, kind = ?message.kind, event = message.body, "event");
+        Ok(())
+    }
+}
+
+/// Sends events to a queue.
+#[derive(Debug, Clone)]
+pub struct QueueSink(pub Arc<dyn Queue>);
+
+#[async_trait]
+impl EventSink for QueueSink {
+    async fn deliver(&self, message: &Message) -> Result<(), SinkError> {
+        let options = SendOptions { dedup_id: Some(message.id.clone()), ..SendOptions::default() };
+        match self.0.send(&message.body, options).await {
+            Ok(_) => Ok(()),
+            Err(error @ queue::Error::TooLarge { .. }) => Err(SinkError::Final(error.to_string())),
+            Err(error) => Err(SinkError::Passing(error.to_string())),
+        }
+    }
+}
+
+/// A sink with what the configuration says of it.
+#[derive(Debug)]
+pub struct Outlet {
+    /// Its section.
+    pub config: SinkConfig,
+    /// Where events go.
+    pub sink: Box<dyn EventSink>,
+}
+
+impl Outlet {
+    /// Makes the sink of a `[[sinks]]` section; `open_queue` opens the embedded queue of a queue sink.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn open(
+        config: &SinkConfig,
+        open_queue: impl FnOnce(&Path) -> Result<Arc<dyn Queue>, String>,
+    ) -> Result<Self, String> {
+        let sink: Box<dyn EventSink> = match config.kind {
+            SinkKind::Log => Box::new(LogSink),
+            SinkKind::Queue => {
+                let path = config.path.as_ref().ok_or("a queue sink needs `path`")?;
+                Box::new(QueueSink(open_queue(path)?))
+            }
+            SinkKind::Webhook => Box::new(Webhook::open(config)?),
+        };
+        Ok(Outlet { config: config.clone(), sink })
+    }
+}

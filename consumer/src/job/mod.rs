@@ -2,6 +2,7 @@
 
 mod claim;
 mod entries;
+pub mod executor;
 pub mod history;
 pub mod id;
 pub mod manifest;

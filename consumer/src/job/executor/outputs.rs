@@ -1,0 +1,180 @@
+//! Reads what a run left behind. An executor may have been taken over by the file it decoded: its list and its files are
+//! as hostile as the input.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use darkroom_api::{ErrorCode, JobError, OutputFile, Outputs, Result};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+
+/// Longest list of outputs: room for a PNG sequence of some hours.
+const MAX_LIST_BYTES: u64 = 64 << 20;
+/// Most output files.
+const MAX_FILES: usize = 400_000;
+/// Longest name.
+const MAX_NAME_BYTES: usize = 512;
+
+/// An output on the scratch disk, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalOutput {
+    /// Name and media type.
+    pub file: OutputFile,
+    /// Where it lies: a regular file below the job's output directory, reached through no link.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// What a run left behind, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunResult {
+    /// As the handler told it.
+    pub outputs: Outputs,
+    /// The same files on the scratch disk, in the same order.
+    pub files: Vec<LocalOutput>,
+}
+
+/// Reads the list and checks that every file on it is there.
+///
+/// # Errors
+/// [`ErrorCode::ExecutorProtocol`].
+pub(super) fn read(list: &Path, scratch_dir: &Path, output_dir: &Path) -> Result<RunResult> {
+    let broken = |what: String| {
+        let why = format!("The handler's outputs cannot be used ({what}); the job is tried again.");
+        JobError::new(ErrorCode::ExecutorProtocol, why)
+    };
+    let outputs = read_list(list, scratch_dir).map_err(|error| broken(format!("their list: {error}")))?;
+    if outputs.files.len() > MAX_FILES {
+        return Err(broken(format!("{} files are more than {MAX_FILES}", outputs.files.len())));
+    }
+    let (mut files, mut names) = (Vec::with_capacity(outputs.files.len()), HashSet::new());
+    for file in &outputs.files {
+        if !is_name(&file.name) || !names.insert(file.name.as_str()) {
+            let shown = super::drain::printable(&file.name.chars().take(80).collect::<String>());
+            return Err(broken(format!("`{shown}` is no name for an output, or there twice")));
+        }
+        if !is_media_type(&file.media_type) {
+            return Err(broken(format!("`{}` has no proper media type", file.name)));
+        }
+        let bytes =
+            open(output_dir, Path::new(&file.name)).map_err(|error| broken(format!("`{}`: {error}", file.name)))?.1;
+        files.push(LocalOutput { file: file.clone(), path: output_dir.join(&file.name), bytes });
+    }
+    Ok(RunResult { outputs, files })
+}
+
+fn read_list(list: &Path, scratch_dir: &Path) -> io::Result<Outputs> {
+    let outside = || io::Error::other("it lies outside the scratch directory");
+    let (file, bytes) = open(scratch_dir, list.strip_prefix(scratch_dir).map_err(|_| outside())?)?;
+    if bytes > MAX_LIST_BYTES {
+        return Err(io::Error::other(format!("{bytes} bytes are more than {MAX_LIST_BYTES}")));
+    }
+    let mut text = Vec::new();
+    file.take(MAX_LIST_BYTES).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// Opens a regular file below a directory, through no link of any kind; with it its size.
+fn open(dir: &Path, name: &Path) -> io::Result<(File, u64)> {
+    let dir =
+        openat2(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())?;
+    // NONBLOCK: a FIFO under that name must not hold us; whatever is no regular file is refused below.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let file = File::from(openat2(&dir, name, flags, Mode::empty(), resolve)?);
+    let meta = file.metadata()?;
+    match meta.is_file() {
+        true => Ok((file, meta.len())),
+        false => Err(io::Error::other("it is no regular file")),
+    }
+}
+
+/// Plain parts joined by `/`: these names become keys in a bucket.
+fn is_name(name: &str) -> bool {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(text) if !text.is_empty());
+    !name.is_empty()
+        && name.len() <= MAX_NAME_BYTES
+        && !name.chars().any(|c| c.is_control() || c == '\\')
+        && name.split('/').all(|part| !part.is_empty())
+        && Path::new(name).components().all(plain)
+        // `components` swallows `.`: what it kept must be all there was.
+        && Path::new(name).components().count() == name.split('/').count()
+}
+
+fn is_media_type(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "!#$&-^_.+/;= \"".contains(c);
+    text.len() <= 127 && text.contains('/') && text.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    struct Dirs(tempfile::TempDir);
+
+    impl Dirs {
+        fn new() -> Dirs {
+            let dirs = Dirs(tempfile::tempdir().unwrap());
+            fs::create_dir(dirs.tmp()).unwrap();
+            fs::create_dir(dirs.out()).unwrap();
+            dirs
+        }
+        fn tmp(&self) -> PathBuf {
+            self.0.path().join("tmp")
+        }
+        fn out(&self) -> PathBuf {
+            self.0.path().join("out")
+        }
+        fn read(&self, names: &[&str]) -> Result<RunResult> {
+            let file = |name: &&str| OutputFile { name: (*name).into(), media_type: "video/webm".into() };
+            let outputs = Outputs { files: names.iter().map(file).collect(), ..Outputs::default() };
+            fs::write(self.tmp().join("outputs.json"), serde_json::to_vec(&outputs).unwrap()).unwrap();
+            read(&self.tmp().join("outputs.json"), &self.tmp(), &self.out())
+        }
+    }
+
+    #[test]
+    fn regular_files_are_found_with_their_sizes() {
+        let dirs = Dirs::new();
+        fs::create_dir(dirs.out().join("frames")).unwrap();
+        fs::write(dirs.out().join("frames/1.png"), "12345").unwrap();
+        let result = dirs.read(&["frames/1.png"]).unwrap();
+        assert_eq!((result.files[0].bytes, result.files.len()), (5, 1));
+        assert_eq!(result.files[0].path, dirs.out().join("frames/1.png"));
+    }
+
+    #[test]
+    fn links_pipes_directories_and_paths_that_lead_out_are_refused() {
+        let dirs = Dirs::new();
+        fs::write(dirs.out().join("fine"), "x").unwrap();
+        symlink("/etc/passwd", dirs.out().join("link")).unwrap();
+        symlink("/etc", dirs.out().join("dir-link")).unwrap();
+        fs::create_dir(dirs.out().join("dir")).unwrap();
+        rustix::fs::mknodat(CWD, dirs.out().join("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let names = ["link", "dir-link/passwd", "dir", "pipe", "missing", "../tmp/outputs.json", "/etc/passwd"];
+        for name in names.into_iter().chain(["", ".", "a//b", "./fine", "fine/", "a\nb", "dir/../fine"]) {
+            let error = dirs.read(&[name]).unwrap_err();
+            assert_eq!(error.code, ErrorCode::ExecutorProtocol, "{name}: {error}");
+        }
+        assert!(dirs.read(&["fine", "fine"]).is_err(), "a name twice");
+        assert!(dirs.read(&["fine"]).is_ok());
+    }
+
+    #[test]
+    fn the_list_itself_must_lie_in_scratch_and_be_small() {
+        let dirs = Dirs::new();
+        let at = |path: &Path| read(path, &dirs.tmp(), &dirs.out()).unwrap_err().message;
+        assert!(at(Path::new("/etc/passwd")).contains("outside"));
+        symlink("/etc/passwd", dirs.tmp().join("link")).unwrap();
+        assert!(at(&dirs.tmp().join("link")).contains("list"));
+        let huge = File::create(dirs.tmp().join("huge")).unwrap();
+        huge.set_len(MAX_LIST_BYTES + 1).unwrap();
+        assert!(at(&dirs.tmp().join("huge")).contains("more than"));
+        fs::write(dirs.tmp().join("garbage"), "{").unwrap();
+        assert!(at(&dirs.tmp().join("garbage")).contains("list"));
+    }
+}

@@ -1,0 +1,225 @@
+//! The scratch disk of one worker: a locked root, a directory per slot, a directory per job.
+//!
+//! ```text
+//! <configured>/.lock                held while roots are made and removed
+//! <configured>/worker-<id>/lock     held as long as the worker lives
+//! <configured>/worker-<id>/slot-0/  what executor 0 sees, and nothing else
+//! <configured>/worker-<id>/jobs/    what is fetched or waits for upload; no executor writes here
+//! ```
+//! A job's directory is renamed into its slot for the run and back after it: transfers of neighbours overlap with a run,
+//! and an executor never sees another job's files.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use darkroom_api::{ErrorCode, JobError, Result};
+
+const ROOT_PREFIX: &str = "worker-";
+
+/// One worker's scratch root; removed with all in it when dropped, or by the next worker that starts.
+#[derive(Debug)]
+pub struct ScratchRoot {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl ScratchRoot {
+    /// Removes what dead workers left in `dir` and makes a root of our own there.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ScratchFull`] or [`ErrorCode::Internal`], naming the directory.
+    pub fn open(dir: &Path) -> Result<Arc<ScratchRoot>> {
+        let open = || -> io::Result<ScratchRoot> {
+            make_dirs(dir)?;
+            let dir = dir.canonicalize()?;
+            let door = lock_file(&dir.join(".lock"))?;
+            door.lock()?;
+            remove_unlocked(&dir)?;
+            let root = dir.join(format!("{ROOT_PREFIX}{}", uuid::Uuid::now_v7().simple()));
+            make_dirs(&root.join("jobs"))?;
+            let lock = lock_file(&root.join("lock"))?;
+            lock.lock()?;
+            Ok(ScratchRoot { root, _lock: lock })
+        };
+        open().map(Arc::new).map_err(|error| disk_error(&error, &format!("the scratch directory {}", dir.display())))
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where jobs wait; the prober may read it.
+    pub(super) fn jobs(&self) -> PathBuf {
+        self.root.join("jobs")
+    }
+
+    /// An executor's own directory, made empty.
+    pub(super) fn executor_dir(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.root.join(name);
+        make_dirs(&dir).and_then(|()| clear(&dir)).map_err(|error| disk_error(&error, "a slot's scratch directory"))?;
+        Ok(dir)
+    }
+
+    /// A directory for one run, with `in/`, `out/` and `tmp/`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Internal`] for a name that is no plain word or is in use; [`ErrorCode::ScratchFull`].
+    pub fn job(self: &Arc<Self>, run_id: &str) -> Result<JobScratch> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if run_id.is_empty() || run_id.len() > 128 || !run_id.chars().all(plain) {
+            return Err(JobError::new(ErrorCode::Internal, format!("`{run_id}` is no name for a run's directory.")));
+        }
+        let dir = self.jobs().join(run_id);
+        let make = || {
+            private().create(&dir)?;
+            ["in", "out", "tmp"].iter().try_for_each(|name| private().create(dir.join(name)))
+        };
+        make().map_err(|error| disk_error(&error, "a job's scratch directory"))?;
+        Ok(JobScratch { dir, _root: Arc::clone(self) })
+    }
+}
+
+impl Drop for ScratchRoot {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.root) {
+            tracing::warn!(root = %self.root.display(), %error, "scratch left behind; the next start removes it");
+        }
+    }
+}
+
+/// One run's directory; removed when dropped.
+#[derive(Debug)]
+pub struct JobScratch {
+    dir: PathBuf,
+    _root: Arc<ScratchRoot>,
+}
+
+impl JobScratch {
+    /// All of it.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// For fetched inputs.
+    pub fn input_dir(&self) -> PathBuf {
+        self.dir.join("in")
+    }
+
+    /// Where outputs lie after the run.
+    pub fn output_dir(&self) -> PathBuf {
+        self.dir.join("out")
+    }
+}
+
+impl Drop for JobScratch {
+    fn drop(&mut self) {
+        match fs::remove_dir_all(&self.dir) {
+            // Gone with an executor that was ended in the middle.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(dir = %self.dir.display(), %error, "a job's scratch could not be removed"),
+            Ok(()) => {}
+        }
+    }
+}
+
+/// An error of the scratch disk.
+pub(super) fn disk_error(error: &io::Error, what: &str) -> JobError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            JobError::new(ErrorCode::ScratchFull, format!("There is no room for {what}: free space on its disk."))
+        }
+        _ => JobError::new(ErrorCode::Internal, format!("Could not use {what}: {error}.")),
+    }
+}
+
+fn private() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+fn make_dirs(dir: &Path) -> io::Result<()> {
+    private().recursive(true).create(dir)
+}
+
+fn lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+}
+
+/// Empties a directory; links are removed, not followed.
+pub(super) fn clear(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
+fn remove_unlocked(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(ROOT_PREFIX) || !entry.file_type()?.is_dir() {
+            continue;
+        }
+        let dead = match File::open(entry.path().join("lock")) {
+            Ok(lock) => match lock.try_lock() {
+                Ok(()) => true,
+                Err(fs::TryLockError::WouldBlock) => false,
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(error),
+        };
+        if dead {
+            tracing::info!(root = %entry.path().display(), "removing the scratch of a worker that is gone");
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn roots_of_the_dead_go_and_those_of_the_living_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let alive = ScratchRoot::open(dir.path()).unwrap();
+        let dead = dir.path().join("worker-0/jobs/x");
+        fs::create_dir_all(&dead).unwrap();
+        fs::write(dead.join("clip.mp4"), "left over").unwrap();
+        let foreign = dir.path().join("holiday");
+        fs::create_dir(&foreign).unwrap();
+
+        let second = ScratchRoot::open(dir.path()).unwrap();
+        assert!(!dir.path().join("worker-0").exists());
+        assert!(alive.root().is_dir() && second.root().is_dir() && foreign.is_dir());
+        let (first, mode) = (alive.root().to_owned(), alive.root().metadata().unwrap().permissions().mode());
+        assert_eq!(mode & 0o777, 0o700);
+        drop(alive);
+        assert!(!first.exists());
+    }
+
+    #[test]
+    fn a_run_has_one_directory_and_no_path_for_a_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = ScratchRoot::open(dir.path()).unwrap();
+        let job = scratch.job("abc-1").unwrap();
+        assert!(job.input_dir().is_dir() && job.output_dir().is_dir());
+        for name in ["abc-1", "", "..", "a/b", ".", "ä"] {
+            assert_eq!(scratch.job(name).unwrap_err().code, ErrorCode::Internal, "{name}");
+        }
+        let path = job.dir().to_owned();
+        drop(job);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,1 @@
+//! Real executors that misbehave.

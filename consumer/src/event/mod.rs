@@ -19,7 +19,7 @@ mod kind;
 mod publisher;
 mod sink;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod webhook;
 
 pub use cloudevent::Event;

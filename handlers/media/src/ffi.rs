@@ -266,6 +266,16 @@ pub(crate) fn audio_shape(stream: &ff::format::stream::Stream<'_>) -> (u32, u32)
     (u32::try_from(rate).unwrap_or(0), u32::try_from(channels).unwrap_or(0))
 }
 
+/// Samples before the first that is heard, in seconds.
+pub(crate) fn lead_in_secs(stream: &ff::format::stream::Stream<'_>) -> f64 {
+    // SAFETY: the parameters live as long as the context that the stream borrows.
+    let (samples, rate) = unsafe {
+        let p = (*stream.as_ptr()).codecpar;
+        ((*p).initial_padding, (*p).sample_rate)
+    };
+    f64::from(samples.max(0)) / f64::from(rate.max(1))
+}
+
 /// Keeps a filter graph on the thread that drives it.
 pub(crate) fn single_threaded(graph: &mut ff::filter::Graph) {
     // SAFETY: the graph is valid and not configured yet.

@@ -15,3 +15,6 @@ pub(crate) use planes::{Component, Layout};
 
 pub use from_rgb::FromRgb;
 pub use to_rgb::{Hdr, ToRgb, alpha_of};
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,7 @@ impl AudioTrack {
             .then(|| (source.start_secs.unwrap_or(f64::MIN), source.end_secs.unwrap_or(f64::MAX)));
         let Some((way, base)) = choose_way(&input, stream, format, range, warnings)? else { return Ok(None) };
         let index = add_stream(output, &input, stream, &way)?;
+        let lead_in = if format == OutputFormat::WebmAlpha { opus_lead_in(output, index) } else { 0.0 };
         Ok(Some(AudioTrack {
             input,
             stream,
@@ -78,7 +79,7 @@ impl AudioTrack {
             ready: VecDeque::new(),
             bases: (base, base),
             range,
-            shift_secs: lift_secs - start,
+            shift_secs: lift_secs - start + lead_in,
             faults: 0,
             ended: false,
         }))
@@ -194,6 +195,16 @@ fn in_range(packet: &ff::Packet, base: Rational, range: Option<(f64, f64)>) -> b
         (None, _) => true,
         (Some(_), None) => false,
     }
+}
+
+/// Seconds that Matroska's reader takes off the times of Opus for its lead-in, and that FFmpeg's writer before version
+/// 6 does not add.
+fn opus_lead_in(output: &Output, index: usize) -> f64 {
+    const FFMPEG_6: u32 = 60;
+    if ff::format::version() >> 16 >= FFMPEG_6 {
+        return 0.0;
+    }
+    output.stream(index).filter(|s| s.parameters().id() == Id::OPUS).map_or(0.0, |s| ffi::lead_in_secs(&s))
 }
 
 /// Codecs that a container takes as they are.

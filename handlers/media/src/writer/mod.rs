@@ -114,3 +114,6 @@ impl Writer {
 fn ticks(secs: f64, base: Rational) -> i64 {
     (secs / f64::from(base)).round() as i64
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,3 +143,6 @@ fn video_probe(info: &VideoInfo, codec: &str, frames: Option<u64>) -> VideoProbe
         colour: info.colour_in_file.names(),
     }
 }
+
+#[cfg(test)]
+mod tests;

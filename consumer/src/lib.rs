@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod db;
 pub mod event;
 pub mod gateway;
 pub mod job;

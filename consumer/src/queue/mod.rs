@@ -22,8 +22,11 @@
 //! Failures of the broker itself are [`Error::Unavailable`]: worth a retry, with backoff, by the caller that knows how
 //! long it may wait. Settling is not retried: an unsettled delivery comes back and the job's record makes that cheap.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 mod error;
 pub mod lease;
+pub mod sqlite;
 
 use std::time::Duration;
 

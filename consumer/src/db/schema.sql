@@ -1,0 +1,70 @@
+-- One file holds the embedded queue and the embedded store's index, so that an object and its message appear together.
+-- Times are Unix milliseconds. A change here is a new user_version and a migration.
+
+CREATE TABLE messages (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id TEXT    NOT NULL UNIQUE,
+    queue      TEXT    NOT NULL,
+    body       TEXT    NOT NULL,
+    dedup_id   TEXT,
+    sent_at    INTEGER NOT NULL,
+    visible_at INTEGER NOT NULL,              -- in flight: when the lease expires
+    receives   INTEGER NOT NULL DEFAULT 0,
+    receipt    TEXT    UNIQUE,                -- of the latest delivery, until it is settled
+    dead_at    INTEGER,
+    reason     TEXT                           -- JobError as JSON
+) STRICT;
+CREATE INDEX messages_visible ON messages (queue, visible_at) WHERE dead_at IS NULL;
+CREATE UNIQUE INDEX messages_dedup ON messages (queue, dedup_id) WHERE dead_at IS NULL AND dedup_id IS NOT NULL;
+CREATE INDEX messages_dead ON messages (queue, dead_at) WHERE dead_at IS NOT NULL;
+
+CREATE TABLE buckets (
+    name       TEXT    PRIMARY KEY,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The bytes of objects and parts: one file each, of a random name, listed while anything refers to it.
+CREATE TABLE objects (
+    bucket        TEXT    NOT NULL REFERENCES buckets (name),
+    key           TEXT    NOT NULL,           -- compared bytewise, as S3 lists
+    blob          TEXT    NOT NULL UNIQUE,
+    size          INTEGER NOT NULL,
+    etag          TEXT    NOT NULL,           -- without quotes
+    modified_at   INTEGER NOT NULL,
+    headers       TEXT    NOT NULL,           -- content type, user metadata and the like, as JSON
+    PRIMARY KEY (bucket, key)
+) STRICT;
+
+CREATE TABLE uploads (
+    id           TEXT    PRIMARY KEY,
+    bucket       TEXT    NOT NULL REFERENCES buckets (name),
+    key          TEXT    NOT NULL,
+    initiated_at INTEGER NOT NULL,
+    headers      TEXT    NOT NULL,
+    completed    TEXT                         -- ETag of the finished object: a retried completion gets the same answer
+) STRICT;
+CREATE INDEX uploads_by_key ON uploads (bucket, key, id);
+
+CREATE TABLE parts (
+    upload      TEXT    NOT NULL REFERENCES uploads (id) ON DELETE CASCADE,
+    number      INTEGER NOT NULL,
+    blob        TEXT    NOT NULL UNIQUE,
+    size        INTEGER NOT NULL,
+    etag        TEXT    NOT NULL,
+    modified_at INTEGER NOT NULL,
+    PRIMARY KEY (upload, number)
+) STRICT;
+
+CREATE TABLE notifications (
+    bucket TEXT NOT NULL,
+    prefix TEXT NOT NULL,
+    queue  TEXT NOT NULL,
+    PRIMARY KEY (bucket, prefix, queue)
+) STRICT, WITHOUT ROWID;
+
+-- The last number given to an event, so that sequencers grow whatever the clock does.
+CREATE TABLE sequencer (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    last INTEGER NOT NULL
+) STRICT;
+INSERT INTO sequencer VALUES (1, 0);

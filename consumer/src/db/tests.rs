@@ -1,0 +1,53 @@
+use super::*;
+
+fn count(connection: &Connection) -> Result<i64, Error> {
+    Ok(connection.query_row("SELECT count(*) FROM buckets", [], |row| row.get(0))?)
+}
+
+fn insert(transaction: &Transaction<'_>, name: &str) -> Result<(), Error> {
+    transaction.execute("INSERT INTO buckets VALUES (?1, 0)", [name])?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failed_or_panicking_write_leaves_nothing_and_the_file_usable() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path().join("db")).await.unwrap();
+    let failed: Result<(), Error> = db
+        .write(|tx| {
+            insert(tx, "one")?;
+            Err(rusqlite::Error::InvalidQuery.into())
+        })
+        .await;
+    assert!(matches!(failed, Err(Error::Sqlite(rusqlite::Error::InvalidQuery))));
+    let panicked: Result<(), Error> = db
+        .write(|tx| {
+            insert(tx, "two")?;
+            panic!("as a bug would")
+        })
+        .await;
+    assert!(matches!(panicked, Err(Error::Task(error)) if error.is_panic()));
+    db.write(|tx| insert(tx, "three")).await.unwrap();
+    assert_eq!(db.read(count).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_newer_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    drop(Db::open(&path).await.unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
+    let error = Db::open(&path).await.unwrap_err();
+    assert!(matches!(error, Error::Version { found, .. } if found == VERSION + 1), "{error}");
+}
+
+#[tokio::test]
+async fn writes_are_synced_in_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path().join("db")).await.unwrap();
+    let pragmas = db.write(|tx| -> Result<(i64, String), Error> {
+        let synchronous = tx.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+        Ok((synchronous, tx.pragma_query_value(None, "journal_mode", |row| row.get(0))?))
+    });
+    assert_eq!(pragmas.await.unwrap(), (2, "wal".to_owned()));
+}

@@ -1,0 +1,141 @@
+use std::{path::Path, process::Command, sync::Arc};
+
+use super::*;
+use crate::queue::{conformance, lease::Lease};
+
+async fn queue(dir: &Path, options: Options) -> SqliteQueue {
+    SqliteQueue::new(Db::open(dir.join("db")).await.unwrap(), options)
+}
+
+fn short(name: &str) -> Options {
+    Options { name: name.into(), lease: Duration::from_secs(1), ..Options::default() }
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_what_every_backend_promises() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path().join("db")).await.unwrap();
+    let names = std::sync::atomic::AtomicU32::new(0);
+    conformance::all(async || {
+        let name = names.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+        Arc::new(SqliteQueue::new(db.clone(), short(&name))) as Arc<dyn Queue>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_that_kills_its_worker_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path(), Options { max_receives: 2, lease: Duration::from_millis(50), ..short("q") }).await;
+    queue.send("poison", SendOptions::default()).await.unwrap();
+    for receives in 1..=2 {
+        assert_eq!(queue.receive(1, PATIENCE).await.unwrap()[0].receives, receives);
+    }
+    assert!(queue.receive(1, Duration::from_millis(200)).await.unwrap().is_empty());
+    let letter = queue.dead_letters(10).await.unwrap().remove(0);
+    assert_eq!((letter.receives, letter.reason.unwrap().code), (2, darkroom_api::ErrorCode::ExecutorCrashed));
+}
+
+#[tokio::test]
+async fn a_dedup_id_holds_while_the_first_message_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path(), short("q")).await;
+    let options = || SendOptions { dedup_id: Some("upload".into()), ..SendOptions::default() };
+    let first = queue.send("a", options()).await.unwrap();
+    assert_eq!(queue.send("b", options()).await.unwrap(), first);
+    let delivery = queue.receive(10, PATIENCE).await.unwrap().remove(0);
+    assert_eq!(queue.send("c", options()).await.unwrap(), first, "in flight");
+    let reason = JobError::new(darkroom_api::ErrorCode::Internal, "x");
+    assert_eq!(queue.settle(delivery.receipt, Settlement::DeadLetter { reason }).await.unwrap(), Settled::Done);
+    assert_ne!(queue.send("d", options()).await.unwrap(), first, "the first is dead");
+    assert_eq!(queue.redrive(Redrive::All).await.unwrap(), 1);
+    assert_eq!(queue.receive(10, PATIENCE).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn queues_of_one_file_do_not_mix() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = queue(dir.path(), short("jobs")).await;
+    let events = SqliteQueue::new(jobs.db.clone(), short("events"));
+    events.send("event", SendOptions::default()).await.unwrap();
+    assert!(jobs.receive(1, Duration::ZERO).await.unwrap().is_empty());
+    assert_eq!(events.receive(1, Duration::ZERO).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_wakes_a_waiting_receiver_well_before_the_poll() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path(), short("q")).await;
+    let mut waits = Vec::new();
+    for _ in 0..20 {
+        let (waiter, started) = (queue.clone(), Arc::new(tokio::sync::Barrier::new(2)));
+        let begun = started.clone();
+        let waiting = tokio::spawn(async move {
+            begun.wait().await;
+            let delivery = waiter.receive(1, PATIENCE).await.unwrap().remove(0);
+            let received = std::time::Instant::now();
+            assert_eq!(waiter.settle(delivery.receipt, Settlement::Ack).await.unwrap(), Settled::Done);
+            received
+        });
+        started.wait().await;
+        queue.send("x", SendOptions::default()).await.unwrap();
+        let sent = std::time::Instant::now();
+        waits.push(waiting.await.unwrap().saturating_duration_since(sent));
+    }
+    waits.sort_unstable();
+    println!("send to receive: p50 {:?}, max {:?}", waits[10], waits[19]);
+    assert!(waits[10] < POLL / 2, "{waits:?}");
+}
+
+/// Run as another process by the tests below: does what `DARKROOM_TEST_CHILD` says to the file it names.
+#[tokio::test]
+async fn child() {
+    let Ok(task) = std::env::var("DARKROOM_TEST_CHILD") else { return };
+    let (verb, dir) = task.split_once(' ').unwrap();
+    let queue = queue(Path::new(dir), short("q")).await;
+    match verb {
+        "send" => drop(queue.send("from afar", SendOptions::default()).await.unwrap()),
+        "receive-and-die" => {
+            let delivery = queue.receive(1, PATIENCE).await.unwrap().remove(0);
+            let _lease = Lease::start(Arc::new(queue), delivery);
+            // SAFETY: a signal to this very process, which is meant to die of it.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn child_process(verb: &str, dir: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "queue::sqlite::tests::child"]);
+    command.env("DARKROOM_TEST_CHILD", format!("{verb} {}", dir.display()));
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_another_process_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path(), short("q")).await;
+    let mut process = child_process("send", dir.path()).spawn().unwrap();
+    let delivery = queue.receive(1, PATIENCE).await.unwrap().remove(0);
+    let age = Timestamp::now().duration_since(delivery.sent_at);
+    assert!(process.wait().unwrap().success());
+    assert_eq!(delivery.body, "from afar");
+    assert!(age.as_millis() < 2000, "seen after {age}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_worker_loses_nothing() {
+    use std::os::unix::process::ExitStatusExt;
+    let dir = tempfile::tempdir().unwrap();
+    let first = queue(dir.path(), short("q")).await;
+    let id = first.send("survivor", SendOptions::default()).await.unwrap();
+    drop(first);
+    let status = child_process("receive-and-die", dir.path()).status().unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGKILL));
+    let reopened = queue(dir.path(), short("q")).await;
+    let delivery = reopened.receive(1, PATIENCE).await.unwrap().remove(0);
+    assert_eq!((delivery.message_id, &delivery.body[..], delivery.receives), (id, &b"survivor"[..], 2));
+}

@@ -23,17 +23,25 @@ CREATE TABLE buckets (
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The bytes of objects and parts: one file each, of a random name, listed while anything refers to it.
 CREATE TABLE objects (
-    bucket        TEXT    NOT NULL REFERENCES buckets (name),
-    key           TEXT    NOT NULL,           -- compared bytewise, as S3 lists
-    blob          TEXT    NOT NULL UNIQUE,
-    size          INTEGER NOT NULL,
-    etag          TEXT    NOT NULL,           -- without quotes
-    modified_at   INTEGER NOT NULL,
-    headers       TEXT    NOT NULL,           -- content type, user metadata and the like, as JSON
-    PRIMARY KEY (bucket, key)
+    id          INTEGER PRIMARY KEY,
+    bucket      TEXT    NOT NULL REFERENCES buckets (name),
+    key         TEXT    NOT NULL,             -- compared bytewise, as S3 lists
+    size        INTEGER NOT NULL,
+    etag        TEXT    NOT NULL,             -- without quotes
+    modified_at INTEGER NOT NULL,
+    headers     TEXT    NOT NULL,             -- content type, user metadata and the like, as JSON
+    UNIQUE (bucket, key)
 ) STRICT;
+
+-- The bytes of an object in order, a file each; one for every part of a multipart upload, which so needs no copy.
+CREATE TABLE segments (
+    object INTEGER NOT NULL REFERENCES objects (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    blob   TEXT    NOT NULL UNIQUE,
+    size   INTEGER NOT NULL,
+    PRIMARY KEY (object, number)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE uploads (
     id           TEXT    PRIMARY KEY,
@@ -41,8 +49,8 @@ CREATE TABLE uploads (
     key          TEXT    NOT NULL,
     initiated_at INTEGER NOT NULL,
     headers      TEXT    NOT NULL,
-    completed    TEXT                         -- ETag of the finished object: a retried completion gets the same answer
-) STRICT;
+    completed    TEXT                         -- ETag of the finished object: a repeated completion gets the same answer
+) STRICT, WITHOUT ROWID;
 CREATE INDEX uploads_by_key ON uploads (bucket, key, id);
 
 CREATE TABLE parts (
@@ -53,13 +61,6 @@ CREATE TABLE parts (
     etag        TEXT    NOT NULL,
     modified_at INTEGER NOT NULL,
     PRIMARY KEY (upload, number)
-) STRICT;
-
-CREATE TABLE notifications (
-    bucket TEXT NOT NULL,
-    prefix TEXT NOT NULL,
-    queue  TEXT NOT NULL,
-    PRIMARY KEY (bucket, prefix, queue)
 ) STRICT, WITHOUT ROWID;
 
 -- The last number given to an event, so that sequencers grow whatever the clock does.

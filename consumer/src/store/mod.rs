@@ -6,6 +6,7 @@
 
 mod client;
 mod config;
+pub mod embedded;
 pub mod error;
 mod objects;
 #[cfg(test)]

@@ -17,7 +17,6 @@ use super::{
 use crate::db::{self, Db, now_ms};
 
 mod rows;
-#[expect(unused_imports, reason = "the embedded store is next")]
 pub(crate) use rows::enqueue;
 
 /// Between looks at the file for what other processes sent.

@@ -1,0 +1,306 @@
+//! Object operations.
+
+use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt as _};
+
+use bytes::Bytes;
+use futures::{Stream, stream};
+use s3s::{
+    S3Error, S3Request, S3Result,
+    dto::{
+        CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectsInput, DeleteObjectsOutput,
+        DeletedObject, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
+        MetadataDirective, PutObjectInput, PutObjectOutput, Range, StreamingBlob,
+    },
+    s3_error,
+};
+
+use super::{
+    Store,
+    blobs::Pinned,
+    event,
+    headers::headers_of,
+    receive::{announced, blocking},
+    rows::{self, NewObject, Object, Segment},
+};
+
+/// Bytes read from a blob at a time.
+const CHUNK_BYTES: u64 = 256 << 10;
+/// S3's limit on one `DeleteObjects`.
+const MAX_DELETES: usize = 1000;
+/// Looks at an object that is replaced again and again while it is being opened.
+const TRIES: u32 = 10;
+
+impl Store {
+    pub(super) async fn put(&self, mut request: S3Request<PutObjectInput>) -> S3Result<PutObjectOutput> {
+        let announced = announced!(request);
+        let mut input = request.input;
+        if input.write_offset_bytes.is_some() {
+            return Err(s3_error!(NotImplemented, "Appending is not implemented."));
+        }
+        let headers = headers_of!(input).checked()?;
+        let received = self.receive(input.body.take(), announced).await?;
+        let (rules, blob, size, etag) =
+            (self.notifications.clone(), received.blob, received.size, received.etag.clone());
+        self.change(move |tx| {
+            let place = (input.bucket.as_str(), input.key.as_str());
+            rows::check_conditions(tx, place, input.if_match.as_ref(), input.if_none_match.as_ref())?;
+            let segments = [Segment { blob: blob.keep(), size }];
+            let new = NewObject { bucket: place.0, key: place.1, etag: &etag, headers: &headers, segments: &segments };
+            let garbage = rows::replace(tx, &new)?;
+            event::notify(tx, &rules, "Put", &new)?;
+            Ok(((), garbage))
+        })
+        .await?;
+        let checksum = received.checksum;
+        Ok(PutObjectOutput {
+            e_tag: Some(ETag::Strong(received.etag)),
+            checksum_crc32: checksum.checksum_crc32,
+            checksum_crc32c: checksum.checksum_crc32c,
+            checksum_crc64nvme: checksum.checksum_crc64nvme,
+            checksum_sha1: checksum.checksum_sha1,
+            checksum_sha256: checksum.checksum_sha256,
+            ..PutObjectOutput::default()
+        })
+    }
+
+    pub(super) async fn head(&self, input: HeadObjectInput) -> S3Result<HeadObjectOutput> {
+        let HeadObjectInput { bucket, key, if_match, if_none_match, .. } = input;
+        let object = self.look(move |connection| rows::existing(connection, &bucket, &key)).await?;
+        check_read(&object, if_match.as_ref(), if_none_match.as_ref())?;
+        let headers = object.headers.clone();
+        Ok(HeadObjectOutput {
+            accept_ranges: Some("bytes".into()),
+            content_length: Some(signed(object.size)),
+            e_tag: Some(object.e_tag()),
+            last_modified: Some(object.last_modified()),
+            content_type: Some(headers.content_type()),
+            cache_control: headers.cache_control,
+            content_disposition: headers.content_disposition,
+            content_encoding: headers.content_encoding,
+            content_language: headers.content_language,
+            metadata: Some(headers.metadata.into_iter().collect()),
+            ..HeadObjectOutput::default()
+        })
+    }
+
+    pub(super) async fn get(&self, input: GetObjectInput) -> S3Result<GetObjectOutput> {
+        for _ in 0..TRIES {
+            let (bucket, key) = (input.bucket.clone(), input.key.clone());
+            let found = self.look(move |connection| {
+                let object = rows::existing(connection, &bucket, &key)?;
+                let segments = rows::segments(connection, object.id)?;
+                Ok((object, segments))
+            });
+            let (object, segments) = found.await?;
+            check_read(&object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
+            let range = input.range.map(|range: Range| range.check(object.size)).transpose()?;
+            let bytes = range.clone().unwrap_or(0..object.size);
+            let reader = Reader {
+                pinned: self.blobs.pin(segments.iter().map(|segment| segment.blob.clone()).collect()),
+                rest: slices(segments, &bytes),
+                open: None,
+            };
+            // The first is opened before the answer begins: if a writer was faster, the next look sees its object.
+            let opened = blocking(move || match reader.opened() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                other => other.map(Some),
+            });
+            if let Some(reader) = opened.await? {
+                let content_range =
+                    range.map(|r| format!("bytes {}-{}/{}", r.start, r.end.saturating_sub(1), object.size));
+                return Ok(answer(object, bytes.end - bytes.start, content_range, reader));
+            }
+        }
+        Err(s3_error!(SlowDown, "The object is being replaced all the time: try again."))
+    }
+
+    pub(super) async fn delete(&self, bucket: String, key: String, if_match: Option<ETagCondition>) -> S3Result<()> {
+        self.change(move |tx| {
+            rows::check_conditions(tx, (&bucket, &key), if_match.as_ref(), None)?;
+            Ok(((), rows::delete(tx, &bucket, &key)?))
+        })
+        .await
+    }
+
+    pub(super) async fn delete_many(&self, input: DeleteObjectsInput) -> S3Result<DeleteObjectsOutput> {
+        let (bucket, delete) = (input.bucket, input.delete);
+        if delete.objects.len() > MAX_DELETES {
+            return Err(s3_error!(MalformedXML, "At most {MAX_DELETES} keys at a time."));
+        }
+        let quiet = delete.quiet.unwrap_or(false);
+        let deleted = self.change(move |tx| {
+            rows::check_bucket(tx, &bucket)?;
+            let mut garbage = Vec::new();
+            let mut deleted = Vec::new();
+            for object in delete.objects {
+                garbage.extend(rows::delete(tx, &bucket, &object.key)?);
+                deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() });
+            }
+            Ok((deleted, garbage))
+        });
+        let deleted = deleted.await?;
+        Ok(DeleteObjectsOutput { deleted: (!quiet).then_some(deleted), ..DeleteObjectsOutput::default() })
+    }
+
+    /// The copy shares the bytes on the disk and keeps the ETag.
+    pub(super) async fn copy(&self, mut input: CopyObjectInput) -> S3Result<CopyObjectOutput> {
+        let CopySource::Bucket { bucket, key, version_id: None } = input.copy_source.clone() else {
+            return Err(s3_error!(NotImplemented, "Only `bucket/key` can be copied."));
+        };
+        let (object, segments) = self
+            .look(move |connection| {
+                let object = rows::existing(connection, &bucket, &key)?;
+                let segments = rows::segments(connection, object.id)?;
+                Ok((object, segments))
+            })
+            .await?;
+        if let Err(error) =
+            check_read(&object, input.copy_source_if_match.as_ref(), input.copy_source_if_none_match.as_ref())
+        {
+            return Err(if *error.code() == s3s::S3ErrorCode::NotModified {
+                s3_error!(PreconditionFailed)
+            } else {
+                error
+            });
+        }
+        let replaced = input.metadata_directive.as_ref().is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
+        let headers = if replaced { headers_of!(input).checked()? } else { object.headers.clone() };
+        let blobs = self.blobs.clone();
+        let linked = blocking(move || {
+            let link = |segment: Segment| Ok((blobs.link(&segment.blob)?, segment.size));
+            let linked = segments.into_iter().map(link).collect::<io::Result<Vec<_>>>()?;
+            linked.iter().try_for_each(|(blob, _)| blob.sync())?;
+            Ok(linked)
+        })
+        .await?;
+        let (rules, etag) = (self.notifications.clone(), object.etag.clone());
+        self.change(move |tx| {
+            rows::check_bucket(tx, &input.bucket)?;
+            let segments = linked.into_iter().map(|(blob, size)| Segment { blob: blob.keep(), size });
+            let segments: Vec<_> = segments.collect();
+            let (bucket, key) = (&input.bucket, &input.key);
+            let new = NewObject { bucket, key, etag: &etag, headers: &headers, segments: &segments };
+            let garbage = rows::replace(tx, &new)?;
+            event::notify(tx, &rules, "Copy", &new)?;
+            Ok(((), garbage))
+        })
+        .await?;
+        let copy_object_result = CopyObjectResult {
+            e_tag: Some(object.e_tag()),
+            last_modified: Some(rows::timestamp(crate::db::now_ms())),
+            ..CopyObjectResult::default()
+        };
+        Ok(CopyObjectOutput { copy_object_result: Some(copy_object_result), ..CopyObjectOutput::default() })
+    }
+}
+
+/// S3's order: a failed If-Match is 412, a matching If-None-Match 304.
+fn check_read(
+    object: &Object,
+    if_match: Option<&ETagCondition>,
+    if_none_match: Option<&ETagCondition>,
+) -> S3Result<()> {
+    if if_match.is_some_and(|condition| !rows::matches(condition, &object.etag)) {
+        return Err(s3_error!(PreconditionFailed));
+    }
+    if if_none_match.is_some_and(|condition| rows::matches(condition, &object.etag)) {
+        return Err(s3_error!(NotModified));
+    }
+    Ok(())
+}
+
+fn answer(object: Object, length: u64, content_range: Option<String>, reader: Reader) -> GetObjectOutput {
+    let headers = object.headers.clone();
+    GetObjectOutput {
+        body: Some(StreamingBlob::wrap(reader.stream())),
+        accept_ranges: Some("bytes".into()),
+        content_length: Some(signed(length)),
+        content_range,
+        e_tag: Some(object.e_tag()),
+        last_modified: Some(object.last_modified()),
+        content_type: Some(headers.content_type()),
+        cache_control: headers.cache_control,
+        content_disposition: headers.content_disposition,
+        content_encoding: headers.content_encoding,
+        content_language: headers.content_language,
+        metadata: Some(headers.metadata.into_iter().collect()),
+        ..GetObjectOutput::default()
+    }
+}
+
+/// A size as the protocol's types have it.
+pub fn signed(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// Bytes to read from one blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Slice {
+    blob: String,
+    from: u64,
+    to: u64,
+}
+
+/// What to read of each segment for a range of the object.
+fn slices(segments: Vec<Segment>, range: &std::ops::Range<u64>) -> VecDeque<Slice> {
+    let mut start = 0;
+    let mut slices = VecDeque::new();
+    for Segment { blob, size } in segments {
+        let (from, to) = (range.start.clamp(start, start + size), range.end.clamp(start, start + size));
+        if from < to {
+            slices.push_back(Slice { blob, from: from - start, to: to - start });
+        }
+        start += size;
+    }
+    slices
+}
+
+/// Reads slices one after the other; the blobs stay until it is dropped.
+struct Reader {
+    rest: VecDeque<Slice>,
+    open: Option<File>,
+    pinned: Pinned,
+}
+
+impl Reader {
+    /// With the first slice's blob open.
+    fn opened(mut self) -> io::Result<Self> {
+        self.open = self.rest.front().map(|slice| self.pinned.read(&slice.blob)).transpose()?;
+        Ok(self)
+    }
+
+    /// The next bytes; none at the end. Blocks.
+    fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        if self.open.is_none() {
+            self = self.opened()?;
+        }
+        let (Some(slice), Some(file)) = (self.rest.front_mut(), &self.open) else { return Ok(None) };
+        let mut bytes = vec![0; (slice.to - slice.from).min(CHUNK_BYTES) as usize];
+        file.read_exact_at(&mut bytes, slice.from)?;
+        slice.from += bytes.len() as u64;
+        if slice.from == slice.to {
+            self.rest.pop_front();
+            self.open = None;
+        }
+        Ok(Some((bytes.into(), self)))
+    }
+
+    fn stream(self) -> impl Stream<Item = Result<Bytes, S3Error>> + Send + Sync + 'static {
+        stream::try_unfold(self, |reader| blocking(move || reader.next()))
+    }
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::*;
+
+    #[test]
+    fn a_range_takes_its_part_of_each_segment() {
+        let segments = || [("a", 10), ("b", 0), ("c", 5)].map(|(b, size)| Segment { blob: b.into(), size }).to_vec();
+        let taken = |range| slices(segments(), &range).into_iter().map(|s| (s.blob, s.from, s.to)).collect::<Vec<_>>();
+        assert_eq!(taken(0..15), [("a".into(), 0, 10), ("c".into(), 0, 5)]);
+        assert_eq!(taken(9..11), [("a".into(), 9, 10), ("c".into(), 0, 1)]);
+        assert_eq!(taken(10..12), [("c".into(), 0, 2)]);
+        assert_eq!(taken(15..15), []);
+    }
+}

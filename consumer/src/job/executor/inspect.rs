@@ -35,7 +35,7 @@ async fn ask<T: serde::de::DeserializeOwned>(binary: &Path, what: &str, registry
         JobError::new(ErrorCode::RuntimeMissing, why)
     };
     let mut command = Command::new(binary);
-    command.arg(what).args(super::process::registry_arguments(registry));
+    command.arg(what).args(super::process::registry_arguments(registry)?);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| missing(error.to_string()))?;
     let read = async {

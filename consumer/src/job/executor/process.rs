@@ -65,7 +65,7 @@ impl Executor {
         ours.set_nonblocking(true).map_err(|e| cannot("socket", e))?;
         let ours = UnixStream::from_std(ours).map_err(|e| cannot("socket", e))?;
         let mut child =
-            spawner::spawn(command(options, theirs.into())).await.map_err(|e| cannot("darkroom-executor", e))?;
+            spawner::spawn(command(options, theirs.into())?).await.map_err(|e| cannot("darkroom-executor", e))?;
         let pid = child.id().unwrap_or_default();
         let (stderr, said) = (Tail::default(), Tail::default());
         let mut drains = Vec::new();
@@ -277,9 +277,9 @@ impl Drop for Executor {
     }
 }
 
-fn command(options: &ExecutorOptions, socket: OwnedFd) -> Command {
+fn command(options: &ExecutorOptions, socket: OwnedFd) -> Result<Command> {
     let mut command = Command::new(&options.binary);
-    command.args(arguments(options)).env_clear();
+    command.args(arguments(options)?).env_clear();
     let kept = ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     command.envs(kept).env("TMPDIR", &options.dir).env("HOME", &options.dir);
     if let Some(cache) = &options.engine_cache {
@@ -287,11 +287,11 @@ fn command(options: &ExecutorOptions, socket: OwnedFd) -> Command {
     }
     command.current_dir(&options.dir).stdin(Stdio::from(socket)).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.kill_on_drop(true).process_group(0);
-    command
+    Ok(command)
 }
 
-fn arguments(options: &ExecutorOptions) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = Vec::new();
+fn arguments(options: &ExecutorOptions) -> Result<Vec<OsString>> {
+    let mut arguments: Vec<OsString> = vec!["serve".into()];
     let mut add = |name: &str, value: OsString| arguments.extend([name.into(), value]);
     add("--parent", std::process::id().to_string().into());
     add("--scratch", options.dir.clone().into());
@@ -304,17 +304,19 @@ fn arguments(options: &ExecutorOptions) -> Vec<OsString> {
     for path in &options.read_only {
         add("--read-only", path.clone().into());
     }
-    arguments.extend(registry_arguments(&options.registry));
-    arguments
+    arguments.extend(registry_arguments(&options.registry)?);
+    Ok(arguments)
 }
 
 /// A registry as the executor's command line takes it.
-pub(super) fn registry_arguments(registry: &RegistryConfig) -> Vec<OsString> {
+///
+/// # Errors
+/// As [`RegistryConfig::open`].
+pub(super) fn registry_arguments(registry: &RegistryConfig) -> Result<Vec<OsString>> {
     let mut arguments: Vec<OsString> = Vec::new();
     let mut add = |name: &str, value: OsString| arguments.extend([name.into(), value]);
-    if let Some(dir) = &registry.dir {
-        add("--models", dir.clone().into());
-    }
+    // Resolved here: the executor has not our environment, which may name the directory.
+    add("--models", registry.open()?.cache_dir().into());
     if let Some(manifest) = &registry.manifest {
         add("--manifest", manifest.clone().into());
     }
@@ -324,5 +326,5 @@ pub(super) fn registry_arguments(registry: &RegistryConfig) -> Vec<OsString> {
         value.push(path);
         add("--model", value);
     }
-    arguments
+    Ok(arguments)
 }

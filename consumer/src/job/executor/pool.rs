@@ -47,7 +47,7 @@ pub struct PoolOptions {
 /// All executors of a worker. Clones share them; the last one dropped ends them.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What slots and pool have in common.
@@ -57,7 +57,7 @@ pub(super) struct Shared {
     scratch: Arc<ScratchRoot>,
     free: Arc<Semaphore>,
     idle: Mutex<Vec<(usize, Option<Executor>)>>,
-    prober: tokio::sync::Mutex<Option<Executor>>,
+    pub(super) prober: tokio::sync::Mutex<Option<Executor>>,
     restarts: broadcast::Sender<Restart>,
 }
 

@@ -193,3 +193,6 @@ pub fn read<T: DeserializeOwned>(mut from: impl Read) -> std::io::Result<Option<
 fn invalid(message: String) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, message)
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,36 @@ def rvm_rank5(path):
     )
 
 
+def rvm_half(path):
+    """The interface of RVM in f16 for [1,3,H,W]: fgr = src; pha = red / 2 + 0.1 for each frame before, through r1."""
+    f16 = TensorProto.FLOAT16
+    nodes = [
+        helper.make_node("Identity", ["src"], ["fgr"]),
+        helper.make_node("Slice", ["src", "zero", "one", "one"], ["red"]),
+        helper.make_node("Mul", ["red", "half"], ["red_half"]),
+        helper.make_node("Add", ["red_half", "r1i"], ["pha"]),
+        helper.make_node("Add", ["r1i", "tenth"], ["r1o"]),
+    ] + [helper.make_node("Identity", [f"r{i}i"], [f"r{i}o"]) for i in (2, 3, 4)]
+    state = ["b", "c", "y", "x"]
+    save(
+        path,
+        nodes,
+        [("src", f16, ["n", 3, "h", "w"])]
+        + [(f"r{i}i", f16, [f"{d}{i}" for d in state]) for i in (1, 2, 3, 4)]
+        + [("downsample_ratio", F32, [1])],
+        [("fgr", f16, ["n", 3, "h", "w"]), ("pha", f16, ["n", 1, "h", "w"])]
+        + [(f"r{i}o", f16, [f"{d}{i}o" for d in state]) for i in (1, 2, 3, 4)],
+        [
+            ("zero", np.array([0], np.int64)),
+            ("one", np.array([1], np.int64)),
+            ("half", np.array(0.5, np.float16)),
+            ("tenth", np.array(0.1, np.float16)),
+        ],
+    )
+
+
 if __name__ == "__main__":
     double("handlers/inference/fixtures/double.onnx")
     fill("handlers/inference/fixtures/fill.onnx")
     rvm_rank5("handlers/matting/fixtures/rvm_rank5.onnx")
+    rvm_half("handlers/matting/fixtures/rvm_half.onnx")

@@ -1,9 +1,112 @@
-//! Video matting.
+//! Video matting: cuts people out of a video, with Robust Video Matting or a model of its interface.
+//!
+//! [`Matting`] is the handler. A run reads the video ([`darkroom_media::Reader`]), hands each frame to the model with the
+//! state of all frames before it ([`Rvm`]), and makes of colour and alpha what [`Format`] says.
 
+mod background;
+mod develop;
 mod model;
 mod params;
+mod pipeline;
+mod preview;
 mod ranges;
+
+use std::sync::Arc;
+
+use darkroom_api::{
+    Descriptor, Handler, InputRole, Inputs, JobContext, Limits, MediaKind, Outputs, Plan, Probe, Probes, Result, Stage,
+};
+use darkroom_inference::{Precision, Runtime};
 
 pub use model::{Matte, Rvm};
 pub use params::{Format, Params, Rgb};
 pub use ranges::{Auto, BatchSize, Bounded, GpuCount, Quality, Ratio, Seconds, Speed};
+
+/// Role of the video to cut people out of.
+pub const VIDEO: &str = "video";
+/// Role of what a composite lies over.
+pub const BACKGROUND: &str = "background";
+/// The one stage of a run: decoding, model and encoding overlap.
+const STAGE: &str = "matting";
+/// Longest time without a frame: a 4K frame takes a slow CPU seconds.
+const STALL_SECS: f64 = 60.0;
+
+/// The handler.
+pub struct Matting {
+    runtime: Arc<Runtime>,
+}
+
+impl Matting {
+    /// The handler on a device.
+    pub fn new(runtime: Arc<Runtime>) -> Matting {
+        Matting { runtime }
+    }
+}
+
+impl Handler for Matting {
+    type Params = Params;
+
+    fn describe(&self) -> Descriptor {
+        let role = |name: &str, min, kinds: &[MediaKind]| InputRole { name: name.into(), min, max: 1, kinds: kinds.into() };
+        Descriptor {
+            name: "matting".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            summary: "Cuts people out of a video: transparent WebM, ProRes, pictures, a composite, or the matte alone.".into(),
+            params_schema: schemars::schema_for!(Params).into(),
+            inputs: vec![
+                role(VIDEO, 1, &[MediaKind::Video]),
+                role(BACKGROUND, 0, &[MediaKind::Image, MediaKind::Video]),
+            ],
+            limits: Limits::default(),
+            models: vec!["matting/rvm-mobilenetv3".into(), "matting/rvm-resnet50".into()],
+            stages: vec![Stage { name: STAGE.into(), stall_secs: STALL_SECS }],
+            resumable: false,
+        }
+    }
+
+    fn check(&self, params: &Params) -> Result<()> {
+        params.check()?;
+        self.runtime.registry().resolve(params.model_name()).map(drop)
+    }
+
+    fn warm(&self, params: &Params) -> Result<()> {
+        let session = self.runtime.session(params.model_name(), Precision::Full)?;
+        Rvm::check(&session)
+    }
+
+    fn plan(&self, params: &Params, probes: &Probes) -> Result<Plan> {
+        let first = |role: &str| probes.get(role).and_then(|probes| probes.first());
+        pipeline::check_background(params.format, first(BACKGROUND).is_some())?;
+        first(VIDEO).map_or(Ok(Plan::default()), |probe| self.plan_video(params, probe))
+    }
+
+    fn run(&self, ctx: &JobContext, inputs: &Inputs, params: &Params) -> Result<Outputs> {
+        params.check()?;
+        pipeline::run(&self.runtime, ctx, inputs, params)
+    }
+}
+
+/// Measured on RVM with MobileNetV3: library, weights and codecs.
+const BASE_MIB: u64 = 220;
+/// Bytes a pixel of a frame: model, tensors and frames under way.
+const BYTES_A_PIXEL: u64 = 140;
+
+impl Matting {
+    fn plan_video(&self, params: &Params, probe: &Probe) -> Result<Plan> {
+        let Some(video) = &probe.video else { return Ok(Plan::default()) };
+        pipeline::check_ratio(params, video.width_px, video.height_px)?;
+        pipeline::hdr(params, video.is_hdr)?;
+        let pixels = u64::from(video.width_px) * u64::from(video.height_px);
+        let memory_mib = BASE_MIB + (pixels * BYTES_A_PIXEL >> 20);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; the cast saturates")]
+        let guessed = (probe.duration_secs.unwrap_or(0.0) * video.fps.max(1.0)) as u64;
+        let frames = video.frames.unwrap_or(guessed).max(1);
+        let on_device = self.runtime.device()? != darkroom_inference::Device::Cpu;
+        Ok(Plan {
+            device_mib: if on_device { memory_mib } else { 0 },
+            host_mib: memory_mib,
+            scratch_bytes: frames.saturating_mul(pixels * params.format.millibytes_a_pixel() / 1000),
+            exclusive: false,
+        })
+    }
+}

@@ -53,13 +53,14 @@ struct Halves {
     pha: Vec<f32>,
 }
 
-/// What the model says of one frame: planes of values in 0..=1.
-#[derive(Debug, Clone, Copy)]
+/// What the model says of one frame: planes of values in 0..=1, where ONNX Runtime left them. They are the caller's to
+/// change.
+#[derive(Debug)]
 pub struct Matte<'a> {
     /// Foreground colour, planes of red, green and blue; edges carry no background.
-    pub foreground: &'a [f32],
+    pub foreground: &'a mut [f32],
     /// Alpha.
-    pub alpha: &'a [f32],
+    pub alpha: &'a mut [f32],
 }
 
 impl<'a> Rvm<'a> {
@@ -88,6 +89,14 @@ impl<'a> Rvm<'a> {
             outputs_half: Halves::default(),
             ratio,
         })
+    }
+
+    /// Whether a session's model has the interface.
+    ///
+    /// # Errors
+    /// As [`Rvm::new`].
+    pub fn check(session: &Session) -> Result<()> {
+        layout(session).map(drop).map_err(|why| refuse(session, &why))
     }
 
     /// Frames that one [`Rvm::run`] takes at most.
@@ -124,11 +133,11 @@ impl<'a> Rvm<'a> {
         let mut done = 0;
         while done < frames {
             let mut batch = self.batch.min(frames - done);
-            let (fgr, pha) = retry_halving(&mut batch, |batch| self.call(done, batch))?;
+            let (mut fgr, mut pha) = retry_halving(&mut batch, |batch| self.call(done, batch))?;
             if batch < self.batch.min(frames - done) {
                 self.batch = batch;
             }
-            self.hand_out(done, batch, &fgr, &pha, &mut take)?;
+            self.hand_out(done, batch, &mut fgr, &mut pha, &mut take)?;
             done += batch;
         }
         Ok(())
@@ -170,15 +179,15 @@ impl<'a> Rvm<'a> {
         &mut self,
         first: usize,
         count: usize,
-        fgr: &DynValue,
-        pha: &DynValue,
+        fgr: &mut DynValue,
+        pha: &mut DynValue,
         take: &mut impl FnMut(usize, Matte<'_>) -> Result<()>,
     ) -> Result<()> {
         let pixels = self.width_px * self.height_px;
         let halves = &mut self.outputs_half;
         let colours = plane(&self.session, self.layout.half, fgr, "fgr", count * CHANNELS * pixels, &mut halves.fgr)?;
         let alphas = plane(&self.session, self.layout.half, pha, "pha", count * pixels, &mut halves.pha)?;
-        for (place, (foreground, alpha)) in colours.chunks(CHANNELS * pixels).zip(alphas.chunks(pixels)).enumerate() {
+        for (place, (foreground, alpha)) in colours.chunks_mut(CHANNELS * pixels).zip(alphas.chunks_mut(pixels)).enumerate() {
             take(first + place, Matte { foreground, alpha })?;
         }
         Ok(())
@@ -196,19 +205,19 @@ fn outputs(session: &mut Session, inputs: Vec<(&str, SessionInputValue<'_>)>) ->
 fn plane<'v>(
     session: &Session,
     half: bool,
-    output: &'v DynValue,
+    output: &'v mut DynValue,
     name: &str,
     length: usize,
     copy: &'v mut Vec<f32>,
-) -> Result<&'v [f32]> {
+) -> Result<&'v mut [f32]> {
     let unreadable = |e: ort::Error| refuse(session, &format!("its output `{name}` cannot be read: {e}"));
     let values = if half {
         let values = output.try_extract_tensor::<f16>().map_err(unreadable)?.1;
         copy.resize(values.len(), 0.0);
         values.convert_to_f32_slice(copy);
-        &copy[..]
+        &mut copy[..]
     } else {
-        output.try_extract_tensor::<f32>().map_err(unreadable)?.1
+        output.try_extract_tensor_mut::<f32>().map_err(unreadable)?.1
     };
     if values.len() != length {
         let why = format!("its output `{name}` has {} values where the frames need {length}", values.len());

@@ -72,11 +72,11 @@ bounded! {
 }
 bounded! {
     /// 100 is best.
-    Quality: u32, "a whole number", 1 ..= 100
+    Quality: u8, "a whole number", 0 ..= 100
 }
 bounded! {
     /// 10 is fastest.
-    Speed: u32, "a whole number", 1 ..= 10
+    Speed: u8, "a whole number", 0 ..= 10
 }
 bounded! {
     /// A time in a video.

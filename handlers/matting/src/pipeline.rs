@@ -1,0 +1,245 @@
+//! One run: file in, files out.
+
+use std::path::{Path, PathBuf};
+
+use darkroom_api::{ErrorCode, Inputs, JobContext, JobError, ModelUse, OutputFile, Outputs, Result};
+use darkroom_inference::{PooledSession, Precision, Runtime};
+use darkroom_media::colour::{Hdr, ToRgb};
+use darkroom_media::pipeline::{self, PipelineOptions, PipelineReport};
+use darkroom_media::{
+    AudioSource, ColourTags, OutputFormat, ReadOptions, Reader, VideoInfo, WriteOptions, Writer,
+};
+use serde_json::json;
+
+use crate::background::Background;
+use crate::develop::{Developer, Look};
+use crate::preview::{self, Preview};
+use crate::{BACKGROUND, Format, Params, Rvm, STAGE, VIDEO};
+
+/// Shortest side of the picture in which the model looks for people: its smallest layer is 16 times smaller.
+const MIN_INNER_SIDE_PX: f64 = 16.0;
+
+/// Runs the handler.
+///
+/// # Errors
+/// Codes of reading, of the model and of writing.
+pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params) -> Result<Outputs> {
+    let backdrop = inputs.optional(BACKGROUND);
+    check_background(params.format, backdrop.is_some())?;
+    let threads = runtime.intra_threads();
+    let reader = Reader::open(inputs.one(VIDEO)?, &read_options(params, threads, ctx))?;
+    let info = reader.info().clone();
+    let ratio = check_ratio(params, info.width_px, info.height_px)?;
+    let hdr = hdr(params, info.colour.is_hdr())?;
+    let session = runtime.session(params.model_name(), Precision::Full)?;
+    let batch = params.batch(info.width_px, info.height_px);
+    let mut rvm = Rvm::new(session, info.width_px, info.height_px, ratio, batch)?;
+
+    let format = params.format.container();
+    let out_info = output_info(&info, hdr);
+    let writer = open_writer(ctx, params, &out_info, reader.audio_source(), threads)?;
+    let look = look(params, backdrop, &out_info, ctx)?;
+    let depth = format.bit_depth(info.bit_depth);
+    let mut developer = Developer::new(look, depth, info.bit_depth > depth, Preview::new(info.frames));
+    let mut to_rgb = ToRgb::new(hdr);
+    let options = PipelineOptions { batch: rvm.capacity(), stage: STAGE.to_owned(), ..PipelineOptions::default() };
+    let report = pipeline::run(reader, writer, ctx, &options, |frames, out| {
+        for (place, frame) in frames.iter().enumerate() {
+            to_rgb.convert(frame, rvm.input(place))?;
+        }
+        rvm.run(frames.len(), |place, matte| {
+            let frame = &frames[place];
+            let mut blank = out.blank(frame)?;
+            developer.develop(matte, secs_since_start(&info, frame.pts()), &mut blank)?;
+            out.send(blank)
+        })
+    })?;
+    let model = model_use(rvm.session());
+    finish(ctx, params, &info, &Done { report, developer, model, ratio, batch: rvm.capacity() })
+}
+
+/// What a run ends with.
+struct Done {
+    report: PipelineReport,
+    developer: Developer,
+    model: ModelUse,
+    ratio: f64,
+    batch: usize,
+}
+
+fn finish(ctx: &JobContext, params: &Params, info: &VideoInfo, done: &Done) -> Result<Outputs> {
+    let mut files = output_files(params.format, &done.report.write.files);
+    if done.developer.preview().write(&ctx.output_dir)? {
+        files.push(OutputFile { name: preview::NAME.into(), media_type: "image/png".into() });
+    }
+    let metrics = json!({
+        "frames": done.report.frames,
+        "fps": done.report.fps(),
+        "wall_secs": done.report.wall_secs,
+        "width_px": info.width_px,
+        "height_px": info.height_px,
+        "downsample_ratio": done.ratio,
+        "frames_a_call": done.batch,
+        "coverage_mean": done.developer.coverage(),
+        "corrupt_packets": done.report.corrupt_packets,
+    });
+    let mut warnings = params.warnings();
+    warnings.extend(done.report.write.warnings.iter().cloned());
+    Ok(Outputs {
+        files,
+        params: serde_json::to_value(params).map_err(|e| JobError::new(ErrorCode::Internal, e.to_string()))?,
+        models: vec![done.model.clone()],
+        metrics: metrics.as_object().cloned().unwrap_or_default(),
+        stages: done.report.stages.clone(),
+        warnings,
+    })
+}
+
+impl Format {
+    /// The container that holds it.
+    pub(crate) fn container(self) -> OutputFormat {
+        match self {
+            Format::WebmAlpha => OutputFormat::WebmAlpha,
+            Format::Prores4444 => OutputFormat::ProRes4444,
+            Format::Png => OutputFormat::PngSequence,
+            Format::Composite | Format::Alpha => OutputFormat::Mp4H264,
+        }
+    }
+
+    /// Thousandths of a byte that a pixel of a frame may take in the output, generously.
+    pub(crate) fn millibytes_a_pixel(self) -> u64 {
+        match self {
+            Format::WebmAlpha | Format::Alpha => 150,
+            Format::Composite => 300,
+            Format::Prores4444 => 2000,
+            Format::Png => 4500,
+        }
+    }
+
+    /// Name of the file; of a folder's pictures there are many.
+    fn file_name(self) -> &'static str {
+        match self {
+            Format::WebmAlpha => "matte.webm",
+            Format::Prores4444 => "matte.mov",
+            Format::Png => "",
+            Format::Composite => "composite.mp4",
+            Format::Alpha => "alpha.mp4",
+        }
+    }
+}
+
+/// A background belongs to a composite and to nothing else.
+///
+/// # Errors
+/// [`ErrorCode::InputsInvalid`].
+pub fn check_background(format: Format, given: bool) -> Result<()> {
+    if given && format != Format::Composite {
+        let why = "The input `background` is for `format` = `composite` only: set it, or leave the input out.";
+        return Err(JobError::new(ErrorCode::InputsInvalid, why));
+    }
+    Ok(())
+}
+
+/// The ratio for a video, where it leaves the model a picture to look at.
+///
+/// # Errors
+/// [`ErrorCode::ParamsInvalid`], with the smallest ratio that does.
+pub fn check_ratio(params: &Params, width_px: u32, height_px: u32) -> Result<f64> {
+    let (ratio, side) = (params.ratio(width_px, height_px), f64::from(width_px.min(height_px)));
+    if ratio * side < MIN_INNER_SIDE_PX {
+        let least = (MIN_INNER_SIDE_PX / side).min(1.0);
+        let why = format!(
+            "Parameter `downsample_ratio` is not valid: a {width_px}x{height_px} video times {ratio:.3} is too small to find \
+             people in, use at least {least:.2}."
+        );
+        return Err(JobError::new(ErrorCode::ParamsInvalid, why));
+    }
+    Ok(ratio)
+}
+
+/// What to do with the video's range of brightness.
+///
+/// # Errors
+/// [`ErrorCode::InputHdr`] where the output cannot hold it and nobody asked to map it.
+pub fn hdr(params: &Params, is_hdr: bool) -> Result<Hdr> {
+    let deep = matches!(params.format, Format::Prores4444 | Format::Png);
+    match (is_hdr, params.tone_map, deep) {
+        (false, ..) => Ok(Hdr::Refuse),
+        (true, true, _) => Ok(Hdr::ToneMap),
+        (true, false, true) => Ok(Hdr::Keep),
+        (true, false, false) => Err(JobError::new(
+            ErrorCode::InputHdr,
+            "The video is HDR (PQ or HLG) and the output has 8 bits: set `tone_map`, or choose `format` = `prores4444`.",
+        )),
+    }
+}
+
+fn read_options(params: &Params, threads: usize, ctx: &JobContext) -> ReadOptions {
+    ReadOptions {
+        start_secs: params.start_secs.map(crate::Seconds::get),
+        end_secs: params.end_secs.map(crate::Seconds::get),
+        threads,
+        cancel: ctx.cancel.clone(),
+        ..ReadOptions::default()
+    }
+}
+
+/// The input's description with the colour that the output has.
+fn output_info(info: &VideoInfo, hdr: Hdr) -> VideoInfo {
+    let mut info = info.clone();
+    if hdr == Hdr::ToneMap {
+        info.colour = ColourTags::BT709;
+    }
+    info
+}
+
+fn open_writer(
+    ctx: &JobContext,
+    params: &Params,
+    info: &VideoInfo,
+    audio: Option<AudioSource>,
+    threads: usize,
+) -> Result<Writer> {
+    let options = WriteOptions {
+        format: params.format.container(),
+        quality: params.quality.get(),
+        speed: params.speed.get(),
+        threads,
+    };
+    let path: PathBuf = ctx.output_dir.join(params.format.file_name());
+    // A matte is a mask: whoever cuts with it has the sound.
+    let audio = audio.filter(|_| params.format != Format::Alpha);
+    Writer::create(&path, &options, info, audio)
+}
+
+fn look(params: &Params, backdrop: Option<&Path>, info: &VideoInfo, ctx: &JobContext) -> Result<Look> {
+    Ok(match (params.format, backdrop) {
+        (Format::WebmAlpha | Format::Prores4444 | Format::Png, _) => Look::Cutout,
+        (Format::Alpha, _) => Look::Grey,
+        (Format::Composite, None) => Look::Over(Background::colour(params.background_colour)),
+        (Format::Composite, Some(path)) => {
+            let hdr = if params.tone_map { Hdr::ToneMap } else { Hdr::Refuse };
+            Look::Over(Background::file(path, info, hdr, &ctx.cancel)?)
+        }
+    })
+}
+
+fn secs_since_start(info: &VideoInfo, pts: i64) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
+    let ticks = (pts - info.start_pts) as f64;
+    ticks * f64::from(info.time_base)
+}
+
+fn model_use(session: &PooledSession<'_>) -> ModelUse {
+    ModelUse { name: session.name().to_owned(), sha256: session.sha256().to_owned() }
+}
+
+fn output_files(format: Format, pictures: &[String]) -> Vec<OutputFile> {
+    let media_type = format.container().media_type();
+    if format != Format::Png {
+        return vec![OutputFile { name: format.file_name().into(), media_type: media_type.into() }];
+    }
+    let media_type = |name: &str| if name.ends_with(".json") { "application/json" } else { media_type };
+    let file = |name: &String| OutputFile { name: name.clone(), media_type: media_type(name).into() };
+    pictures.iter().map(file).collect()
+}

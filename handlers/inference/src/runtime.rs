@@ -84,6 +84,16 @@ impl Runtime {
         Ok(*self.device.get_or_init(|| device))
     }
 
+    /// Whether sessions will, as far as can be told without loading anything, run on something else than the CPU.
+    pub fn expects_accelerator(&self) -> bool {
+        match (self.device.get().copied(), self.options.device) {
+            (Some(device), _) | (None, DeviceChoice::Fixed(device)) => device != Device::Cpu,
+            (None, DeviceChoice::Auto) => {
+                driver_present() && leaves_visible(std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref(), 0)
+            }
+        }
+    }
+
     /// Threads of one call on the CPU.
     pub fn intra_threads(&self) -> usize {
         let from_env = || std::env::var("OMP_NUM_THREADS").ok()?.split(',').next()?.trim().parse().ok();

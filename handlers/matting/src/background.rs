@@ -12,6 +12,8 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use crate::Rgb;
 
 const CHANNELS: usize = 3;
+/// Times of the two files are in different units: what is due within this is due now.
+const ROUNDING_SECS: f64 = 0.0005;
 
 /// A background at the size of the frames that lie over it.
 pub enum Background {
@@ -50,7 +52,7 @@ impl Background {
     pub fn file(path: &Path, size: &VideoInfo, hdr: Hdr, cancel: &CancelToken) -> Result<Background> {
         let path = path.to_owned();
         let options = ReadOptions { cancel: cancel.clone(), ..ReadOptions::default() };
-        let mut reopen = Box::new(move || Reader::open(&path, &options));
+        let reopen = Box::new(move || Reader::open(&path, &options));
         let reader = reopen()?;
         let fit = Fit::new(reader.info(), size.width_px, size.height_px);
         let mut moving = Moving {
@@ -108,7 +110,7 @@ impl Moving {
         let mut due = None;
         loop {
             match self.next.take() {
-                Some((at, frame)) if self.round_secs + at <= secs => {
+                Some((at, frame)) if self.round_secs + at <= secs + ROUNDING_SECS => {
                     due = Some(frame);
                     if !self.look_ahead()? {
                         self.restart()?;
@@ -169,17 +171,16 @@ impl Fit {
     }
 
     fn fill(&mut self, planes: &mut [f32]) -> Result<()> {
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-            .fit_into_destination(None);
+        let options =
+            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).fit_into_destination(None);
         let (from_pixels, to_pixels) = (self.colour.len() / CHANNELS, planes.len() / CHANNELS);
         for (source, target) in self.colour.chunks_exact(from_pixels).zip(planes.chunks_exact_mut(to_pixels)) {
             for (pixel, value) in self.from.pixels_mut().iter_mut().zip(source) {
                 pixel.0 = *value;
             }
-            self.resizer.resize_typed(&self.from, &mut self.to, &options).map_err(|e| {
-                JobError::new(ErrorCode::Internal, format!("The background cannot be scaled: {e}."))
-            })?;
+            self.resizer
+                .resize_typed(&self.from, &mut self.to, &options)
+                .map_err(|e| JobError::new(ErrorCode::Internal, format!("The background cannot be scaled: {e}.")))?;
             for (value, pixel) in target.iter_mut().zip(self.to.pixels()) {
                 *value = pixel.0;
             }

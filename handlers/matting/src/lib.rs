@@ -47,11 +47,13 @@ impl Handler for Matting {
     type Params = Params;
 
     fn describe(&self) -> Descriptor {
-        let role = |name: &str, min, kinds: &[MediaKind]| InputRole { name: name.into(), min, max: 1, kinds: kinds.into() };
+        let role =
+            |name: &str, min, kinds: &[MediaKind]| InputRole { name: name.into(), min, max: 1, kinds: kinds.into() };
         Descriptor {
             name: "matting".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            summary: "Cuts people out of a video: transparent WebM, ProRes, pictures, a composite, or the matte alone.".into(),
+            summary: "Cuts people out of a video: transparent WebM, ProRes, pictures, a composite, or the matte alone."
+                .into(),
             params_schema: schemars::schema_for!(Params).into(),
             inputs: vec![
                 role(VIDEO, 1, &[MediaKind::Video]),
@@ -101,12 +103,16 @@ impl Matting {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; the cast saturates")]
         let guessed = (probe.duration_secs.unwrap_or(0.0) * video.fps.max(1.0)) as u64;
         let frames = video.frames.unwrap_or(guessed).max(1);
-        let on_device = self.runtime.device()? != darkroom_inference::Device::Cpu;
         Ok(Plan {
-            device_mib: if on_device { memory_mib } else { 0 },
+            device_mib: if self.runtime.expects_accelerator() { memory_mib } else { 0 },
             host_mib: memory_mib,
             scratch_bytes: frames.saturating_mul(pixels * params.format.millibytes_a_pixel() / 1000),
             exclusive: false,
         })
     }
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

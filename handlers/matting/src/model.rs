@@ -187,7 +187,9 @@ impl<'a> Rvm<'a> {
         let halves = &mut self.outputs_half;
         let colours = plane(&self.session, self.layout.half, fgr, "fgr", count * CHANNELS * pixels, &mut halves.fgr)?;
         let alphas = plane(&self.session, self.layout.half, pha, "pha", count * pixels, &mut halves.pha)?;
-        for (place, (foreground, alpha)) in colours.chunks_mut(CHANNELS * pixels).zip(alphas.chunks_mut(pixels)).enumerate() {
+        for (place, (foreground, alpha)) in
+            colours.chunks_mut(CHANNELS * pixels).zip(alphas.chunks_mut(pixels)).enumerate()
+        {
             take(first + place, Matte { foreground, alpha })?;
         }
         Ok(())

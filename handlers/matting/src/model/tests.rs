@@ -1,30 +1,10 @@
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
-use darkroom_inference::{Precision, Runtime, RuntimeOptions};
-use darkroom_models::RegistryConfig;
+use darkroom_inference::{Precision, Runtime};
 
 use super::*;
-
-const RVM: &str = "matting/rvm-mobilenetv3";
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-/// A runtime over the cache of this machine; what is missing there is fetched.
-fn runtime() -> Runtime {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let custom =
-        ["rvm_rank5", "rvm_half"].map(|name| (format!("test/{name}"), fixtures.join(name).with_extension("onnx")));
-    let alien = fixtures.join("../../inference/fixtures/double.onnx");
-    let custom = custom.into_iter().chain([("test/alien".to_owned(), alien)]).collect();
-    let registry = RegistryConfig { custom, ..RegistryConfig::default() }.open().unwrap();
-    registry.fetch("onnxruntime", &mut |_| ()).unwrap();
-    registry.fetch(RVM, &mut |_| ()).unwrap();
-    Runtime::new(RuntimeOptions::new(Arc::new(registry)))
-}
+use crate::testing::{RVM, media, runtime};
 
 fn open<'a>(runtime: &'a Runtime, name: &str, size: (usize, usize), ratio: f64, batch: usize) -> Result<Rvm<'a>> {
     let session = runtime.session(name, Precision::Full)?;
@@ -75,8 +55,7 @@ fn the_first_frames_equal_those_of_onnxruntime_in_python() {
         expected.chunks_exact(2).map(|b| f32::from(u16::from_le_bytes([b[0], b[1]])) / 65535.0).collect();
     let (alphas, foreground) = expected.split_at(3 * PIXELS);
 
-    let runtime = runtime();
-    let mut rvm = open(&runtime, RVM, SIZE, 0.6, 1).unwrap();
+    let mut rvm = open(runtime(), RVM, SIZE, 0.6, 1).unwrap();
     let clip: Vec<&[u8]> = frames.chunks_exact(3 * PIXELS).collect();
     let mattes = run(&mut rvm, &clip, 1);
     for ((_, alpha), expected) in mattes.iter().zip(alphas.chunks_exact(PIXELS)) {
@@ -103,7 +82,7 @@ fn the_state_is_carried_over_the_video_and_steadies_the_matte() {
     const SIZE: (usize, usize) = (144, 240);
     let decoded = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
-        .arg(root().join("tests/media/pose2sim_SinglePerson_cam01.mp4"))
+        .arg(media("pose2sim_SinglePerson_cam01.mp4"))
         .args(["-frames:v", "24", "-vf", "crop=720:1200:180:240,scale=144:240:flags=area"])
         .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
         .output()
@@ -111,8 +90,7 @@ fn the_state_is_carried_over_the_video_and_steadies_the_matte() {
     let clip: Vec<&[u8]> = decoded.stdout.chunks_exact(SIZE.0 * SIZE.1 * 3).collect();
     assert_eq!(clip.len(), 24, "{}", String::from_utf8_lossy(&decoded.stderr));
 
-    let runtime = runtime();
-    let mut rvm = open(&runtime, RVM, SIZE, 1.0, 1).unwrap();
+    let mut rvm = open(runtime(), RVM, SIZE, 1.0, 1).unwrap();
     let carried = run(&mut rvm, &clip, 1);
     let mut forgetful = Vec::new();
     for frame in &clip {
@@ -130,15 +108,14 @@ fn the_state_is_carried_over_the_video_and_steadies_the_matte() {
 #[test]
 fn models_of_several_frames_a_call_give_the_same_whatever_the_batch() {
     const SIZE: (usize, usize) = (8, 6);
-    let runtime = runtime();
     let frames: Vec<Vec<u8>> =
         (0..7u8).map(|n| (0..SIZE.0 * SIZE.1 * 3).map(|i| (i as u8) ^ (n * 37)).collect()).collect();
     let clip: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-    let mut singly = open(&runtime, "test/rvm_rank5", SIZE, 1.0, 1).unwrap();
+    let mut singly = open(runtime(), "test/rvm_rank5", SIZE, 1.0, 1).unwrap();
     let reference = run(&mut singly, &clip, 1);
     assert_ne!(reference[0].1, reference[6].1);
     for batch in [2, 3, 7] {
-        let mut rvm = open(&runtime, "test/rvm_rank5", SIZE, 1.0, batch).unwrap();
+        let mut rvm = open(runtime(), "test/rvm_rank5", SIZE, 1.0, batch).unwrap();
         assert_eq!(rvm.capacity(), batch);
         for (one, several) in reference.iter().zip(run(&mut rvm, &clip, batch)) {
             assert!(largest_difference(&one.1, &several.1) < 1e-6);
@@ -150,9 +127,8 @@ fn models_of_several_frames_a_call_give_the_same_whatever_the_batch() {
 #[test]
 fn models_of_half_precision_are_converted_on_the_way_in_and_out() {
     const SIZE: (usize, usize) = (8, 6);
-    let runtime = runtime();
     let frame: Vec<u8> = (0..SIZE.0 * SIZE.1 * 3).map(|i| (i * 7 % 256) as u8).collect();
-    let mut rvm = open(&runtime, "test/rvm_half", SIZE, 1.0, 4).unwrap();
+    let mut rvm = open(runtime(), "test/rvm_half", SIZE, 1.0, 4).unwrap();
     assert_eq!(rvm.capacity(), 1, "one frame a call");
     let mattes = run(&mut rvm, &[&frame, &frame], 1);
     let mut planes = vec![0.0; frame.len()];
@@ -165,11 +141,10 @@ fn models_of_half_precision_are_converted_on_the_way_in_and_out() {
 
 #[test]
 fn other_models_are_refused_with_what_they_have() {
-    let runtime = runtime();
-    let error = open(&runtime, "test/alien", (8, 8), 1.0, 1).err().unwrap();
+    let error = open(runtime(), "test/alien", (8, 8), 1.0, 1).err().unwrap();
     assert_eq!(error.code, ErrorCode::ModelInvalid);
     assert!(error.message.contains("no input `src`") && error.message.contains("y f32[?]"), "{}", error.message);
-    let missing = open(&runtime, "matting/rvm-resnet50", (8, 8), 1.0, 1).err().unwrap();
+    let missing = open(runtime(), "matting/rvm-resnet50", (8, 8), 1.0, 1).err().unwrap();
     assert_eq!(missing.code, ErrorCode::ModelMissing);
     assert!(missing.message.contains("models.custom"), "{}", missing.message);
 }

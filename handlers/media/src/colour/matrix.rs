@@ -89,6 +89,8 @@ pub(crate) struct Siting {
 impl Siting {
     const COSITED: Siting = Siting { even_before: 0.0, odd_after: 0.5 };
     const MIDDLE: Siting = Siting { even_before: 0.25, odd_after: 0.25 };
+    /// Each chroma sample stands for its luma samples.
+    pub(crate) const NEAREST: Siting = Siting { even_before: 0.0, odd_after: 0.0 };
     const LAST: Siting = Siting { even_before: 0.5, odd_after: 0.0 };
 
     /// Along rows, for an `AVChromaLocation`.

@@ -27,6 +27,7 @@ pub enum Hdr {
 /// Turns frames into RGB, `[3, h, w]`, 0 to 1, in the frame's own transfer. Keeps its rows between frames.
 pub struct ToRgb {
     hdr: Hdr,
+    nearest_chroma: bool,
     rows: Rows,
     unpack: Option<Unpack>,
     tone: Option<ToneMap>,
@@ -54,7 +55,16 @@ struct Unpack {
 impl ToRgb {
     /// A converter. One for each thread.
     pub fn new(hdr: Hdr) -> ToRgb {
-        ToRgb { hdr, rows: Rows::default(), unpack: None, tone: None }
+        ToRgb { hdr, nearest_chroma: false, rows: Rows::default(), unpack: None, tone: None }
+    }
+
+    /// The same without interpolation of chroma: each sample stands for its two or four pixels, as OpenCV and swscale's
+    /// fast paths decode, and so as models of vision mostly saw their training data. Files also often lie about where
+    /// chroma sits: swscale makes it of pairs of pixels, H.264 without a word means "left".
+    #[must_use]
+    pub fn with_nearest_chroma(mut self) -> ToRgb {
+        self.nearest_chroma = true;
+        self
     }
 
     /// Writes a frame's colour into `out`: `3 * width * height` values, red plane first.
@@ -75,12 +85,12 @@ impl ToRgb {
             ));
         }
         if let Some(layout) = Layout::of(frame.format()) {
-            self.rows.convert(frame, &layout, tags, is_rgb(frame.format()), out)?;
+            self.rows.convert(frame, &layout, tags, is_rgb(frame.format()), self.nearest_chroma, out)?;
         } else {
             let unpacked = self.unpack(frame)?;
             let format = unpacked.frame.format();
             let layout = Layout::of(format).ok_or_else(|| internal("A frame was not unpacked", "format"))?;
-            self.rows.convert(&unpacked.frame, &layout, tags, is_rgb(format), out)?;
+            self.rows.convert(&unpacked.frame, &layout, tags, is_rgb(format), self.nearest_chroma, out)?;
             self.unpack = Some(unpacked);
         }
         if tags.is_hdr() && self.hdr == Hdr::ToneMap {
@@ -131,7 +141,15 @@ pub fn alpha_of(frame: &Frame, out: &mut [f32]) -> bool {
 }
 
 impl Rows {
-    fn convert(&mut self, frame: &Frame, layout: &Layout, tags: ColourTags, rgb: bool, out: &mut [f32]) -> Result<()> {
+    fn convert(
+        &mut self,
+        frame: &Frame,
+        layout: &Layout,
+        tags: ColourTags,
+        rgb: bool,
+        nearest: bool,
+        out: &mut [f32],
+    ) -> Result<()> {
         let w = frame.width() as usize;
         let (r, gb) = out.split_at_mut(out.len() / 3);
         let (g, b) = gb.split_at_mut(gb.len() / 2);
@@ -159,6 +177,9 @@ impl Rows {
         let to_rgb = Matrix::of(tags)?.to_rgb();
         let factors = [to_rgb.cr_r, to_rgb.cb_g, to_rgb.cr_g, to_rgb.cb_b];
         let mut chroma = Chroma::new(frame, layout, tags);
+        if nearest {
+            (chroma.horizontal, chroma.vertical) = (Siting::NEAREST, Siting::NEAREST);
+        }
         self.start(w, chroma.width);
         for (row, ((r, g), b)) in rows {
             load_row(plane_of(frame, layout.components[0]), layout.components[0], row, luma, &mut self.y);

@@ -195,6 +195,13 @@ impl VideoInfo {
         f64::from(self.frame_rate)
     }
 
+    /// The same for frames that [`crate::colour::Hdr::ToneMap`] made: BT.709 in limited range.
+    #[must_use]
+    pub fn tone_mapped(mut self) -> VideoInfo {
+        self.colour = ColourTags::BT709;
+        self
+    }
+
     /// Ticks of the time base from one frame to the next, at least 1.
     pub(crate) fn frame_ticks(&self) -> i64 {
         let ticks = 1.0 / (f64::from(self.frame_rate) * f64::from(self.time_base));

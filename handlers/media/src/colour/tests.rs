@@ -312,3 +312,19 @@ fn hdr_is_refused_kept_or_mapped_as_told() {
     ToRgb::new(Hdr::ToneMap).convert(&frame, &mut rgb).unwrap();
     assert!(largest_difference(&kept, &rgb) > 0.1 && rgb.iter().all(|v| (0.0..=1.0).contains(v)));
 }
+
+#[test]
+fn palettes_are_unpacked() {
+    use crate::testing::{Scratch, man};
+    let scratch = Scratch::new();
+    let picture = scratch.make(&man(), "-vf scale=64:96 -frames:v 1 -pix_fmt pal8", "p.png");
+    let plain = std::fs::read(scratch.make(&picture, "-f rawvideo -pix_fmt rgb24", "p.rgb")).unwrap();
+    let frame = crate::Reader::open(&picture, &crate::ReadOptions::default()).unwrap().next().unwrap().unwrap();
+    assert_eq!(frame.format(), Pixel::PAL8);
+    let rgb = to_rgb(&frame);
+    for (i, pixel) in plain.chunks_exact(3).enumerate() {
+        for (c, want) in pixel.iter().enumerate() {
+            assert!((rgb[c * 64 * 96 + i] * 255.0 - f32::from(*want)).abs() < 1e-3, "{i} {c}");
+        }
+    }
+}

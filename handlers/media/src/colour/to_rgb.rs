@@ -99,7 +99,7 @@ impl ToRgb {
         Ok(())
     }
 
-    /// Through swscale to a planar format of the same family, so that matrix and range stay ours.
+    /// Through swscale to a plain format of the same family, so that matrix and range stay ours.
     fn unpack(&mut self, frame: &Frame) -> Result<Unpack> {
         let fault = |e: ffmpeg_next::Error| internal("A frame's pixel format cannot be converted", e);
         let from = (frame.format(), frame.width(), frame.height());
@@ -121,7 +121,8 @@ fn unpacked_format(format: Pixel) -> Pixel {
     let deep = ffi::component_depth(format).0 > 8;
     let palette = ffi::format_flags(format) & ffmpeg_next::ffi::AV_PIX_FMT_FLAG_PAL as u64 != 0;
     match (is_rgb(format) || palette, deep, format) {
-        (true, false, _) => Pixel::GBRP,
+        // swscale takes other ways from palettes through YUV, with loss.
+        (true, false, _) => Pixel::RGB24,
         (true, true, _) => Pixel::GBRP16LE,
         (false, true, _) => Pixel::YUV444P16LE,
         (false, false, Pixel::YUVJ411P | Pixel::YUVJ440P) => Pixel::YUVJ444P,

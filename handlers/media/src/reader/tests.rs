@@ -221,3 +221,41 @@ fn tags_of_colour_and_pixel_shape_are_read() {
     assert!(reader.audio_source().is_none());
     assert!(Reader::open(&jump(), &ReadOptions::default()).unwrap().audio_source().is_some());
 }
+
+#[test]
+fn no_damage_makes_it_panic_or_hang() {
+    let scratch = Scratch::new();
+    let mut state = 1_u64;
+    for (name, codec) in [
+        ("a.mp4", "-c:v libx264 -preset ultrafast -movflags +faststart"),
+        ("b.mkv", "-c:v libx265 -preset ultrafast -x265-params log-level=none"),
+        ("c.webm", "-c:v libvpx-vp9 -deadline realtime"),
+        ("d.ts", "-c:v libx264 -preset ultrafast"),
+        ("e.avi", "-c:v mjpeg -pix_fmt yuvj420p"),
+    ] {
+        let whole = scratch.make(&man(), &format!("-vf scale=64:96 -frames:v 8 {codec}"), name);
+        let bytes = std::fs::read(&whole).unwrap();
+        for round in 0..12 {
+            let mut bad = bytes.clone();
+            // Half of the rounds damage the container's head, half the whole file.
+            let span = if round % 2 == 0 { bad.len().min(1500) } else { bad.len() };
+            for _ in 0..1 + span / 100 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                bad[(state >> 33) as usize % span] = (state >> 24) as u8;
+            }
+            let path = scratch.path("bad");
+            std::fs::write(&path, &bad).unwrap();
+            let Ok(mut reader) = Reader::open(&path, &ReadOptions::default()) else { continue };
+            let mut rgb = Vec::new();
+            for _ in 0..100 {
+                let Ok(Some(frame)) = reader.next() else { break };
+                rgb.resize(3 * (frame.width() * frame.height()) as usize, 0.0);
+                let mut to_rgb = crate::colour::ToRgb::new(crate::colour::Hdr::Keep);
+                // Damaged tags may name a matrix that we refuse; all else must convert.
+                if let Err(e) = to_rgb.convert(&frame, &mut rgb) {
+                    assert_eq!(e.code, ErrorCode::InputUnsupported, "{name}");
+                }
+            }
+        }
+    }
+}

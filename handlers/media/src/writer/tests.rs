@@ -104,7 +104,7 @@ fn colours_survive_each_format() {
 }
 
 #[test]
-fn starts_before_and_after_zero_are_kept() {
+fn late_starts_are_kept() {
     let scratch = Scratch::new();
     let small =
         scratch.make(&jump(), "-t 0.4 -vf scale=160:90 -c:v libx264 -preset ultrafast -bf 0 -c:a copy", "s.mp4");
@@ -115,6 +115,34 @@ fn starts_before_and_after_zero_are_kept() {
         assert_times(&times(&out, "v:0"), &times(&late, "v:0"), tolerance, &format!("{format:?}"));
         let (sound, original) = (times(&out, "a:0")[0], times(&late, "a:0")[0]);
         assert!((sound - original).abs() < 0.05, "{format:?}: {sound} for {original}");
+    }
+}
+
+#[test]
+fn a_start_below_zero_is_lifted_in_webm_and_told() {
+    let scratch = Scratch::new();
+    let small = scratch.make(&man(), "-vf scale=96:64 -frames:v 5 -c:v libx264 -preset ultrafast", "s.mp4");
+    for format in [OutputFormat::WebmAlpha, OutputFormat::Mp4H264] {
+        let mut reader = Reader::open(&small, &ReadOptions::default()).unwrap();
+        let quarter = ticks(0.25, reader.info().time_base);
+        let mut info = reader.info().clone();
+        info.start_pts -= quarter;
+        let out = scratch.path(&format!("early.{}", format.extension()));
+        let mut writer = Writer::create(&out, &WriteOptions::new(format), &info, None).unwrap();
+        let grey = vec![0.5; 96 * 64];
+        while let Some(frame) = reader.next().unwrap() {
+            let mut early = writer.pool().take().unwrap();
+            early.set_pts(frame.pts() - quarter);
+            FromRgb::new(false).convert_grey(&grey, &mut early).unwrap();
+            writer.write(&mut early).unwrap();
+        }
+        let report = writer.finish().unwrap();
+        let webm = format == OutputFormat::WebmAlpha;
+        assert_eq!(report.warnings.iter().any(|w| w.contains("before zero")), webm, "{:?}", report.warnings);
+        assert_eq!(report.frames, 5);
+        if webm {
+            assert_times(&times(&out, "v:0"), &times(&small, "v:0"), 0.001, "lifted to zero");
+        }
     }
 }
 

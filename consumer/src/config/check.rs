@@ -4,6 +4,9 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
 use super::decode::Decoded;
 use super::error::ConfigError;
 use super::{Config, Secret, SinkConfig, SinkKind};
@@ -104,10 +107,17 @@ fn processes(config: &Config, errors: &mut Errors) {
         let allowed = "allowed are loopback addresses (127.0.0.1, [::1]); others need gateway.allow_public = true";
         errors.add("gateway.listen", listen, allowed);
     }
-    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.level) {
-        errors.add("log.level", &config.log.level, format!("allowed are error, warn, info, debug, trace ({error})"));
+    if !is_log_level(&config.log.level) {
+        let allowed = "allowed are error, warn, info, debug, trace, and directives such as info,darkroom::queue=debug";
+        errors.add("log.level", &config.log.level, allowed);
     }
     errors.range("log.keep", config.log.keep, 1..=1000);
+}
+
+/// The filter takes a lone word that is no level for the name of a module, and then shows nothing else.
+fn is_log_level(level: &str) -> bool {
+    let known = |word: &str| word.contains('=') || word.contains("::") || word.trim().parse::<LevelFilter>().is_ok();
+    level.split(',').all(known) && EnvFilter::try_new(level).is_ok()
 }
 
 fn sink(key: &str, sink: &mut SinkConfig, errors: &mut Errors) {

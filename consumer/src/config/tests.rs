@@ -107,6 +107,7 @@ fn everything_wrong_is_reported_at_once_with_key_value_and_what_is_allowed() {
         listen = "0.0.0.0:80"
         [log]
         keep = -1
+        level = "verbose"
     "#;
     let errors = errors(toml, &[("DARKROOM__WORKER__DRAIN_SECS", "1e9")]);
     assert_error(&errors, "event_retry_secs", Some("0"), "1 to 86400");
@@ -124,9 +125,10 @@ fn everything_wrong_is_reported_at_once_with_key_value_and_what_is_allowed() {
     assert_error(&errors, "executor.devices", Some("gpu"), "cuda:<n>");
     assert_error(&errors, "gateway.listen", Some("0.0.0.0:80"), "allow_public");
     assert_error(&errors, "log.keep", Some("-1"), "unsigned");
-    assert_eq!(errors.len(), 15, "{errors:#?}");
+    assert_error(&errors, "log.level", Some("verbose"), "error, warn, info");
+    assert_eq!(errors.len(), 16, "{errors:#?}");
     let text = ConfigErrors(errors).to_string();
-    assert!(text.starts_with("The configuration has 15 errors:\n  `"), "{text}");
+    assert!(text.starts_with("The configuration has 16 errors:\n  `"), "{text}");
 }
 
 #[test]

@@ -15,6 +15,10 @@ pub struct ExecutorConfig {
     pub fresh: bool,
     /// Most memory of one executor.
     pub memory_mib: u64,
+    /// An executor that holds more than this after a job leaks, and is replaced.
+    pub leak_mib: u64,
+    /// Where engines built for a device are kept between processes; not kept if absent.
+    pub engine_cache: Option<PathBuf>,
     /// Devices to run on, `["cpu"]`, `["cuda:0", "cuda:1"]`; `"auto"` takes all GPUs, the CPU where there is none.
     #[serde(deserialize_with = "super::decode::one_or_many")]
     pub devices: Vec<String>,
@@ -30,6 +34,8 @@ impl Default for ExecutorConfig {
             binary: None,
             fresh: false,
             memory_mib: 8192,
+            leak_mib: 4096,
+            engine_cache: None,
             devices: vec!["cpu".into()],
             stall_secs: None,
             threads: None,

@@ -76,7 +76,7 @@ fn stores(config: &Config, keys: &[String], errors: &mut Errors) {
 fn processes(config: &Config, errors: &mut Errors) {
     let executor = &config.executor;
     errors.range("executor.memory_mib", executor.memory_mib, 256..=4 << 20);
-    errors.range("executor.leak_mib", executor.leak_mib, 64..=executor.memory_mib.max(64));
+    errors.range("executor.leak_mib", executor.leak_mib, 64..=4 << 20);
     if executor.devices.is_empty() {
         errors.add("executor.devices", "an empty list", "name at least one device, or \"auto\"");
     }

@@ -1,6 +1,5 @@
 //! Where events go: the log, a queue, a webhook.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -86,20 +85,15 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// Makes the sink of a `[[sinks]]` section; `open_queue` opens the embedded queue of a queue sink.
+    /// Makes the sink of a `[[sinks]]` section; `queue` is the one at the `path` of a queue sink, opened by the caller,
+    /// who may have the file open already.
     ///
     /// # Errors
     /// A sentence.
-    pub fn open(
-        config: &SinkConfig,
-        open_queue: impl FnOnce(&Path) -> Result<Arc<dyn Queue>, String>,
-    ) -> Result<Self, String> {
+    pub fn open(config: &SinkConfig, queue: Option<Arc<dyn Queue>>) -> Result<Self, String> {
         let sink: Box<dyn EventSink> = match config.kind {
             SinkKind::Log => Box::new(LogSink),
-            SinkKind::Queue => {
-                let path = config.path.as_ref().ok_or("a queue sink needs `path`")?;
-                Box::new(QueueSink(open_queue(path)?))
-            }
+            SinkKind::Queue => Box::new(QueueSink(queue.ok_or("a queue sink needs `path`")?)),
             SinkKind::Webhook => Box::new(Webhook::open(config)?),
         };
         Ok(Outlet { config: config.clone(), sink })

@@ -11,7 +11,10 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::config::{SinkConfig, SinkKind};
+use crate::db::Db;
 use crate::job::Manifest;
+use crate::queue::Queue;
+use crate::queue::sqlite::{self, SqliteQueue};
 use crate::store::Place;
 use crate::telemetry::Metrics;
 
@@ -265,4 +268,20 @@ async fn close_sends_what_waits_and_filters_hold() {
     let cancelled = format!("{JOB}.2.cancelled");
     assert_eq!(*all.taken.lock().unwrap(), [format!("{JOB}.2.accepted"), cancelled.clone()]);
     assert_eq!(*few.taken.lock().unwrap(), [cancelled]);
+}
+
+#[tokio::test]
+async fn a_queue_sink_sends_each_event_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path().join("db")).await.unwrap();
+    let options = sqlite::Options { name: "events".into(), ..sqlite::Options::default() };
+    let queue: Arc<dyn Queue> = Arc::new(SqliteQueue::new(db, options));
+    let config = SinkConfig { required: true, ..SinkConfig::new(SinkKind::Queue) };
+    let (publisher, _) = publisher(vec![Outlet::open(&config, Some(Arc::clone(&queue))).unwrap()]);
+    let event = Event::cancelled(&facts(), at());
+    publisher.publish(&event).await.unwrap();
+    publisher.publish(&event).await.unwrap();
+    let got = queue.receive(10, Duration::from_secs(20)).await.unwrap();
+    assert_eq!(got.iter().map(|delivery| delivery.body.as_ref()).collect::<Vec<_>>(), [event.to_json().as_bytes()]);
+    assert!(Outlet::open(&config, None).unwrap_err().contains("path"));
 }

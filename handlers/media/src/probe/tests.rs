@@ -72,6 +72,14 @@ fn pictures_are_no_videos() {
 }
 
 #[test]
+fn a_picture_in_a_video_container_is_no_video() {
+    let scratch = Scratch::new();
+    let picture =
+        scratch.make(&man(), "-vf scale=96:160 -frames:v 1 -c:v libaom-av1 -still-picture 1 -cpu-used 8", "p.avif");
+    assert_eq!(code(&picture), ErrorCode::InputWrongKind);
+}
+
+#[test]
 fn a_cover_picture_is_no_video() {
     let scratch = Scratch::new();
     let cover = scratch.make(&man(), "-vf scale=90:160 -frames:v 1", "cover.jpg");

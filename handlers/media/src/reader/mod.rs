@@ -200,7 +200,7 @@ impl Reader {
         Ok(Some(pts))
     }
 
-    /// Decoders know format and colour for certain only with the first frame.
+    /// Decoders know size, format and colour for certain only with the first frame.
     fn settle_format(&mut self, first: &Frame) {
         let format = first.format();
         let mut in_file = first.colour();
@@ -216,6 +216,8 @@ impl Reader {
                 *frame = stream;
             }
         }
+        let (w, h) = (first.width(), first.height());
+        (self.info.width_px, self.info.height_px) = if self.info.orientation.swaps_sides() { (h, w) } else { (w, h) };
         self.info.pixel_format = format;
         self.info.bit_depth = ffi::component_depth(format).0;
         self.info.colour_in_file = in_file;

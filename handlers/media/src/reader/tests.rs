@@ -223,6 +223,42 @@ fn tags_of_colour_and_pixel_shape_are_read() {
 }
 
 #[test]
+fn a_size_that_changes_in_the_middle_is_refused() {
+    let scratch = Scratch::new();
+    let encode = "-frames:v 5 -c:v libx264 -preset ultrafast";
+    let small = scratch.make(&man(), &format!("-vf scale=64:96 {encode}"), "small.ts");
+    let large = scratch.make(&man(), &format!("-vf scale=96:64 {encode}"), "large.ts");
+    let both = scratch.path("both.ts");
+    std::fs::write(&both, [std::fs::read(small).unwrap(), std::fs::read(large).unwrap()].concat()).unwrap();
+    let mut reader = Reader::open(&both, &ReadOptions::default()).unwrap();
+    let mut frames = 0;
+    let error = loop {
+        match reader.next() {
+            Ok(Some(_)) => frames += 1,
+            Ok(None) => panic!("{frames} frames of two sizes"),
+            Err(e) => break e,
+        }
+    };
+    assert_eq!((frames, error.code), (5, ErrorCode::InputUnsupported));
+}
+
+#[test]
+fn a_cancelled_reader_stops_reading() {
+    let options = ReadOptions::default();
+    let mut reader = Reader::open(&jump(), &options).unwrap();
+    options.cancel.cancel();
+    let error = loop {
+        match reader.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it read to the end"),
+            Err(e) => break e,
+        }
+    };
+    assert_eq!(error.code, ErrorCode::Cancelled);
+    assert_eq!(Reader::open(&jump(), &options).err().unwrap().code, ErrorCode::Cancelled);
+}
+
+#[test]
 fn no_damage_makes_it_panic_or_hang() {
     let scratch = Scratch::new();
     let mut state = 1_u64;

@@ -6,7 +6,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -62,6 +62,28 @@ struct Inner {
     committed: Notify,
 }
 
+/// What this process has open.
+static OPEN: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+
+impl Inner {
+    fn shared(path: PathBuf) -> Result<Arc<Inner>, Error> {
+        // Held while opening, so that two who open at once get the same.
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = connect(&path, OpenFlags::default())?;
+        let path = std::fs::canonicalize(&path).unwrap_or(path);
+        open.retain(|inner| inner.strong_count() > 0);
+        if let Some(inner) = open.iter().filter_map(Weak::upgrade).find(|inner| inner.path == path) {
+            return Ok(inner);
+        }
+        migrate(&mut writer, &path)?;
+        let reader = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let inner = Inner { path, writer: writer.into(), reader: reader.into(), committed: Notify::new() };
+        let inner = Arc::new(inner);
+        open.push(Arc::downgrade(&inner));
+        Ok(inner)
+    }
+}
+
 impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Db").field(&self.0.path).finish()
@@ -69,19 +91,14 @@ impl std::fmt::Debug for Db {
 }
 
 impl Db {
-    /// Opens the file, creating it and its tables when there is none. The directory must exist.
+    /// Opens the file, creating it and its tables when there is none. The directory must exist. Opening a file that this
+    /// process has open gives a handle on the same connections, so that [`Db::committed`] sees every commit of the process.
     ///
     /// # Errors
     /// [`Error::Version`] for a newer file, [`Error::Sqlite`] for one that cannot be opened or is no database.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Db, Error> {
         let path = path.into();
-        let inner = tokio::task::spawn_blocking(move || -> Result<Inner, Error> {
-            let mut writer = connect(&path, OpenFlags::default())?;
-            migrate(&mut writer, &path)?;
-            let reader = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-            Ok(Inner { path, writer: writer.into(), reader: reader.into(), committed: Notify::new() })
-        });
-        Ok(Db(Arc::new(inner.await??)))
+        Ok(Db(tokio::task::spawn_blocking(move || Inner::shared(path)).await??))
     }
 
     /// Runs `work` in one transaction and commits it durably; rolled back when `work` fails. Once begun it goes to its

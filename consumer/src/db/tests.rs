@@ -51,3 +51,16 @@ async fn writes_are_synced_in_full() {
     });
     assert_eq!(pragmas.await.unwrap(), (2, "wal".to_owned()));
 }
+
+#[tokio::test]
+async fn a_file_opened_twice_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Db::open(dir.path().join("db")).await.unwrap();
+    let second = Db::open(dir.path().join(".").join("db")).await.unwrap();
+    let mut committed = std::pin::pin!(first.committed());
+    committed.as_mut().enable();
+    second.write(|tx| insert(tx, "one")).await.unwrap();
+    committed.await;
+    let other = Db::open(dir.path().join("other")).await.unwrap();
+    assert_eq!((first.read(count).await.unwrap(), other.read(count).await.unwrap()), (1, 0));
+}

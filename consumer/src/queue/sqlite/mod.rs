@@ -19,8 +19,6 @@ use crate::db::{self, Db, now_ms};
 mod rows;
 pub(crate) use rows::enqueue;
 
-/// Between looks at the file for what other processes sent.
-const POLL: Duration = Duration::from_millis(100);
 /// Most messages of one `receive`, and dead letters of one listing.
 const MAX_BATCH: usize = 1000;
 
@@ -35,12 +33,20 @@ pub struct Options {
     pub max_message_bytes: usize,
     /// A message received this often and never settled is dead-lettered: it kills its worker.
     pub max_receives: u32,
+    /// Time between two looks at the file for what other processes sent; a send of this process is seen at once.
+    pub poll: Duration,
 }
 
 impl Default for Options {
-    /// The queue `jobs`, leases of a minute, 1 MiB a message (as SQS), 20 receives (4 x 5 attempts).
+    /// The queue `jobs`, leases of a minute, 1 MiB a message (as SQS), 20 receives (4 x 5 attempts), a look every 100 ms.
     fn default() -> Self {
-        Options { name: "jobs".into(), lease: Duration::from_secs(60), max_message_bytes: 1 << 20, max_receives: 20 }
+        Options {
+            name: "jobs".into(),
+            lease: Duration::from_secs(60),
+            max_message_bytes: 1 << 20,
+            max_receives: 20,
+            poll: Duration::from_millis(100),
+        }
     }
 }
 
@@ -111,10 +117,10 @@ impl Queue for SqliteQueue {
             if !deliveries.is_empty() || now >= deadline || max == 0 {
                 return Ok(deliveries);
             }
-            let until_next = next.map_or(POLL, |next| millis(next.saturating_sub(now_ms()).max(1)));
+            let until_next = next.map_or(self.options.poll, |next| millis(next.saturating_sub(now_ms()).max(1)));
             tokio::select! {
                 () = committed => {}
-                () = sleep_until(deadline.min(now + until_next.min(POLL))) => {}
+                () = sleep_until(deadline.min(now + until_next.min(self.options.poll))) => {}
             }
         }
     }

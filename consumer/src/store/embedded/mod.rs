@@ -24,6 +24,7 @@ mod headers;
 mod listing;
 mod multipart;
 mod objects;
+mod reader;
 mod receive;
 mod rows;
 mod server;

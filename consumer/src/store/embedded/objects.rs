@@ -1,11 +1,9 @@
 //! Object operations.
 
-use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt as _};
+use std::io;
 
-use bytes::Bytes;
-use futures::{Stream, stream};
 use s3s::{
-    S3Error, S3Request, S3Result,
+    S3Request, S3Result,
     dto::{
         CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectsInput, DeleteObjectsOutput,
         DeletedObject, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
@@ -15,16 +13,13 @@ use s3s::{
 };
 
 use super::{
-    Store,
-    blobs::Pinned,
-    event,
+    Store, event,
     headers::headers_of,
+    reader::Reader,
     receive::{announced, blocking},
     rows::{self, NewObject, Object, Segment},
 };
 
-/// Bytes read from a blob at a time.
-const CHUNK_BYTES: u64 = 256 << 10;
 /// S3's limit on one `DeleteObjects`.
 const MAX_DELETES: usize = 1000;
 /// Looks at an object that is replaced again and again while it is being opened.
@@ -95,17 +90,8 @@ impl Store {
             check_read(&object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
             let range = input.range.map(|range: Range| range.check(object.size)).transpose()?;
             let bytes = range.clone().unwrap_or(0..object.size);
-            let reader = Reader {
-                pinned: self.blobs.pin(segments.iter().map(|segment| segment.blob.clone()).collect()),
-                rest: slices(segments, &bytes),
-                open: None,
-            };
-            // The first is opened before the answer begins: if a writer was faster, the next look sees its object.
-            let opened = blocking(move || match reader.opened() {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                other => other.map(Some),
-            });
-            if let Some(reader) = opened.await? {
+            // Opened before the answer begins: if a writer was faster, the next look sees its object.
+            if let Some(reader) = Reader::open(&self.blobs, segments, &bytes).await? {
                 let content_range =
                     range.map(|r| format!("bytes {}-{}/{}", r.start, r.end.saturating_sub(1), object.size));
                 return Ok(answer(object, bytes.end - bytes.start, content_range, reader));
@@ -231,76 +217,4 @@ fn answer(object: Object, length: u64, content_range: Option<String>, reader: Re
 /// A size as the protocol's types have it.
 pub fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
-}
-
-/// Bytes to read from one blob.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Slice {
-    blob: String,
-    from: u64,
-    to: u64,
-}
-
-/// What to read of each segment for a range of the object.
-fn slices(segments: Vec<Segment>, range: &std::ops::Range<u64>) -> VecDeque<Slice> {
-    let mut start = 0;
-    let mut slices = VecDeque::new();
-    for Segment { blob, size } in segments {
-        let (from, to) = (range.start.clamp(start, start + size), range.end.clamp(start, start + size));
-        if from < to {
-            slices.push_back(Slice { blob, from: from - start, to: to - start });
-        }
-        start += size;
-    }
-    slices
-}
-
-/// Reads slices one after the other; the blobs stay until it is dropped.
-struct Reader {
-    rest: VecDeque<Slice>,
-    open: Option<File>,
-    pinned: Pinned,
-}
-
-impl Reader {
-    /// With the first slice's blob open.
-    fn opened(mut self) -> io::Result<Self> {
-        self.open = self.rest.front().map(|slice| self.pinned.read(&slice.blob)).transpose()?;
-        Ok(self)
-    }
-
-    /// The next bytes; none at the end. Blocks.
-    fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
-        if self.open.is_none() {
-            self = self.opened()?;
-        }
-        let (Some(slice), Some(file)) = (self.rest.front_mut(), &self.open) else { return Ok(None) };
-        let mut bytes = vec![0; (slice.to - slice.from).min(CHUNK_BYTES) as usize];
-        file.read_exact_at(&mut bytes, slice.from)?;
-        slice.from += bytes.len() as u64;
-        if slice.from == slice.to {
-            self.rest.pop_front();
-            self.open = None;
-        }
-        Ok(Some((bytes.into(), self)))
-    }
-
-    fn stream(self) -> impl Stream<Item = Result<Bytes, S3Error>> + Send + Sync + 'static {
-        stream::try_unfold(self, |reader| blocking(move || reader.next()))
-    }
-}
-
-#[cfg(test)]
-mod unit_tests {
-    use super::*;
-
-    #[test]
-    fn a_range_takes_its_part_of_each_segment() {
-        let segments = || [("a", 10), ("b", 0), ("c", 5)].map(|(b, size)| Segment { blob: b.into(), size }).to_vec();
-        let taken = |range| slices(segments(), &range).into_iter().map(|s| (s.blob, s.from, s.to)).collect::<Vec<_>>();
-        assert_eq!(taken(0..15), [("a".into(), 0, 10), ("c".into(), 0, 5)]);
-        assert_eq!(taken(9..11), [("a".into(), 9, 10), ("c".into(), 0, 1)]);
-        assert_eq!(taken(10..12), [("c".into(), 0, 2)]);
-        assert_eq!(taken(15..15), []);
-    }
 }

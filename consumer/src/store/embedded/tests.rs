@@ -27,6 +27,7 @@ const KEYS: (&str, &str) = ("test-access", "test-secret");
 struct Server {
     client: Client,
     endpoint: String,
+    db: Db,
     queue: sqlite::SqliteQueue,
     stop: DropGuard,
     task: JoinHandle<()>,
@@ -56,12 +57,12 @@ impl Server {
     async fn start(dir: &Path, options: Options) -> Server {
         let db = Db::open(dir.join("db")).await.unwrap();
         let queue = sqlite::SqliteQueue::new(db.clone(), sqlite::Options::default());
-        let embedded = Embedded::open(dir, db, options).await.unwrap();
+        let embedded = Embedded::open(dir, db.clone(), options).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let task = tokio::spawn(embedded.serve(listener, stop.clone().cancelled_owned()));
-        Server { client: client(&endpoint, KEYS), endpoint, queue, stop: stop.drop_guard(), task }
+        Server { client: client(&endpoint, KEYS), endpoint, db, queue, stop: stop.drop_guard(), task }
     }
 
     async fn stop(self) {

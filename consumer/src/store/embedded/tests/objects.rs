@@ -223,11 +223,13 @@ async fn an_object_replaced_while_it_is_read_is_read_to_its_end() {
     assert_eq!(blob_files(dir.path()), 1);
 }
 
-/// Printed, and held to a bound that only a lost wake-up or a poll would miss on a loaded machine.
+/// The queue does not poll: a lost wake-up would be a timeout here. The times are printed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_is_received_within_milliseconds() {
+async fn a_put_wakes_the_receiver_of_its_event() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), options()).await;
+    let mut server = Server::start(dir.path(), options()).await;
+    let never = Duration::from_secs(3600);
+    server.queue = sqlite::SqliteQueue::new(server.db.clone(), sqlite::Options { poll: never, ..Default::default() });
     let (mut puts, mut whole) = (Vec::new(), Vec::new());
     for _ in 0..40 {
         let queue = server.queue.clone();
@@ -248,6 +250,5 @@ async fn a_put_is_received_within_milliseconds() {
         "PUT of 1 KiB: p50 {:?}, p90 {:?}; to its delivery: p50 {:?}, p90 {:?}",
         puts[20], puts[36], whole[20], whole[36]
     );
-    assert!(whole[20] < Duration::from_millis(60), "{whole:?}");
     server.stop().await;
 }

@@ -29,9 +29,9 @@ fn process(dir: &Path) -> (Child, Client) {
 async fn what_was_answered_survives_a_kill_and_what_was_not_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut child, client) = process(dir.path());
-    let answered = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (answer, mut answers) = tokio::sync::mpsc::unbounded_channel();
     let writers = (0..4).map(|writer| {
-        let (client, answered) = (client.clone(), answered.clone());
+        let (client, answer) = (client.clone(), answer.clone());
         tokio::spawn(async move {
             for n in 0.. {
                 let key = format!("in/{writer}-{n}");
@@ -39,17 +39,22 @@ async fn what_was_answered_survives_a_kill_and_what_was_not_leaves_nothing() {
                 if put.send().await.is_err() {
                     return;
                 }
-                answered.lock().unwrap().push(key);
+                answer.send(key).unwrap();
             }
         })
     });
     let writers: Vec<_> = writers.collect();
-    while answered.lock().unwrap().len() < 20 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    drop(answer);
+    let mut answered = Vec::new();
+    while answered.len() < 20 {
+        answered.push(answers.recv().await.unwrap());
     }
     child.kill().unwrap();
     child.wait().unwrap();
     futures::future::join_all(writers).await;
+    while let Ok(key) = answers.try_recv() {
+        answered.push(key);
+    }
 
     let server = Server::start(dir.path(), options()).await;
     let listed = server.client.list_objects_v2().bucket("in-bucket").send().await.unwrap();
@@ -59,7 +64,7 @@ async fn what_was_answered_survives_a_kill_and_what_was_not_leaves_nothing() {
     keys.sort_unstable();
     announced.sort_unstable();
     assert_eq!(keys, announced, "an event for every object, and no other");
-    for key in answered.lock().unwrap().iter() {
+    for key in &answered {
         assert_eq!(server.get(key).await, key.as_bytes());
     }
     assert_eq!(blob_files(dir.path()), keys.len());

@@ -34,13 +34,16 @@ CREATE TABLE objects (
     UNIQUE (bucket, key)
 ) STRICT;
 
--- The bytes of an object in order, a file each; one for every part of a multipart upload, which so needs no copy.
+-- The bytes of an object in order: a file for every part of a multipart upload, which so needs no copy, else one segment.
+-- Few bytes stand right here: one fsync instead of three.
 CREATE TABLE segments (
     object INTEGER NOT NULL REFERENCES objects (id) ON DELETE CASCADE,
     number INTEGER NOT NULL,
-    blob   TEXT    NOT NULL UNIQUE,
     size   INTEGER NOT NULL,
-    PRIMARY KEY (object, number)
+    blob   TEXT    UNIQUE,
+    inline BLOB,
+    PRIMARY KEY (object, number),
+    CHECK ((blob IS NULL) <> (inline IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE uploads (

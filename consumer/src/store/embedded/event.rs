@@ -66,11 +66,14 @@ fn record(how: &str, object: &NewObject<'_>, sequencer: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::embedded::{headers::Headers, rows::Segment};
+    use crate::store::embedded::{
+        headers::Headers,
+        rows::{Content, Segment},
+    };
 
     #[test]
     fn a_record_reads_as_one_of_aws() {
-        let segments = [Segment { blob: "x".into(), size: 5 }, Segment { blob: "y".into(), size: 6 }];
+        let segments = [5, 6].map(|size| Segment { content: Content::Blob(format!("{size}")), size });
         let object = NewObject {
             bucket: "uploads",
             key: "in/a b+c%é~(1)*.mp4",

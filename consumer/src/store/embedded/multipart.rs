@@ -1,5 +1,7 @@
 //! Multipart uploads: parts are blobs from the start, completing makes them the segments of an object.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3s::{
     S3Request, S3Result,
@@ -20,7 +22,7 @@ use super::{
     listing::encoder,
     objects::signed,
     receive::announced,
-    rows::{self, NewObject, Segment},
+    rows::{self, Content, NewObject, Segment},
 };
 use crate::db::{Error, now_ms};
 
@@ -28,6 +30,8 @@ use crate::db::{Error, now_ms};
 const MAX_PARTS: i32 = 10_000;
 const MIN_PART_BYTES: u64 = 5 << 20;
 const MAX_LISTED: i32 = 1000;
+/// Parts are always blobs.
+const NO_INLINE: Option<usize> = None;
 
 /// An upload's row.
 struct Upload {
@@ -69,14 +73,15 @@ impl Store {
         if !(1..=MAX_PARTS).contains(&number) {
             return Err(s3_error!(InvalidArgument, "Part numbers are 1 to {MAX_PARTS}."));
         }
-        let received = self.receive(input.body.take(), announced).await?;
-        let (blob, size, etag) = (received.blob, received.size, received.etag.clone());
+        let received = self.receive(input.body.take(), announced, NO_INLINE).await?;
+        let (content, size, etag) = (received.content, received.size, received.etag.clone());
         self.change(move |tx| {
             unfinished(tx, &input.upload_id, &input.bucket, &input.key)?;
             let sql = "SELECT blob FROM parts WHERE upload = ?1 AND number = ?2";
             let garbage = rows::blobs(tx, sql, params![input.upload_id, number])?;
             let sql = "INSERT OR REPLACE INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let row = params![input.upload_id, number, blob.keep(), size, etag, now_ms()];
+            let content = content.keep();
+            let row = params![input.upload_id, number, content.blob(), size, etag, now_ms()];
             tx.prepare_cached(sql).and_then(|mut insert| insert.execute(row)).map_err(Error::from)?;
             Ok(((), garbage))
         })
@@ -110,7 +115,8 @@ impl Store {
             let (segments, etag) = chosen(parts(tx, &input.upload_id, 0, MAX_PARTS)?, &listed, max_bytes)?;
             let sql = "SELECT blob FROM parts WHERE upload = ?1";
             let mut garbage = rows::blobs(tx, sql, params![input.upload_id])?;
-            garbage.retain(|blob| !segments.iter().any(|segment| segment.blob == *blob));
+            let used: HashSet<&str> = segments.iter().filter_map(|segment| segment.content.blob()).collect();
+            garbage.retain(|blob| !used.contains(blob.as_str()));
             let headers = &upload.headers;
             let new = NewObject { bucket: place.0, key: place.1, etag: &etag, headers, segments: &segments };
             garbage.extend(rows::replace(tx, &new)?);
@@ -224,7 +230,7 @@ fn parts(connection: &Connection, id: &str, after: i32, limit: i32) -> Result<Ve
                WHERE upload = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
     let mut select = connection.prepare_cached(sql)?;
     let rows = select.query_map(params![id, after, limit], |row| {
-        let segment = Segment { blob: row.get(1)?, size: row.get(2)? };
+        let segment = Segment { content: Content::Blob(row.get(1)?), size: row.get(2)? };
         Ok(Stored { number: row.get(0)?, segment, etag: row.get(3)?, modified_at: row.get(4)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -16,8 +16,8 @@ use super::{
     Store, event,
     headers::headers_of,
     reader::Reader,
-    receive::{announced, blocking},
-    rows::{self, NewObject, Object, Segment},
+    receive::{Unkept, announced, blocking},
+    rows::{self, Content, NewObject, Object, Segment},
 };
 
 /// S3's limit on one `DeleteObjects`.
@@ -33,13 +33,13 @@ impl Store {
             return Err(s3_error!(NotImplemented, "Appending is not implemented."));
         }
         let headers = headers_of!(input).checked()?;
-        let received = self.receive(input.body.take(), announced).await?;
-        let (rules, blob, size, etag) =
-            (self.notifications.clone(), received.blob, received.size, received.etag.clone());
+        let received = self.receive(input.body.take(), announced, self.inline_bytes).await?;
+        let (rules, content, size, etag) =
+            (self.notifications.clone(), received.content, received.size, received.etag.clone());
         self.change(move |tx| {
             let place = (input.bucket.as_str(), input.key.as_str());
             rows::check_conditions(tx, place, input.if_match.as_ref(), input.if_none_match.as_ref())?;
-            let segments = [Segment { blob: blob.keep(), size }];
+            let segments = [Segment { content: content.keep(), size }];
             let new = NewObject { bucket: place.0, key: place.1, etag: &etag, headers: &headers, segments: &segments };
             let garbage = rows::replace(tx, &new)?;
             event::notify(tx, &rules, "Put", &new)?;
@@ -153,16 +153,21 @@ impl Store {
         let headers = if replaced { headers_of!(input).checked()? } else { object.headers.clone() };
         let blobs = self.blobs.clone();
         let linked = blocking(move || {
-            let link = |segment: Segment| Ok((blobs.link(&segment.blob)?, segment.size));
-            let linked = segments.into_iter().map(link).collect::<io::Result<Vec<_>>>()?;
-            linked.iter().try_for_each(|(blob, _)| blob.sync())?;
-            Ok(linked)
+            let link = |Segment { content, size }| match content {
+                Content::Blob(name) => {
+                    let blob = blobs.link(&name)?;
+                    blob.sync()?;
+                    Ok((Unkept::Blob(blob), size))
+                }
+                Content::Inline(bytes) => Ok((Unkept::Inline(bytes), size)),
+            };
+            segments.into_iter().map(link).collect::<io::Result<Vec<_>>>()
         })
         .await?;
         let (rules, etag) = (self.notifications.clone(), object.etag.clone());
         self.change(move |tx| {
             rows::check_bucket(tx, &input.bucket)?;
-            let segments = linked.into_iter().map(|(blob, size)| Segment { blob: blob.keep(), size });
+            let segments = linked.into_iter().map(|(content, size)| Segment { content: content.keep(), size });
             let segments: Vec<_> = segments.collect();
             let (bucket, key) = (&input.bucket, &input.key);
             let new = NewObject { bucket, key, etag: &etag, headers: &headers, segments: &segments };

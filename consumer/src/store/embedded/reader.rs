@@ -9,16 +9,16 @@ use s3s::{S3Error, S3Result};
 use super::{
     blobs::{Blobs, Pinned},
     receive::blocking,
-    rows::Segment,
+    rows::{Content, Segment},
 };
 
 /// Bytes read from a blob at a time.
 const CHUNK_BYTES: u64 = 256 << 10;
 
-/// Bytes to read from one blob.
+/// Bytes to read from one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Slice {
-    blob: String,
+    content: Content,
     from: u64,
     to: u64,
 }
@@ -27,10 +27,10 @@ struct Slice {
 fn slices(segments: Vec<Segment>, range: &Range<u64>) -> VecDeque<Slice> {
     let mut start = 0;
     let mut slices = VecDeque::new();
-    for Segment { blob, size } in segments {
+    for Segment { content, size } in segments {
         let (from, to) = (range.start.clamp(start, start + size), range.end.clamp(start, start + size));
         if from < to {
-            slices.push_back(Slice { blob, from: from - start, to: to - start });
+            slices.push_back(Slice { content, from: from - start, to: to - start });
         }
         start += size;
     }
@@ -47,7 +47,8 @@ pub struct Reader {
 impl Reader {
     /// Opens a range of an object; none when the object has been replaced since its segments were looked up.
     pub async fn open(blobs: &Arc<Blobs>, segments: Vec<Segment>, range: &Range<u64>) -> S3Result<Option<Self>> {
-        let pinned = blobs.pin(segments.iter().map(|segment| segment.blob.clone()).collect());
+        let pinned =
+            blobs.pin(segments.iter().filter_map(|segment| segment.content.blob()).map(str::to_owned).collect());
         let reader = Reader { pinned, rest: slices(segments, range), open: None };
         blocking(move || match reader.opened() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -58,7 +59,8 @@ impl Reader {
 
     /// With the first slice's blob open.
     fn opened(mut self) -> io::Result<Self> {
-        self.open = self.rest.front().map(|slice| self.pinned.read(&slice.blob)).transpose()?;
+        let blob = self.rest.front().and_then(|slice| slice.content.blob());
+        self.open = blob.map(|name| self.pinned.read(name)).transpose()?;
         Ok(self)
     }
 
@@ -67,15 +69,23 @@ impl Reader {
         if self.open.is_none() {
             self = self.opened()?;
         }
-        let (Some(slice), Some(file)) = (self.rest.front_mut(), &self.open) else { return Ok(None) };
-        let mut bytes = vec![0; (slice.to - slice.from).min(CHUNK_BYTES) as usize];
-        file.read_exact_at(&mut bytes, slice.from)?;
-        slice.from += bytes.len() as u64;
+        let Some(slice) = self.rest.front_mut() else { return Ok(None) };
+        let length = (slice.to - slice.from).min(CHUNK_BYTES) as usize;
+        let bytes = match (&slice.content, &self.open) {
+            (Content::Inline(bytes), _) => bytes.slice(slice.from as usize..slice.from as usize + length),
+            (Content::Blob(_), Some(file)) => {
+                let mut bytes = vec![0; length];
+                file.read_exact_at(&mut bytes, slice.from)?;
+                bytes.into()
+            }
+            (Content::Blob(_), None) => return Err(io::ErrorKind::NotFound.into()),
+        };
+        slice.from += length as u64;
         if slice.from == slice.to {
             self.rest.pop_front();
             self.open = None;
         }
-        Ok(Some((bytes.into(), self)))
+        Ok(Some((bytes, self)))
     }
 
     /// The bytes, as the body of an answer.
@@ -90,11 +100,14 @@ mod tests {
 
     #[test]
     fn a_range_takes_its_part_of_each_segment() {
-        let segments = || [("a", 10), ("b", 0), ("c", 5)].map(|(b, size)| Segment { blob: b.into(), size }).to_vec();
-        let taken = |range| slices(segments(), &range).into_iter().map(|s| (s.blob, s.from, s.to)).collect::<Vec<_>>();
-        assert_eq!(taken(0..15), [("a".into(), 0, 10), ("c".into(), 0, 5)]);
-        assert_eq!(taken(9..11), [("a".into(), 9, 10), ("c".into(), 0, 1)]);
-        assert_eq!(taken(10..12), [("c".into(), 0, 2)]);
+        let blob = |name: &str| Content::Blob(name.to_owned());
+        let segments =
+            || [("a", 10), ("b", 0), ("c", 5)].map(|(name, size)| Segment { content: blob(name), size }).to_vec();
+        let taken =
+            |range| slices(segments(), &range).into_iter().map(|s| (s.content, s.from, s.to)).collect::<Vec<_>>();
+        assert_eq!(taken(0..15), [(blob("a"), 0, 10), (blob("c"), 0, 5)]);
+        assert_eq!(taken(9..11), [(blob("a"), 9, 10), (blob("c"), 0, 1)]);
+        assert_eq!(taken(10..12), [(blob("c"), 0, 2)]);
         assert_eq!(taken(15..15), []);
     }
 }

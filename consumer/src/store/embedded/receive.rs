@@ -16,11 +16,12 @@ use super::{
     Store,
     blobs::{Blobs, Unnamed},
     no_room,
+    rows::Content,
 };
 use crate::db;
 
-/// Bytes gathered before they are hashed and written.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes gathered before they are hashed and written to a blob.
+pub const CHUNK_BYTES: usize = 1 << 20;
 /// A client may be silent this long in the middle of a body.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -56,9 +57,26 @@ macro_rules! announced {
 }
 pub(super) use announced;
 
-/// A body that arrived whole, on the disk.
+/// Bytes on their way to a row: synced in a blob that is removed when dropped, or still in memory.
+#[derive(Debug)]
+pub enum Unkept {
+    Blob(Unnamed),
+    Inline(Bytes),
+}
+
+impl Unkept {
+    /// For the row that is about to commit.
+    pub fn keep(self) -> Content {
+        match self {
+            Unkept::Blob(blob) => Content::Blob(blob.keep()),
+            Unkept::Inline(bytes) => Content::Inline(bytes),
+        }
+    }
+}
+
+/// A body that arrived whole.
 pub struct Received {
-    pub blob: Unnamed,
+    pub content: Unkept,
     pub size: u64,
     /// Hexadecimal MD5: the ETag.
     pub etag: String,
@@ -67,8 +85,13 @@ pub struct Received {
 }
 
 impl Store {
-    /// Writes a body to a new blob, synced.
-    pub async fn receive(&self, body: Option<StreamingBlob>, announced: Announced) -> S3Result<Received> {
+    /// Takes a body to where it can be kept: up to `inline_bytes` in memory, for a row, else in a blob, synced.
+    pub async fn receive(
+        &self,
+        body: Option<StreamingBlob>,
+        announced: Announced,
+        inline_bytes: Option<usize>,
+    ) -> S3Result<Received> {
         let max_bytes = self.max_object_bytes;
         let length = announced.length.map(i64::unsigned_abs);
         if length.is_some_and(|length| length > max_bytes) {
@@ -91,9 +114,9 @@ impl Store {
         if length.is_some_and(|length| length != size) {
             return Err(s3_error!(IncompleteBody));
         }
-        let (blob, md5, checksum) = sink.finish(pending.freeze()).await?;
+        let (content, md5, checksum) = sink.finish(pending.freeze(), inline_bytes).await?;
         announced.check(&md5, &checksum)?;
-        Ok(Received { blob, size, etag: data_encoding::HEXLOWER.encode(&md5), checksum })
+        Ok(Received { content, size, etag: data_encoding::HEXLOWER.encode(&md5), checksum })
     }
 }
 
@@ -117,7 +140,9 @@ fn too_large(max_bytes: u64) -> S3Error {
 
 /// A blob being written, with what is computed on the way; moves to the blocking pool and back.
 struct Sink {
-    blob: Unnamed,
+    blobs: Arc<Blobs>,
+    /// Created by the first write.
+    blob: Option<Unnamed>,
     md5: Md5,
     hasher: ChecksumHasher,
 }
@@ -129,32 +154,40 @@ impl Sink {
             if !blobs.has_room_for(bytes)? {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            Ok(Sink { blob: blobs.create()?, md5: Md5::new(), hasher })
+            Ok(Sink { blobs, blob: None, md5: Md5::new(), hasher })
         })
         .await
     }
 
     async fn write(mut self, bytes: Bytes) -> S3Result<Self> {
         blocking(move || {
-            self.append(&bytes)?;
-            Ok(self)
+            self.hash(&bytes);
+            let mut blob = self.blob.map_or_else(|| self.blobs.create(), Ok)?;
+            blob.write(&bytes)?;
+            Ok(Sink { blob: Some(blob), ..self })
         })
         .await
     }
 
-    async fn finish(mut self, bytes: Bytes) -> S3Result<(Unnamed, [u8; 16], Checksum)> {
+    async fn finish(mut self, bytes: Bytes, inline_bytes: Option<usize>) -> S3Result<(Unkept, [u8; 16], Checksum)> {
         blocking(move || {
-            self.append(&bytes)?;
-            self.blob.sync()?;
-            Ok((self.blob, self.md5.finalize(), self.hasher.finalize()))
+            self.hash(&bytes);
+            let content = if self.blob.is_none() && inline_bytes.is_some_and(|max| bytes.len() <= max) {
+                Unkept::Inline(bytes)
+            } else {
+                let mut blob = self.blob.map_or_else(|| self.blobs.create(), Ok)?;
+                blob.write(&bytes)?;
+                blob.sync()?;
+                Unkept::Blob(blob)
+            };
+            Ok((content, self.md5.finalize(), self.hasher.finalize()))
         })
         .await
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn hash(&mut self, bytes: &[u8]) {
         self.md5.update(bytes);
         self.hasher.update(bytes);
-        self.blob.write(bytes)
     }
 }
 

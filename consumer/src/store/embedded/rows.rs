@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use s3s::{
     S3Result,
@@ -37,11 +38,38 @@ impl Object {
     }
 }
 
-/// Consecutive bytes of an object, in one blob.
+/// Consecutive bytes of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    pub blob: String,
+    pub content: Content,
     pub size: u64,
+}
+
+/// Where bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// In the blob of this name.
+    Blob(String),
+    /// In the row itself, since they are few.
+    Inline(Bytes),
+}
+
+impl Content {
+    /// The blob, if there is one.
+    pub fn blob(&self) -> Option<&str> {
+        match self {
+            Content::Blob(name) => Some(name),
+            Content::Inline(_) => None,
+        }
+    }
+
+    /// The bytes, if they are here.
+    fn inline(&self) -> Option<&[u8]> {
+        match self {
+            Content::Blob(_) => None,
+            Content::Inline(bytes) => Some(bytes),
+        }
+    }
 }
 
 /// Unix milliseconds as S3 tells times.
@@ -90,9 +118,15 @@ pub fn existing(connection: &Connection, bucket: &str, key: &str) -> S3Result<Ob
 
 /// Where the bytes of an object lie, in order.
 pub fn segments(connection: &Connection, object: i64) -> Result<Vec<Segment>, Error> {
-    let sql = "SELECT blob, size FROM segments WHERE object = ?1 ORDER BY number";
+    let sql = "SELECT size, blob, inline FROM segments WHERE object = ?1 ORDER BY number";
     let mut select = connection.prepare_cached(sql)?;
-    let rows = select.query_map([object], |row| Ok(Segment { blob: row.get(0)?, size: row.get(1)? }))?;
+    let rows = select.query_map([object], |row| {
+        let content = match row.get(1)? {
+            Some(name) => Content::Blob(name),
+            None => Content::Inline(row.get::<_, Vec<u8>>(2)?.into()),
+        };
+        Ok(Segment { content, size: row.get(0)? })
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -142,9 +176,10 @@ pub fn replace(tx: &Transaction<'_>, new: &NewObject<'_>) -> Result<Garbage, Err
     let sql = "INSERT INTO objects (bucket, key, size, etag, modified_at, headers) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut insert = tx.prepare_cached(sql)?;
     let id = insert.insert(params![new.bucket, new.key, size, new.etag, now_ms(), new.headers.to_json()])?;
-    let mut insert = tx.prepare_cached("INSERT INTO segments (object, number, blob, size) VALUES (?1, ?2, ?3, ?4)")?;
-    for (number, segment) in new.segments.iter().enumerate() {
-        insert.execute(params![id, number, segment.blob, segment.size])?;
+    let sql = "INSERT INTO segments (object, number, size, blob, inline) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let mut insert = tx.prepare_cached(sql)?;
+    for (number, Segment { content, size }) in new.segments.iter().enumerate() {
+        insert.execute(params![id, number, size, content.blob(), content.inline()])?;
     }
     Ok(garbage)
 }
@@ -157,11 +192,11 @@ pub fn delete(tx: &Transaction<'_>, bucket: &str, key: &str) -> Result<Garbage, 
     Ok(garbage)
 }
 
-/// Blob names that a query selects.
+/// Blob names that a query selects; inline bytes have none.
 pub fn blobs(tx: &Transaction<'_>, sql: &str, params: &[&dyn rusqlite::ToSql]) -> Result<Garbage, Error> {
     let mut select = tx.prepare_cached(sql)?;
-    let rows = select.query_map(params, |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let rows = select.query_map(params, |row| row.get::<_, Option<String>>(0))?;
+    Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
 }
 
 /// Forgets uploads that nobody finished, and the answers to completions that nobody will repeat.

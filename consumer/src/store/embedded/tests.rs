@@ -33,11 +33,13 @@ struct Server {
     task: JoinHandle<()>,
 }
 
+/// All objects in blobs, so that the tests can count them.
 fn options() -> Options {
     Options {
         buckets: vec!["in-bucket".into(), "out-bucket".into()],
         notifications: vec![Notification { bucket: "in-bucket".into(), prefix: "in/".into(), queue: "jobs".into() }],
         min_free_bytes: 0,
+        inline_bytes: None,
         ..Options::new(KEYS.0, KEYS.1)
     }
 }

@@ -57,6 +57,26 @@ async fn ranges_and_conditions_are_answered_as_s3_does() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn few_bytes_stand_in_the_database_and_behave_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), Options { inline_bytes: Some(10), ..options() }).await;
+    let etag = server.put("in/a", b"0123456789").await;
+    assert_eq!(blob_files(dir.path()), 0);
+    let range = server.client.get_object().bucket("in-bucket").key("in/a").range("bytes=3-5").send().await.unwrap();
+    assert_eq!(range.body.collect().await.unwrap().to_vec(), b"345");
+    let copy = server.client.copy_object().bucket("in-bucket").key("in/b").copy_source("in-bucket/in/a");
+    copy.send().await.unwrap();
+    server.put("in/a", b"0123456789-").await;
+    assert_eq!((server.get("in/a").await, blob_files(dir.path())), (b"0123456789-".to_vec(), 1));
+    assert_eq!(server.put("in/a", b"0123456789").await, etag);
+    server.stop().await;
+    let server = Server::start(dir.path(), options()).await;
+    assert_eq!((server.get("in/a").await, server.get("in/b").await), (b"0123456789".to_vec(), b"0123456789".to_vec()));
+    assert_eq!((server.events().await.len(), blob_files(dir.path())), (4, 0));
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_writers_with_if_none_match_one_wins() {
     let dir = tempfile::tempdir().unwrap();
@@ -87,7 +107,7 @@ async fn of_many_writers_with_if_none_match_one_wins() {
 #[tokio::test]
 async fn any_key_is_an_object_and_its_event_decodes_to_it() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), options()).await;
+    let server = Server::start(dir.path(), Options { inline_bytes: Some(100), ..options() }).await;
     let long = format!("in/{}", "é".repeat(510) + "x");
     assert_eq!(long.len(), 1024);
     let keys = [
@@ -227,7 +247,7 @@ async fn an_object_replaced_while_it_is_read_is_read_to_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_wakes_the_receiver_of_its_event() {
     let dir = tempfile::tempdir().unwrap();
-    let mut server = Server::start(dir.path(), options()).await;
+    let mut server = Server::start(dir.path(), Options { inline_bytes: Some(16 << 10), ..options() }).await;
     let never = Duration::from_secs(3600);
     server.queue = sqlite::SqliteQueue::new(server.db.clone(), sqlite::Options { poll: never, ..Default::default() });
     let (mut puts, mut whole) = (Vec::new(), Vec::new());

@@ -47,7 +47,7 @@ pub trait Reporter: Send + Sync {
     fn progress(&self, progress: Progress);
     /// A line for the log.
     fn log(&self, level: LogLevel, message: &str);
-    /// Offers a file in the scratch directory to be kept for a later attempt.
+    /// Gives a finished file in the scratch directory away, to be kept for a later attempt.
     ///
     /// # Errors
     /// When the consumer is gone.

@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 
 use darkroom_api::CancelToken;
 use darkroom_api::protocol::{self, Down, PROTOCOL_VERSION, Up};
-use darkroom_inference::{DeviceChoice, Runtime, RuntimeOptions};
+use darkroom_inference::{Device, DeviceChoice, Runtime, RuntimeOptions};
 
 use crate::confine::{self, Allowed};
 use crate::handlers::Table;
@@ -100,7 +100,7 @@ fn allowed(options: &Serve, registry: &darkroom_models::Registry) -> Allowed {
         parent: options.parent,
         writable: [&options.scratch].into_iter().chain(&options.cache).cloned().collect(),
         readable,
-        device: options.device != DeviceChoice::Fixed(darkroom_inference::Device::Cpu),
+        device: options.device != DeviceChoice::Fixed(Device::Cpu) && confine::has_device(),
         memory_bytes: options.memory_mib << 20,
     }
 }

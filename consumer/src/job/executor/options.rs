@@ -92,7 +92,7 @@ fn duration(secs: f64) -> Duration {
 pub enum RunNote {
     /// How far it is.
     Progress(Progress),
-    /// Keep this file for a later attempt. It may be replaced by the next one as soon as the call returns: copy it there.
+    /// Keep this file for a later attempt. It is out of the executor's reach, and stays until the next but one.
     Checkpoint(PathBuf),
 }
 

@@ -4,10 +4,11 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use darkroom_api::{ErrorCode, JobError, OutputFile, Outputs, Result};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 /// Longest list of outputs: room for a PNG sequence of some hours.
 const MAX_LIST_BYTES: u64 = 64 << 20;
@@ -78,17 +79,25 @@ fn read_list(list: &Path, scratch_dir: &Path) -> io::Result<Outputs> {
 
 /// Opens a regular file below a directory, through no link of any kind; with it its size.
 fn open(dir: &Path, name: &Path) -> io::Result<(File, u64)> {
-    let dir =
-        openat2(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())?;
     // NONBLOCK: a FIFO under that name must not hold us; whatever is no regular file is refused below.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let file = File::from(openat2(&dir, name, flags, Mode::empty(), resolve)?);
+    let file = File::from(open_below(dir, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK)?);
     let meta = file.metadata()?;
     match meta.is_file() {
         true => Ok((file, meta.len())),
         false => Err(io::Error::other("it is no regular file")),
     }
+}
+
+/// Opens a directory below a directory (or that one, for an empty name), through no link of any kind.
+pub(super) fn open_dir(dir: &Path, name: &Path) -> io::Result<OwnedFd> {
+    let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
+    open_below(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW)
+}
+
+fn open_below(dir: &Path, name: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let dir = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    Ok(openat2(&dir, name, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
 /// Plain parts joined by `/`: these names become keys in a bucket.
@@ -154,7 +163,8 @@ mod tests {
         symlink("/etc/passwd", dirs.out().join("link")).unwrap();
         symlink("/etc", dirs.out().join("dir-link")).unwrap();
         fs::create_dir(dirs.out().join("dir")).unwrap();
-        rustix::fs::mknodat(CWD, dirs.out().join("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, dirs.out().join("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0)
+            .unwrap();
         let names = ["link", "dir-link/passwd", "dir", "pipe", "missing", "../tmp/outputs.json", "/etc/passwd"];
         for name in names.into_iter().chain(["", ".", "a//b", "./fine", "fine/", "a\nb", "dir/../fine"]) {
             let error = dirs.read(&[name]).unwrap_err();

@@ -13,11 +13,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval};
 
 use super::drain::{Tail, drain};
 use super::end::{Evidence, Lost};
 use super::link::Link;
 use super::options::ExecutorOptions;
+use super::run::LOOK_EVERY;
 use super::slot::RestartReason;
 use super::{memory, spawner};
 
@@ -206,11 +208,23 @@ impl Executor {
     }
 
     async fn answer(&mut self, request: &'static str, limit: Duration) -> Result<Up> {
-        let lost = match tokio::time::timeout(limit, self.link.next()).await {
-            Ok(Some(Ok(up))) => return Ok(up),
-            Ok(Some(Err(error))) => Lost::Garbage(error.to_string()),
-            Ok(None) => Lost::Closed,
-            Err(_) => Lost::Silent { request, secs: limit.as_secs_f64() },
+        let (start, mut look) = (Instant::now(), interval(LOOK_EVERY));
+        let lost = loop {
+            tokio::select! {
+                frame = self.link.next() => match frame {
+                    Some(Ok(up)) => return Ok(up),
+                    Some(Err(error)) => break Lost::Garbage(error.to_string()),
+                    None => break Lost::Closed,
+                },
+                _ = look.tick() => {
+                    if start.elapsed() > limit {
+                        break Lost::Silent { request, secs: limit.as_secs_f64() };
+                    }
+                    if let Some(lost) = self.over_memory() {
+                        break lost;
+                    }
+                }
+            }
         };
         Err(self.lose(lost).await)
     }
@@ -242,6 +256,7 @@ impl Executor {
                 self.child.wait().await.ok()
             }
         };
+        // What it started may still live. Its number could only have passed to a stranger in the moment since the wait.
         self.kill();
         for drain in self.drains.drain(..) {
             // The pipe of a process that is gone ends at once; one that a child of it still holds need not.

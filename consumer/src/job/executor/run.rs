@@ -13,7 +13,7 @@ use super::options::{RunLimits, RunNote, RunWatch};
 use super::process::Executor;
 
 /// How often memory and time are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longest `detail` of an error that is passed on.
 const MAX_DETAIL_BYTES: usize = 16 * 1024;
 
@@ -116,7 +116,7 @@ impl Clock {
         if let Some(asked) = self.asked {
             // Once asked to stop it only has to stop: the other limits no longer matter.
             let grace = self.limits.cancel_grace;
-            return (asked.elapsed() > grace).then(|| Lost::CancelIgnored { secs: grace.as_secs_f64() });
+            return (asked.elapsed() > grace).then_some(Lost::CancelIgnored { secs: grace.as_secs_f64() });
         }
         let (run, stage) = (self.limits.run_limit(), self.last.as_ref().map(|last| last.stage.as_str()));
         let stall = self.limits.stall(stage);

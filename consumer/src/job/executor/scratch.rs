@@ -5,17 +5,23 @@
 //! <configured>/worker-<id>/lock     held as long as the worker lives
 //! <configured>/worker-<id>/slot-0/  what executor 0 sees, and nothing else
 //! <configured>/worker-<id>/jobs/    what is fetched or waits for upload; no executor writes here
+//!     <run>/work/{in,out,tmp}       renamed into the slot for the run, and back after it
+//!     <run>/kept/                   checkpoints, taken out of the slot
 //! ```
-//! A job's directory is renamed into its slot for the run and back after it: transfers of neighbours overlap with a run,
-//! and an executor never sees another job's files.
+//! So transfers of neighbours overlap with a run, an executor never sees another job's files, and nothing is read here
+//! that an executor could still swap.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use darkroom_api::{ErrorCode, JobError, Result};
+use rustix::fs::CWD;
+
+use super::outputs;
 
 const ROOT_PREFIX: &str = "worker-";
 
@@ -64,7 +70,7 @@ impl ScratchRoot {
         Ok(dir)
     }
 
-    /// A directory for one run, with `in/`, `out/` and `tmp/`.
+    /// A directory for one run.
     ///
     /// # Errors
     /// [`ErrorCode::Internal`] for a name that is no plain word or is in use; [`ErrorCode::ScratchFull`].
@@ -76,10 +82,12 @@ impl ScratchRoot {
         let dir = self.jobs().join(run_id);
         let make = || {
             private().create(&dir)?;
-            ["in", "out", "tmp"].iter().try_for_each(|name| private().create(dir.join(name)))
+            ["work", "work/in", "work/out", "work/tmp", "kept"]
+                .iter()
+                .try_for_each(|name| private().create(dir.join(name)))
         };
         make().map_err(|error| disk_error(&error, "a job's scratch directory"))?;
-        Ok(JobScratch { dir, _root: Arc::clone(self) })
+        Ok(JobScratch { dir, checkpoints: AtomicU32::new(0), _root: Arc::clone(self) })
     }
 }
 
@@ -95,6 +103,7 @@ impl Drop for ScratchRoot {
 #[derive(Debug)]
 pub struct JobScratch {
     dir: PathBuf,
+    checkpoints: AtomicU32,
     _root: Arc<ScratchRoot>,
 }
 
@@ -104,14 +113,40 @@ impl JobScratch {
         &self.dir
     }
 
-    /// For fetched inputs.
+    /// What the executor gets for the run.
+    pub(super) fn work_dir(&self) -> PathBuf {
+        self.dir.join("work")
+    }
+
+    /// For fetched inputs, and a checkpoint to resume from.
     pub fn input_dir(&self) -> PathBuf {
-        self.dir.join("in")
+        self.work_dir().join("in")
     }
 
     /// Where outputs lie after the run.
     pub fn output_dir(&self) -> PathBuf {
-        self.dir.join("out")
+        self.work_dir().join("out")
+    }
+
+    /// Takes a file out of an executor's directory, so that it can no longer be replaced; the last two are kept.
+    ///
+    /// # Errors
+    /// Where `path` is no regular file below `from`, reached through no link.
+    pub(super) fn keep(&self, from: &Path, path: &Path) -> io::Result<PathBuf> {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let (parent, name) = (path.parent().ok_or_else(missing)?, path.file_name().ok_or_else(missing)?);
+        let parent = outputs::open_dir(from, parent.strip_prefix(from).map_err(|_| missing())?)?;
+        let number = self.checkpoints.fetch_add(1, Ordering::Relaxed);
+        let place = |number: u32| self.dir.join("kept").join(number.to_string());
+        let kept = place(number);
+        rustix::fs::renameat(&parent, name, CWD, &kept)?;
+        if let Some(old) = number.checked_sub(2) {
+            fs::remove_file(place(old)).ok();
+        }
+        match kept.symlink_metadata()?.is_file() {
+            true => Ok(kept),
+            false => Err(io::Error::other("it is no regular file")),
+        }
     }
 }
 
@@ -221,5 +256,31 @@ mod tests {
         let path = job.dir().to_owned();
         drop(job);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn checkpoints_are_taken_out_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = ScratchRoot::open(dir.path()).unwrap().job("run").unwrap();
+        let (slot, file) = (dir.path().join("slot"), dir.path().join("slot/tmp/file"));
+        fs::create_dir_all(slot.join("tmp")).unwrap();
+        let kept: Vec<PathBuf> = (0..3)
+            .map(|n| {
+                fs::write(&file, n.to_string()).unwrap();
+                job.keep(&slot, &file).unwrap()
+            })
+            .collect();
+        assert!(!file.exists() && !kept[0].exists());
+        assert_eq!(fs::read_to_string(&kept[2]).unwrap(), "2");
+
+        let secret = dir.path().join("secret");
+        fs::write(&secret, "x").unwrap();
+        std::os::unix::fs::symlink(&secret, &file).unwrap();
+        assert!(job.keep(&slot, &file).is_err());
+        std::os::unix::fs::symlink(dir.path(), slot.join("link")).unwrap();
+        assert!(job.keep(&slot, &slot.join("link/secret")).is_err());
+        assert!(job.keep(&slot, &slot.join("../secret")).is_err());
+        assert!(job.keep(&slot, &secret).is_err());
+        assert!(secret.exists());
     }
 }

@@ -129,12 +129,16 @@ impl Slot {
         let here = slot_dir.join("job");
         let result = match enter(job, &slot_dir, &here) {
             Ok(()) => {
-                let (request, RunWatch { limits, cancel, on_note }) = (request(order, job.dir(), &here), watch);
-                let mut relay = |note: RunNote| on_note(note);
+                let (request, RunWatch { limits, cancel, on_note }) = (request(order, &job.work_dir(), &here), watch);
+                let mut relay = |note: RunNote| match keep(job, &here, note) {
+                    Ok(note) => on_note(note),
+                    // The run is worth more than its checkpoint.
+                    Err(error) => tracing::warn!(%error, "a checkpoint could not be kept"),
+                };
                 let watch = RunWatch { limits, cancel, on_note: &mut relay };
                 let result = executor.run(request, watch).await;
                 // The directory goes back before anything in it is looked at: here the executor could still swap files.
-                leave(job, &here).and_then(|()| result)
+                leave(job, &here).and(result)
             }
             Err(error) => Err(error),
         };
@@ -147,8 +151,8 @@ impl Slot {
             self.put_back(executor);
         }
         let list = result?;
-        let list = list.strip_prefix(&here).map_or(list.clone(), |rest| job.dir().join(rest));
-        let (scratch, output) = (job.dir().join("tmp"), job.output_dir());
+        let list = list.strip_prefix(&here).map_or(list.clone(), |rest| job.work_dir().join(rest));
+        let (scratch, output) = (job.work_dir().join("tmp"), job.output_dir());
         match tokio::task::spawn_blocking(move || outputs::read(&list, &scratch, &output)).await {
             Ok(result) => result,
             Err(error) => Err(darkroom_api::JobError::new(
@@ -185,14 +189,22 @@ impl Drop for Slot {
     }
 }
 
+/// What a run says, with its checkpoint taken out of the executor's reach.
+fn keep(job: &JobScratch, here: &Path, note: RunNote) -> std::io::Result<RunNote> {
+    match note {
+        RunNote::Checkpoint(path) => job.keep(&here.join("tmp"), &path).map(RunNote::Checkpoint),
+        note @ RunNote::Progress(_) => Ok(note),
+    }
+}
+
 /// Moves a job's directory into the slot, which is emptied of what earlier jobs left.
 fn enter(job: &JobScratch, slot_dir: &Path, here: &Path) -> Result<()> {
-    let enter = || scratch::clear(slot_dir).and_then(|()| std::fs::rename(job.dir(), here));
+    let enter = || scratch::clear(slot_dir).and_then(|()| std::fs::rename(job.work_dir(), here));
     enter().map_err(|error| disk_error(&error, "a slot's scratch directory"))
 }
 
 fn leave(job: &JobScratch, here: &Path) -> Result<()> {
-    std::fs::rename(here, job.dir()).map_err(|error| disk_error(&error, "a job's scratch directory"))
+    std::fs::rename(here, job.work_dir()).map_err(|error| disk_error(&error, "a job's scratch directory"))
 }
 
 /// The request with paths as the executor sees them.

@@ -103,7 +103,7 @@ fn library_path() -> Vec<PathBuf> {
 }
 
 /// Nodes of NVIDIA devices (`/dev/dxg` under WSL).
-fn device_nodes(device: bool) -> Vec<PathBuf> {
+pub(super) fn device_nodes(device: bool) -> Vec<PathBuf> {
     if !device {
         return Vec::new();
     }

@@ -27,6 +27,11 @@ pub struct Allowed {
     pub memory_bytes: u64,
 }
 
+/// Whether this machine has a device to use.
+pub fn has_device() -> bool {
+    !files::device_nodes(true).is_empty()
+}
+
 /// Shuts the process in.
 ///
 /// # Errors

@@ -10,8 +10,8 @@ async fn kill_9_in_the_middle_is_a_crash_and_the_next_job_runs() {
     let lab = Lab::new().await;
     let mut slot = lab.pool.acquire().await;
     let number = slot.pid().unwrap();
-    let mut watch = Watch::default();
-    watch.on_note = Box::new(move |_| kill_process(pid(number), Signal::KILL).unwrap_or_default());
+    let on_note = Box::new(move |_| kill_process(pid(number), Signal::KILL).unwrap_or_default());
+    let watch = Watch { on_note, ..Watch::default() };
     let error = lab.run_in(&mut slot, "run", json!({"action": "hang"}), watch).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ExecutorCrashed);
     assert!(error.message.contains("SIGKILL"), "{error}");

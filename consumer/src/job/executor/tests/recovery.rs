@@ -69,7 +69,11 @@ async fn a_run_that_nobody_waits_for_is_ended_and_its_slot_is_free() {
     let number = slot.pid().unwrap();
     let (sender, started) = tokio::sync::oneshot::channel();
     let mut sender = Some(sender);
-    let on_note = Box::new(move |_| drop(sender.take().map(|sender| sender.send(()))));
+    let on_note = Box::new(move |_| {
+        if let Some(sender) = sender.take() {
+            sender.send(()).unwrap();
+        }
+    });
     let watch = Watch { on_note, ..Watch::default() };
     tokio::select! {
         _ = lab.run_in(&mut slot, "run", json!({"action": "hang"}), watch) => panic!("it hangs"),

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use darkroom_api::DynHandler;
+use darkroom_api::{DynHandler, erase};
 use darkroom_inference::Runtime;
+use darkroom_matting::Matting;
 
-/// All handlers.
+/// Handlers, in the order in which they are shown.
 pub type Table = Vec<Box<dyn DynHandler>>;
 
 /// The handlers of this build.
-pub fn all(_runtime: &Arc<Runtime>) -> Table {
-    vec![]
+pub fn all(runtime: &Arc<Runtime>) -> Table {
+    vec![erase(Matting::new(Arc::clone(runtime)))]
 }

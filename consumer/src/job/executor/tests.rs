@@ -16,6 +16,7 @@ use super::*;
 
 mod faults;
 mod lifetime;
+mod matting;
 mod recovery;
 
 /// The executor with the `fault` handler: named by `DARKROOM_EXECUTOR_FAULT`, else beside the test binary's directory.

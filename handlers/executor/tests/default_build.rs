@@ -1,5 +1,7 @@
 //! What the binary that users get says of itself.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::Command;
 
 use darkroom_api::Descriptor;

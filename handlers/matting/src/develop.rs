@@ -22,26 +22,15 @@ pub enum Look {
 pub struct Developer {
     look: Look,
     from_rgb: FromRgb,
-    /// Alpha below this is nothing in the output: half of its smallest step.
-    invisible_below: f32,
     preview: Preview,
     frames: u64,
     coverage: f64,
 }
 
 impl Developer {
-    /// `depth` is the output's bits a component, `dither` whether the source has more.
-    pub fn new(look: Look, depth: u32, dither: bool, preview: Preview) -> Developer {
-        // ProRes 4444 has 16 bits of alpha beside 10 of colour.
-        let steps = if depth > 8 { 65_535.0 } else { 255.0 };
-        Developer {
-            look,
-            from_rgb: FromRgb::new(dither),
-            invisible_below: 0.5 / steps,
-            preview,
-            frames: 0,
-            coverage: 0.0,
-        }
+    /// `dither` where the source has more bits than the output.
+    pub fn new(look: Look, dither: bool, preview: Preview) -> Developer {
+        Developer { look, from_rgb: FromRgb::new(dither), preview, frames: 0, coverage: 0.0 }
     }
 
     /// Fills `out` from the matte of the moment `secs` after the first frame.
@@ -56,10 +45,7 @@ impl Developer {
         self.coverage += mean;
         self.frames += 1;
         match &mut self.look {
-            Look::Cutout => {
-                clear_invisible(foreground, alpha, self.invisible_below);
-                self.from_rgb.convert(foreground, Some(alpha), out)
-            }
+            Look::Cutout => self.from_rgb.convert(foreground, Some(alpha), out),
             Look::Grey => self.from_rgb.convert_grey(alpha, out),
             Look::Over(background) => {
                 background.under(secs, foreground, alpha)?;
@@ -78,15 +64,6 @@ impl Developer {
     /// The picture to look at.
     pub fn preview(&self) -> &Preview {
         &self.preview
-    }
-}
-
-/// Makes colour black where nothing is seen of it, as RVM's authors do: the model's guess there only costs bits.
-fn clear_invisible(foreground: &mut [f32], alpha: &[f32], below: f32) {
-    for plane in foreground.chunks_exact_mut(alpha.len()) {
-        for (value, a) in plane.iter_mut().zip(alpha) {
-            *value = if *a < below { 0.0 } else { *value };
-        }
     }
 }
 
@@ -113,7 +90,7 @@ mod tests {
 
     fn develop(look: Look, pixel: Pixel, foreground: &mut [f32], alpha: &mut [f32]) -> (Frame, Developer) {
         let mut out = FramePool::new(pixel, W, 2, ColourTags::BT709).take().unwrap();
-        let mut developer = Developer::new(look, 8, false, Preview::new(None));
+        let mut developer = Developer::new(look, false, Preview::new(None));
         developer.develop(Matte { foreground, alpha }, 0.0, &mut out).unwrap();
         (out, developer)
     }

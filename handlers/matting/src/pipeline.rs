@@ -38,7 +38,7 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
     let writer = open_writer(ctx, params, &out_info, reader.audio_source(), threads)?;
     let look = look(params, backdrop, &out_info, ctx)?;
     let depth = format.bit_depth(info.bit_depth);
-    let mut developer = Developer::new(look, depth, info.bit_depth > depth, Preview::new(info.frames));
+    let mut developer = Developer::new(look, info.bit_depth > depth, Preview::new(info.frames));
     // Interpolated chroma softens edges, which costs RVM 6 to 19 % of its accuracy on the clip of known truth.
     let mut to_rgb = ToRgb::new(hdr).with_nearest_chroma();
     let options = PipelineOptions { batch: rvm.capacity(), stage: STAGE.to_owned(), ..PipelineOptions::default() };

@@ -111,18 +111,16 @@ mod tests {
         preview.offer(2, &foreground, &alpha, SIDE);
         preview.offer(3, &foreground, &vec![0.0; SIDE * SIDE], SIDE);
 
-        let dir = std::env::temp_dir().join(format!("darkroom-preview-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        assert!(preview.write(&dir).unwrap());
-        let decoder = png::Decoder::new(std::io::BufReader::new(File::open(dir.join(NAME)).unwrap()));
+        let dir = tempfile::tempdir().unwrap();
+        assert!(preview.write(dir.path()).unwrap());
+        let decoder = png::Decoder::new(std::io::BufReader::new(File::open(dir.path().join(NAME)).unwrap()));
         let mut reader = decoder.read_info().unwrap();
         let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
         reader.next_frame(&mut rgb).unwrap();
-        std::fs::remove_dir_all(&dir).unwrap();
         let pixel = |x: usize, y: usize| &rgb[(y * SIDE + x) * 3..][..3];
         assert_eq!(pixel(5, 5), [255, 0, 0]);
         assert_eq!(pixel(40, 5), [209, 209, 209]);
         assert_eq!(pixel(60, 5), [158, 158, 158]);
-        assert!(!Preview::new(None).write(&dir).unwrap());
+        assert!(!Preview::new(None).write(dir.path()).unwrap());
     }
 }

@@ -48,7 +48,8 @@ impl FromRgb {
     }
 
     /// Fills a frame from `rgb` (`[3, h, w]`) and `alpha` (`[h, w]`, straight; opaque where absent), with the matrix
-    /// and range of the frame's tags. Values outside 0..=1 are clamped.
+    /// and range of the frame's tags. Values outside 0..=1 are clamped. Where `alpha` rounds to nothing the colour is black:
+    /// nobody sees it, and it would only cost bits.
     ///
     /// # Errors
     /// `internal` when sizes do not fit or a frame's format is none that a writer takes.
@@ -65,7 +66,10 @@ impl FromRgb {
         if layout.colours() < 3 {
             return Err(internal("A frame cannot hold colour", "use convert_grey"));
         }
-        self.colour(&planes, out, &layout, tags)?;
+        if let Some(alpha) = alpha {
+            check_len(alpha.len(), w * h)?;
+        }
+        self.colour(&planes, alpha.filter(|_| layout.has_alpha), out, &layout, tags)?;
         if layout.has_alpha {
             self.alpha(alpha, out, &layout)?;
         }
@@ -107,9 +111,6 @@ impl FromRgb {
         let (w, h) = (out.width() as usize, out.height() as usize);
         let component = layout.components[layout.components.len() - 1];
         let codes = Codes::luma(component.depth, true);
-        if let Some(alpha) = alpha {
-            check_len(alpha.len(), w * h)?;
-        }
         let opaque = vec![1.0; if alpha.is_none() { w } else { 0 }];
         for row in 0..h {
             let values = alpha.map_or(opaque.as_slice(), |a| &a[row * w..(row + 1) * w]);
@@ -118,7 +119,14 @@ impl FromRgb {
         Ok(())
     }
 
-    fn colour(&mut self, planes: &[&[f32]], out: &mut Frame, layout: &Layout, tags: ColourTags) -> Result<()> {
+    fn colour(
+        &mut self,
+        planes: &[&[f32]],
+        alpha: Option<&[f32]>,
+        out: &mut Frame,
+        layout: &Layout,
+        tags: ColourTags,
+    ) -> Result<()> {
         let (w, h) = (out.width() as usize, out.height() as usize);
         let matrix = Matrix::of(tags)?;
         let factors = [matrix.kr, matrix.kg(), matrix.kb, 0.5 / (1.0 - matrix.kb), 0.5 / (1.0 - matrix.kr)];
@@ -134,6 +142,9 @@ impl FromRgb {
                 let rows = &mut self.rows;
                 let (u, v) = (&mut rows.u[line], &mut rows.v[line]);
                 simd::rgb_to_yuv(at(0), at(1), at(2), &mut rows.y, u, v, factors);
+                if let Some(alpha) = alpha {
+                    simd::hide(&alpha[row * w..(row + 1) * w], &mut rows.y, u, v, invisible_below(depth));
+                }
                 if top + line < h {
                     let y = std::mem::take(&mut rows.y);
                     rows.store(out, layout.components[0].plane, row, &y, luma, depth, self.dither)?;
@@ -219,13 +230,16 @@ fn packed(planes: &[&[f32]], alpha: Option<&[f32]>, out: &mut Frame) -> Result<(
         Pixel::RGBA64BE => true,
         other => return Err(internal("No writer takes this format", format!("{other:?}"))),
     };
+    let invisible = invisible_below(if deep { 16 } else { 8 });
     let plane = out.plane_mut(0).ok_or_else(|| internal("A frame lacks a plane", 0))?;
     for (row, line) in plane.data.chunks_mut(plane.stride).enumerate() {
         let range = row * w..(row + 1) * w;
         let colour = planes[0][range.clone()].iter().zip(&planes[1][range.clone()]).zip(&planes[2][range.clone()]);
         let alphas = alpha.map(|a| &a[range]);
         for (x, ((r, g), b)) in colour.enumerate() {
-            let pixel = [*r, *g, *b, alphas.map_or(1.0, |a| a[x])];
+            let alpha = alphas.map_or(1.0, |a| a[x]);
+            let seen = alpha >= invisible;
+            let pixel = if seen { [*r, *g, *b, alpha] } else { [0.0; 4] };
             if deep {
                 for (o, v) in line[x * 8..x * 8 + 8].chunks_exact_mut(2).zip(pixel) {
                     o.copy_from_slice(&code::<u16>(v, 65535.0).to_be_bytes());
@@ -258,6 +272,13 @@ impl FromFloat for u16 {
 
 fn code<T: FromFloat>(value: f32, max: f32) -> T {
     T::from_float(value.clamp(0.0, 1.0) * max + 0.5)
+}
+
+/// Half of the smallest step of an alpha plane.
+fn invisible_below(depth: u32) -> f32 {
+    #[allow(clippy::cast_precision_loss, reason = "at most 16 bits")]
+    let steps = ((1_u32 << depth) - 1) as f32;
+    0.5 / steps
 }
 
 fn layout_of(frame: &Frame) -> Result<Layout> {

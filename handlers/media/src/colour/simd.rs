@@ -93,6 +93,18 @@ for_every_row! {
 }
 
 for_every_row! {
+    /// Black where alpha is below a value.
+    fn hide(alpha: &[f32], y: &mut [f32], u: &mut [f32], v: &mut [f32], below: f32) {
+        for (((y, u), v), a) in y.iter_mut().zip(u.iter_mut()).zip(v.iter_mut()).zip(alpha) {
+            let seen = if *a < below { 0.0 } else { 1.0 };
+            *y *= seen;
+            *u *= seen;
+            *v *= seen;
+        }
+    }
+}
+
+for_every_row! {
     /// Halves a row for co-sited chroma: 1/4, 1/2, 1/4 around every even sample. `padded` has one sample before and
     /// two after.
     fn downsample(padded: &[f32], out: &mut [f32]) {

@@ -10,3 +10,4 @@ pub mod queue;
 pub mod store;
 pub mod telemetry;
 pub mod trigger;
+pub mod worker;

@@ -10,7 +10,11 @@ fn root() -> PathBuf {
 }
 
 fn metadata() -> Metadata {
-    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).other_options(vec!["--locked".into()]).exec().unwrap()
+    MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .other_options(vec!["--locked".into()])
+        .exec()
+        .unwrap()
 }
 
 /// Normal dependencies of each workspace crate on other workspace crates.
@@ -51,7 +55,8 @@ fn dependencies_point_one_way() {
 /// Everything that can be reached from a package by normal and build dependencies.
 fn reachable(metadata: &Metadata, package: &str) -> BTreeSet<String> {
     let resolve = metadata.resolve.as_ref().unwrap();
-    let name = |id: &cargo_metadata::PackageId| metadata.packages.iter().find(|p| p.id == *id).unwrap().name.to_string();
+    let name =
+        |id: &cargo_metadata::PackageId| metadata.packages.iter().find(|p| p.id == *id).unwrap().name.to_string();
     let mut todo: Vec<_> = resolve.nodes.iter().filter(|n| name(&n.id) == package).collect();
     let mut seen = BTreeSet::new();
     while let Some(node) = todo.pop() {

@@ -43,7 +43,8 @@ pub struct Display {
 impl Display {
     /// Starts showing a job under a title.
     pub fn new(style: Style, title: &str) -> Self {
-        let target = if style == Style::Bar { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        let target =
+            if style == Style::Bar { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(100), target);
         if let Ok(style) = ProgressStyle::with_template("{prefix:24!} [{bar:30}] {percent:>3} % {msg}") {
             bar.set_style(style.progress_chars("=> "));

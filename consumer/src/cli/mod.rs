@@ -1,1 +1,184 @@
-//! (see DESIGN)
+//! The command line. Exit status: 0 done, 1 a job (or what was asked) failed, 2 bad usage or configuration.
+
+mod completions;
+mod display;
+mod jobs;
+mod models;
+mod open;
+mod run;
+mod submit;
+mod up;
+mod wait;
+mod work;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use darkroom_api::JobError;
+
+use crate::config::{Config, ConfigErrors};
+
+/// Develops footage: drop a video in a bucket, or publish a job message, and get the result and an event.
+#[derive(Debug, Parser)]
+#[command(name = "darkroom", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Configuration file; `infra/config.example.toml` shows every key.
+    #[arg(long, global = true, env = "DARKROOM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of a `darkroom up`: stands for the configuration it wrote there.
+    #[arg(long, global = true, conflicts_with = "config", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Output and progress as JSON, one object a line.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Global {
+    /// The configuration that was asked for, or the defaults.
+    fn config(&self) -> Result<Config, Failure> {
+        let of_up = self.data_dir.as_ref().map(|dir| dir.join("darkroom.toml"));
+        Ok(Config::from_process(self.config.as_deref().or(of_up.as_deref()))?)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything embedded in one process, on loopback: S3, queue, worker.
+    Up(up::Args),
+    /// Take jobs from the configured queue until told to stop.
+    Work(work::Args),
+    /// Run jobs on local files.
+    Run(run::Args),
+    /// Put a job message into the queue.
+    Submit(submit::Args),
+    /// Look at jobs, cancel them, redrive dead letters.
+    #[command(subcommand)]
+    Jobs(jobs::Command),
+    /// List, fetch and verify models and libraries.
+    #[command(subcommand)]
+    Models(models::Command),
+    /// Print a completion script for your shell.
+    Completions(completions::Args),
+}
+
+/// Why a command ends with another status than 0.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Status 2: the user has to change the call or the configuration.
+    Usage(String),
+    /// Status 1: it did not work.
+    Failed(String),
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Failure::Usage(errors.to_string())
+    }
+}
+
+impl From<JobError> for Failure {
+    fn from(error: JobError) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+impl From<crate::queue::Error> for Failure {
+    fn from(error: crate::queue::Error) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+/// Parses the arguments, does what they say, and returns the exit status.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are not errors for clap's own status either.
+            let _closed = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let (status, message) = match dispatch(cli) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => (2, message),
+        Err(Failure::Failed(message)) => (1, message),
+    };
+    if !message.is_empty() {
+        let _closed = writeln!(std::io::stderr().lock(), "error: {message}");
+    }
+    ExitCode::from(status)
+}
+
+fn dispatch(Cli { global, command }: Cli) -> Result<(), Failure> {
+    match command {
+        Command::Up(args) => block_on(up::up(&global, args)),
+        Command::Work(args) => block_on(work::work(&global, args)),
+        Command::Run(args) => block_on(run::run(&global, args)),
+        Command::Submit(args) => block_on(submit::submit(&global, args)),
+        Command::Jobs(command) => block_on(jobs::jobs(&global, command)),
+        Command::Models(command) => models::models(&global, &command),
+        Command::Completions(args) => completions::completions(&args),
+    }
+}
+
+/// Runs a command that waits for many things at once.
+fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::Failed(format!("The async runtime cannot start: {e}.")))?
+        .block_on(work)
+}
+
+/// One line on standard output. A closed pipe ends the command quietly, as `head` expects.
+pub(crate) fn print_line(text: &str) -> Result<(), Failure> {
+    writeln!(std::io::stdout().lock(), "{text}").map_err(|_| Failure::Failed(String::new()))
+}
+
+/// A line on standard error, for people.
+pub(crate) fn note(text: &str) {
+    let _closed = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// `name=value` as clap reads it.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Parameters of `--set`: JSON where the value is JSON, else text.
+pub(crate) fn params(set: &[(String, String)]) -> serde_json::Map<String, serde_json::Value> {
+    let value = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text.as_str()));
+    set.iter().map(|(name, text)| (name.clone(), value(text))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn set_takes_json_or_text() {
+        let set = [pair("quality=5").unwrap(), pair("format=png").unwrap(), pair("colour=#00ff00").unwrap()];
+        let params = params(&set);
+        assert_eq!(serde_json::json!({"quality": 5, "format": "png", "colour": "#00ff00"}), serde_json::json!(params));
+        assert!(pair("quality").is_err());
+    }
+}

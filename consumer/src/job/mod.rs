@@ -5,9 +5,14 @@ mod entries;
 pub mod executor;
 pub mod history;
 pub mod id;
+pub mod local;
 pub mod manifest;
 pub mod message;
 pub mod record;
+#[cfg(test)]
+mod record_tests;
+pub mod room;
+pub mod runner;
 
 pub use history::History;
 pub use id::{JobId, RunId};

@@ -10,7 +10,11 @@ pub mod embedded;
 pub mod error;
 mod objects;
 #[cfg(test)]
+mod real_tests;
+#[cfg(test)]
 mod scripted;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod transfer;

@@ -5,7 +5,8 @@ use std::path::Path;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use darkroom_api::Result;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
@@ -106,13 +107,18 @@ impl Store {
             })
             .await?;
         let mut upload = Upload { store: self, object, id: created.upload_id.unwrap_or_default(), open: true };
-        let (mut done, mut completed) = (0, Vec::new());
+        let (mut done, mut completed, mut at_end) = (0, Vec::new(), false);
         {
-            let upload = &upload;
-            let read = stream::try_unfold(parts, |parts| async { Ok(parts.next().await?.map(|part| (part, parts))) });
-            let sent = read.map_ok(|(number, part)| upload.send(number, part)).try_buffered(PARTS_AT_ONCE);
-            let mut sent = std::pin::pin!(sent);
-            while let Some((part, bytes)) = sent.next().await.transpose()? {
+            let mut sending = FuturesOrdered::new();
+            loop {
+                while !at_end && sending.len() < PARTS_AT_ONCE {
+                    match parts.next().await? {
+                        Some((number, part)) => sending.push_back(upload.send(number, part)),
+                        None => at_end = true,
+                    }
+                }
+                let Some(sent) = sending.next().await else { break };
+                let (part, bytes) = sent?;
                 done += bytes;
                 on_bytes(done);
                 completed.push(part);

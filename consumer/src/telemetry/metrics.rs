@@ -39,6 +39,8 @@ pub enum AttemptOutcome {
     Interrupted,
     /// Somebody else has the delivery.
     LeaseLost,
+    /// The object is another by now.
+    Superseded,
 }
 
 /// What became of an event at one sink.
@@ -71,6 +73,7 @@ impl AttemptOutcome {
             AttemptOutcome::Retrying => "retrying",
             AttemptOutcome::Interrupted => "interrupted",
             AttemptOutcome::LeaseLost => "lease-lost",
+            AttemptOutcome::Superseded => "superseded",
         }
     }
 }
@@ -241,8 +244,8 @@ impl Metrics {
     }
 
     /// An executor had to be replaced.
-    pub fn executor_restarted(&self, reason: ErrorCode) {
-        self.executor_restarts.get_or_create(&ReasonLabels { reason: reason.as_str() }).inc();
+    pub fn executor_restarted(&self, reason: &'static str) {
+        self.executor_restarts.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// What became of an event at a sink.
@@ -313,7 +316,7 @@ mod tests {
         };
         metrics.run("matting", Some(2.0), Some(24.0), &[stage.clone(), stage]);
         metrics.queue(&Depth { visible: 3, delayed: 9, in_flight: 2, dead: 1, oldest_age_secs: Some(4.5) });
-        metrics.executor_restarted(ErrorCode::ExecutorHung);
+        metrics.executor_restarted("hung");
         metrics.event("backend", EventOutcome::Dropped);
         metrics.fetched(1000);
         metrics.committed(10);
@@ -333,7 +336,7 @@ mod tests {
             "darkroom_queue_in_flight 2",
             "darkroom_queue_dead 1",
             "darkroom_queue_oldest_age_seconds 4.5",
-            "darkroom_executor_restarts_total{reason=\"executor-hung\"} 1",
+            "darkroom_executor_restarts_total{reason=\"hung\"} 1",
             "darkroom_events_total{sink=\"backend\",outcome=\"dropped\"} 1",
             "darkroom_fetched_bytes_total 1000",
             "darkroom_committed_bytes_total 10",

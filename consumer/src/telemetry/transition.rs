@@ -42,6 +42,8 @@ pub enum Change {
     Interrupted,
     /// Somebody else has the delivery.
     LeaseLost,
+    /// The object is another by now: its own event tells of it.
+    Superseded,
     /// The manifest is there.
     Completed(Completion),
     /// There will be none.
@@ -59,7 +61,7 @@ impl Change {
             Change::Running | Change::Progress(_) => Some(State::Running),
             Change::Committing => Some(State::Committing),
             Change::Retrying { .. } | Change::Interrupted => Some(State::Retrying),
-            Change::LeaseLost => None,
+            Change::LeaseLost | Change::Superseded => None,
             Change::Completed(_) => Some(State::Completed),
             Change::Failed(_) => Some(State::Failed),
             Change::Cancelled => Some(State::Cancelled),
@@ -166,7 +168,8 @@ impl JobTelemetry {
             | Change::Committing
             | Change::Retrying { .. }
             | Change::Interrupted
-            | Change::LeaseLost => None,
+            | Change::LeaseLost
+            | Change::Superseded => None,
         }
     }
 
@@ -187,6 +190,7 @@ impl JobTelemetry {
             }
             Change::Interrupted => info!(job, handler, attempt, "job handed back: the worker shuts down"),
             Change::LeaseLost => warn!(job, handler, attempt, "job given up: another worker has its delivery"),
+            Change::Superseded => info!(job, handler, attempt, input, "job dropped: its object has changed since"),
             Change::Completed(completion) => {
                 let manifest = &completion.manifest;
                 let (outputs, run_secs) = (manifest.outputs.len(), manifest.timings.get("run"));
@@ -207,6 +211,7 @@ impl JobTelemetry {
             Change::Retrying { .. } => metrics.attempt(handler, AttemptOutcome::Retrying),
             Change::Interrupted => metrics.attempt(handler, AttemptOutcome::Interrupted),
             Change::LeaseLost => metrics.attempt(handler, AttemptOutcome::LeaseLost),
+            Change::Superseded => metrics.attempt(handler, AttemptOutcome::Superseded),
             Change::Completed(completion) => {
                 let manifest = &completion.manifest;
                 metrics.attempt(handler, AttemptOutcome::Completed);

@@ -10,16 +10,16 @@ const HEADROOM_BYTES: u64 = 64 << 20;
 
 /// The scratch disk of one worker: promises at most `max_bytes`, and never more than the disk has free.
 #[derive(Debug, Clone)]
-pub struct Scratch {
+pub struct Room {
     root: PathBuf,
     max_bytes: u64,
     reserved: Arc<Mutex<u64>>,
 }
 
-impl Scratch {
+impl Room {
     /// Scratch space below an existing directory.
     pub fn new(root: PathBuf, max_bytes: u64) -> Self {
-        Scratch { root, max_bytes, reserved: Arc::default() }
+        Room { root, max_bytes, reserved: Arc::default() }
     }
 
     /// Promises room for one job.
@@ -27,7 +27,7 @@ impl Scratch {
     /// # Errors
     /// [`ErrorCode::InputTooLarge`] when it could never fit, [`ErrorCode::ScratchFull`] when it does not fit now.
     pub fn reserve(&self, bytes: u64) -> Result<Reservation> {
-        let mut reservation = Reservation { scratch: self.clone(), bytes: 0 };
+        let mut reservation = Reservation { room: self.clone(), bytes: 0 };
         reservation.grow(bytes)?;
         Ok(reservation)
     }
@@ -66,7 +66,7 @@ impl Scratch {
 /// Promised room; given back when dropped.
 #[derive(Debug)]
 pub struct Reservation {
-    scratch: Scratch,
+    room: Room,
     bytes: u64,
 }
 
@@ -76,7 +76,7 @@ impl Reservation {
     /// # Errors
     /// As [`Scratch::reserve`]; what is held stays held.
     pub fn grow(&mut self, bytes: u64) -> Result<()> {
-        self.scratch.promise(bytes, self.bytes)?;
+        self.room.promise(bytes, self.bytes)?;
         self.bytes += bytes;
         Ok(())
     }
@@ -84,14 +84,17 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut reserved = self.scratch.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reserved = self.room.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         *reserved = reserved.saturating_sub(self.bytes);
     }
 }
 
 fn free_bytes(path: &Path) -> Result<u64> {
     let stat = rustix::fs::statvfs(path).map_err(|e| {
-        JobError::new(ErrorCode::ScratchFull, format!("The scratch disk cannot be read ({e}): check `worker.scratch_dir`."))
+        JobError::new(
+            ErrorCode::ScratchFull,
+            format!("The scratch disk cannot be read ({e}): check `worker.scratch_dir`."),
+        )
     })?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
@@ -107,19 +110,19 @@ mod tests {
     #[test]
     fn promises_are_bounded_and_given_back() {
         let dir = tempfile::tempdir().unwrap();
-        let scratch = Scratch::new(dir.path().into(), 100 << 20);
-        let mut first = scratch.reserve(60 << 20).unwrap();
-        assert_eq!(scratch.reserve(60 << 20).unwrap_err().code, ErrorCode::ScratchFull);
+        let room = Room::new(dir.path().into(), 100 << 20);
+        let mut first = room.reserve(60 << 20).unwrap();
+        assert_eq!(room.reserve(60 << 20).unwrap_err().code, ErrorCode::ScratchFull);
         assert_eq!(first.grow(60 << 20).unwrap_err().code, ErrorCode::InputTooLarge);
         first.grow(40 << 20).unwrap();
         drop(first);
-        scratch.reserve(100 << 20).unwrap();
+        room.reserve(100 << 20).unwrap();
     }
 
     #[test]
     fn what_could_never_fit_is_not_retried() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Scratch::new(dir.path().into(), 10).reserve(11).unwrap_err();
+        let error = Room::new(dir.path().into(), 10).reserve(11).unwrap_err();
         assert_eq!(error.code, ErrorCode::InputTooLarge);
         assert_eq!(error.class(), darkroom_api::ErrorClass::Permanent);
     }
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn the_disk_itself_is_a_limit() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Scratch::new(dir.path().into(), u64::MAX).reserve(u64::MAX / 2).unwrap_err();
+        let error = Room::new(dir.path().into(), u64::MAX).reserve(u64::MAX / 2).unwrap_err();
         assert_eq!(error.code, ErrorCode::ScratchFull);
     }
 }

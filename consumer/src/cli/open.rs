@@ -1,0 +1,52 @@
+//! From a configuration to the things it names.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, QueueConfig, QueueKind};
+use crate::db::Db;
+use crate::job::JobId;
+use crate::job::record::Record;
+use crate::queue::Queue;
+use crate::queue::sqlite::{Options, SqliteQueue};
+use crate::store::{Place, Stores};
+
+use super::Failure;
+
+/// The queue that jobs wait in.
+pub(crate) async fn queue(config: &QueueConfig) -> Result<Arc<dyn Queue>, Failure> {
+    match config.kind {
+        QueueKind::Sqlite => {
+            let options = Options { lease: Duration::from_secs(config.lease_secs), ..Options::default() };
+            Ok(Arc::new(SqliteQueue::new(file(&config.path).await?, options)))
+        }
+    }
+}
+
+/// A SQLite file, created where it is missing.
+pub(crate) async fn file(path: &Path) -> Result<Db, Failure> {
+    Db::open(path).await.map_err(|e| Failure::Failed(format!("{} cannot be opened: {e}.", path.display())))
+}
+
+/// All stores.
+pub(crate) async fn stores(config: &Config) -> Result<Stores, Failure> {
+    Stores::open(&config.stores).await.map_err(|errors| Failure::Usage(errors.join("\n       ")))
+}
+
+/// Where records are, with the store they are in.
+pub(crate) struct Records {
+    pub(crate) stores: Stores,
+    pub(crate) place: Place,
+}
+
+impl Records {
+    pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
+        Ok(Records { stores: stores(config).await?, place: config.state_place()? })
+    }
+
+    /// The record of one job.
+    pub(crate) fn of(&self, job: JobId) -> Result<Record, Failure> {
+        Ok(Record::new(self.stores.get(&self.place.store)?.clone(), &self.place, job))
+    }
+}

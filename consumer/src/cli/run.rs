@@ -1,0 +1,179 @@
+//! `darkroom run`: jobs on local files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use darkroom_api::Descriptor;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::job::executor::{self, Pool, PoolOptions, SlotOptions};
+use crate::job::local::{self, LocalJob, Surroundings};
+
+use super::display::{Display, Style, human_secs};
+use super::{Failure, Global, note, pair, params, print_line};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Handler, e.g. `matting`.
+    handler: String,
+    /// Files of the primary input: each is a job of its own.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Where results go; with several files into a directory for each.
+    #[arg(long, short, value_name = "DIR")]
+    output: PathBuf,
+    /// A parameter of the handler; may be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+    /// A secondary input with its role, e.g. `background=beach.jpg`; may be repeated.
+    #[arg(long = "input", value_name = "ROLE=FILE", value_parser = pair)]
+    inputs: Vec<(String, String)>,
+    /// Device to run on: `auto`, `cpu`, `cuda:0`, `tensorrt:0`.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+}
+
+pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
+    let config = global.config()?;
+    // Bars and lines show what matters; a log of everything is for `work`.
+    let binary = match config.executor.binary.clone() {
+        Some(binary) => binary,
+        None => executor::find_binary()?,
+    };
+    let handlers = executor::describe(&binary).await?;
+    let handler = handlers.iter().find(|h| h.name == args.handler).ok_or_else(|| {
+        let known: Vec<_> = handlers.iter().map(|h| h.name.as_str()).collect();
+        Failure::Usage(format!("no handler is called `{}`: there is {}", args.handler, known.join(", ")))
+    })?;
+    let jobs = jobs(&args, handler)?;
+    std::fs::create_dir_all(&args.output)
+        .map_err(|e| Failure::Usage(format!("{} cannot be made: {e}", args.output.display())))?;
+    let pool = Pool::open(PoolOptions {
+        binary,
+        // On the outputs' own disk, so that they are moved and not copied.
+        scratch_dir: args.output.join(".darkroom-scratch"),
+        slots: vec![SlotOptions {
+            device: args
+                .device
+                .clone()
+                .unwrap_or_else(|| config.executor.devices.first().cloned().unwrap_or_else(|| "cpu".into())),
+            threads: config.executor.threads.unwrap_or(0),
+        }],
+        memory_mib: config.executor.memory_mib,
+        leak_mib: 0,
+        fresh: config.executor.fresh,
+        registry: config.models.clone(),
+        engine_cache: config.executor.engine_cache.clone(),
+        read_only: jobs.iter().flat_map(LocalJob::files).map(Path::to_path_buf).collect(),
+    })
+    .await?;
+    let around = Surroundings {
+        pool: &pool,
+        handler,
+        params: params(&args.set),
+        limits: config.limits,
+        run_limit_secs: config.worker.run_limit_secs as f64,
+        stall_secs: config.executor.stall_secs,
+        cancel: cancel_on_interrupt(),
+    };
+    let outcome = all(global, &jobs, &around).await;
+    pool.shutdown().await;
+    // Empty once the pool has gone; another run may be using it.
+    let _in_use = std::fs::remove_file(args.output.join(".darkroom-scratch/.lock"));
+    let _in_use = std::fs::remove_dir(args.output.join(".darkroom-scratch"));
+    outcome
+}
+
+fn jobs(args: &Args, handler: &Descriptor) -> Result<Vec<LocalJob>, Failure> {
+    let primary = handler.inputs.first().map_or("input", |role| role.name.as_str());
+    let mut beside: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (role, file) in &args.inputs {
+        let known = handler.inputs.iter().skip(1).find(|r| r.name == *role).ok_or_else(|| {
+            let known: Vec<_> = handler.inputs.iter().skip(1).map(|r| r.name.as_str()).collect();
+            Failure::Usage(format!("`{}` has no secondary input `{role}`: it has {}", handler.name, known.join(", ")))
+        })?;
+        beside.entry(known.name.clone()).or_default().push(existing(Path::new(file))?);
+    }
+    let mut names = std::collections::BTreeSet::new();
+    args.files
+        .iter()
+        .map(|file| {
+            let mut inputs = beside.clone();
+            inputs.insert(primary.to_owned(), vec![existing(file)?]);
+            let stem = file.file_stem().unwrap_or_default();
+            let directory = if args.files.len() == 1 { args.output.clone() } else { args.output.join(stem) };
+            if !names.insert(directory.clone()) {
+                let why = format!("two files are called `{}`: run them one by one", stem.to_string_lossy());
+                return Err(Failure::Usage(why));
+            }
+            Ok(LocalJob {
+                title: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                inputs,
+                directory,
+            })
+        })
+        .collect()
+}
+
+fn existing(file: &Path) -> Result<PathBuf, Failure> {
+    file.canonicalize().map_err(|e| Failure::Usage(format!("{} cannot be read: {e}", file.display())))
+}
+
+async fn all(global: &Global, jobs: &[LocalJob], around: &Surroundings<'_>) -> Result<(), Failure> {
+    let started = Instant::now();
+    let (mut succeeded, mut failed, mut frames) = (0usize, 0usize, 0u64);
+    for job in jobs {
+        let display = Display::new(Style::choose(global.json), &job.title);
+        let begun = Instant::now();
+        let outcome = local::run(job, around, &|progress| display.update(progress)).await;
+        let secs = begun.elapsed().as_secs_f64();
+        match &outcome.error {
+            None => {
+                succeeded += 1;
+                let count = outcome.frames.unwrap_or(0);
+                frames += count;
+                let fps = if secs > 0.0 { count as f64 / secs } else { 0.0 };
+                display.finish(&format!("done, {count} frames in {} ({fps:.1} fps)", human_secs(secs)));
+            }
+            Some(error) => {
+                failed += 1;
+                display.finish(&format!("failed: {error}"));
+            }
+        }
+        print_line(&outcome.event.to_string())?;
+        if around.cancel.is_cancelled() {
+            break;
+        }
+    }
+    if jobs.len() > 1 {
+        summary(global, jobs.len(), succeeded, failed, frames, started.elapsed().as_secs_f64());
+    }
+    if succeeded == jobs.len() { Ok(()) } else { Err(Failure::Failed(String::new())) }
+}
+
+fn summary(global: &Global, jobs: usize, succeeded: usize, failed: usize, frames: u64, secs: f64) {
+    let rate = 100.0 * succeeded as f64 / jobs as f64;
+    let fps = if secs > 0.0 { frames as f64 / secs } else { 0.0 };
+    if global.json {
+        let line = json!({"summary": {"jobs": jobs, "succeeded": succeeded, "failed": failed,
+            "success_rate_percent": rate, "frames": frames, "fps": fps, "secs": secs}});
+        return note(&line.to_string());
+    }
+    let time = human_secs(secs);
+    note(&format!("{jobs} jobs: {succeeded} succeeded, {failed} failed ({rate:.0} % success), {fps:.1} fps, {time}"));
+}
+
+/// Ctrl-C cancels the job in progress; the process ends by itself then.
+fn cancel_on_interrupt() -> CancellationToken {
+    let cancel = CancellationToken::new();
+    let told = cancel.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            told.cancel();
+        }
+    });
+    cancel
+}

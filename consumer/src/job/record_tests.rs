@@ -1,0 +1,271 @@
+//! Claims, ends and manifests on a real store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use darkroom_api::{ErrorCode, JobError};
+use jiff::{Timestamp, ToSpan};
+use serde_json::{Map, json};
+use tokio::sync::Barrier;
+
+use super::manifest::{Committed, Manifest, ManifestOutput, Schema, commit, delete_run, run_place};
+use super::record::{Claim, ClaimRequest, End, Outcome, Record, State, Status, Won, list_jobs};
+use super::{JobId, RunId};
+use crate::store::testing::TestStore;
+use crate::store::{ObjectRef, Place, Store};
+use crate::trigger::{InputRef, Origin, Submission};
+
+const BUCKETS: [&str; 2] = ["records", "results"];
+
+fn place(bucket: &str, prefix: &str) -> Place {
+    Place { store: "main".into(), bucket: bucket.into(), prefix: prefix.into() }
+}
+
+/// A submission that is a job of its own.
+fn submission(name: &str) -> Submission {
+    let object = ObjectRef { etag: Some(name.into()), ..ObjectRef::new("main", "uploads", "in/a.mp4") };
+    Submission {
+        submission_id: "s-1".into(),
+        origin: Origin::Message,
+        handler: "matting".into(),
+        params: Map::new(),
+        inputs: vec![InputRef { role: "video".into(), object }],
+        destination: place("results", "matting/"),
+        reference: None,
+        deadline_secs: None,
+        rerun: None,
+        submitted_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+struct Worker {
+    store: Store,
+    record: Record,
+    submission: Submission,
+    run_id: RunId,
+}
+
+impl Worker {
+    fn new(store: &Store, name: &str) -> Self {
+        let submission = submission(name);
+        let job = JobId::of(&submission).unwrap();
+        let record = Record::new(store.clone(), &place("records", "state/"), job);
+        Worker { store: store.clone(), record, submission, run_id: RunId::new() }
+    }
+
+    async fn claim(&self, now: Timestamp) -> Claim {
+        let request = ClaimRequest {
+            run_id: &self.run_id,
+            worker: "w",
+            submission: &self.submission,
+            max_attempts: 2,
+            now,
+            live_until: now + 30.seconds(),
+        };
+        self.record.claim(&self.store, &request).await.unwrap()
+    }
+
+    async fn end(&self, attempt: u32, outcome: Outcome, code: Option<ErrorCode>, is_final: bool) {
+        let error = code.map(|code| JobError::new(code, "said"));
+        let end = End { attempt, run_id: self.run_id.clone(), outcome, error, is_final, ended_at: Timestamp::now() };
+        self.record.write_end(&end).await.unwrap();
+    }
+
+    fn manifest(&self) -> Manifest {
+        let place = run_place(&self.submission.destination, self.record.job(), &self.run_id);
+        Manifest {
+            schema: Schema::V1,
+            job_id: self.record.job().clone(),
+            run_id: self.run_id.clone(),
+            handler: "matting".into(),
+            handler_version: "1".into(),
+            inputs: self.submission.inputs.clone(),
+            params: json!({"format": "webm-alpha"}),
+            outputs: vec![ManifestOutput {
+                bucket: place.bucket.clone(),
+                key: place.key("a.webm"),
+                bytes: 3,
+                sha256: "00".into(),
+                media_type: "video/webm".into(),
+            }],
+            models: vec![],
+            stages: vec![],
+            metrics: Map::new(),
+            timings: BTreeMap::from([("run".into(), 1.5)]),
+            warnings: vec![],
+            reference: None,
+            created_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    async fn write_output(&self) {
+        for output in self.manifest().outputs {
+            self.store.put_bytes(&output.bucket, &output.key, "abc".into(), &output.media_type).await.unwrap();
+        }
+    }
+
+    async fn commit(&self) -> Committed {
+        commit(&self.store, &self.submission.destination, &self.manifest()).await.unwrap()
+    }
+}
+
+fn attempt(claim: Claim) -> (u32, u32) {
+    match claim {
+        Claim::Won(Won { attempt, counted, .. }) => (attempt, counted),
+        other => panic!("not won: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn of_many_workers_one_claims() {
+    let running = TestStore::start(&BUCKETS).await;
+    let barrier = Arc::new(Barrier::new(6));
+    let claims = (0..6).map(|_| {
+        let (worker, barrier) = (Worker::new(&running.store, "race"), barrier.clone());
+        tokio::spawn(async move {
+            barrier.wait().await;
+            worker.claim(Timestamp::now()).await
+        })
+    });
+    let claims = futures::future::try_join_all(claims).await.unwrap();
+    assert_eq!(claims.iter().filter(|claim| matches!(claim, Claim::Won(_))).count(), 1, "{claims:?}");
+    assert_eq!(claims.iter().filter(|claim| matches!(claim, Claim::Live { .. })).count(), 5, "{claims:?}");
+}
+
+#[tokio::test]
+async fn attempts_follow_each_other_until_there_is_a_manifest() {
+    let running = TestStore::start(&BUCKETS).await;
+    let (first, second) = (Worker::new(&running.store, "story"), Worker::new(&running.store, "story"));
+    let start = Timestamp::now();
+    assert_eq!(attempt(first.claim(start).await), (1, 1));
+    let status = Status {
+        attempt: 1,
+        run_id: first.run_id.clone(),
+        state: State::Running,
+        stage: Some("decode".into()),
+        percent: Some(12.5),
+        live_until: start + 60.seconds(),
+        updated_at: start,
+    };
+    first.record.write_status(&status).await.unwrap();
+    assert_eq!(second.claim(start + 59.seconds()).await, Claim::Live { until: status.live_until });
+
+    // Interrupted, then crashed without a word: the first does not count, the second does.
+    first.end(1, Outcome::Interrupted, None, false).await;
+    let later = start + 100.seconds();
+    let Claim::Won(won) = second.claim(later).await else { panic!("not won") };
+    assert_eq!((won.attempt, won.counted, won.has_checkpoint), (2, 1, false));
+    assert!((won.budget_from - later).get_seconds().abs() <= 1, "the interrupted attempt costs no budget");
+    let third = Worker::new(&running.store, "story");
+    let folder = tempfile::TempDir::new().unwrap();
+    let (kept, back) = (folder.path().join("kept"), folder.path().join("back"));
+    for content in ["frame 7", "frame 14"] {
+        std::fs::write(&kept, content).unwrap();
+        third.record.save_checkpoint(&kept).await.unwrap();
+    }
+    third.record.load_checkpoint(&back, 100).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&back).unwrap(), "frame 14");
+    let Claim::Won(won) = third.claim(later + 30.seconds()).await else { panic!("not won") };
+    assert_eq!((won.attempt, won.counted, won.has_checkpoint), (3, 2, true));
+
+    third.write_output().await;
+    assert_eq!(third.commit().await, Committed::Ours);
+    assert_eq!(third.commit().await, Committed::Ours, "a repeated commit knows itself");
+    // The zombie of attempt 2 comes late: it changes nothing and takes only its own outputs away.
+    second.write_output().await;
+    let Committed::Theirs(theirs) = second.commit().await else { panic!("two winners") };
+    assert_eq!(*theirs, third.manifest());
+    let results = place_of_job(&second);
+    assert_eq!(running.store.list(&results, 10).await.unwrap().len(), 3);
+    delete_run(&second.store, &second.submission.destination, second.record.job(), &second.run_id).await.unwrap();
+    let left: Vec<_> = running.store.list(&results, 10).await.unwrap().into_iter().map(|o| o.key).collect();
+    assert_eq!(left, [third.manifest().outputs[0].key.clone(), results.key("manifest.json")]);
+    assert_eq!(second.claim(later).await, Claim::Completed(Box::new(third.manifest())));
+}
+
+fn place_of_job(worker: &Worker) -> Place {
+    let destination = &worker.submission.destination;
+    Place { prefix: destination.key(&format!("{}/", worker.record.job())), ..destination.clone() }
+}
+
+#[tokio::test]
+async fn a_failed_job_stays_failed_until_it_is_redriven() {
+    let running = TestStore::start(&BUCKETS).await;
+    let worker = Worker::new(&running.store, "failed");
+    let now = Timestamp::now();
+    assert_eq!(attempt(worker.claim(now).await), (1, 1));
+    worker.end(1, Outcome::Failed, Some(ErrorCode::StoreUnavailable), false).await;
+    assert_eq!(attempt(worker.claim(now).await), (2, 2));
+    worker.end(2, Outcome::Failed, Some(ErrorCode::ExecutorCrashed), false).await;
+    let Claim::Exhausted { attempts: 2, last: 2, error: Some(error) } = worker.claim(now).await else {
+        panic!("not exhausted")
+    };
+    assert_eq!(error.code, ErrorCode::ExecutorCrashed);
+
+    worker.record.redrive().await.unwrap();
+    assert_eq!(attempt(worker.claim(now).await), (3, 1), "numbers go on, the count starts again");
+    worker.end(3, Outcome::Failed, Some(ErrorCode::InputCorrupt), true).await;
+    // What ended cannot end again.
+    worker.end(3, Outcome::Completed, None, true).await;
+    let Claim::Ended(end) = worker.claim(now).await else { panic!("not ended") };
+    assert_eq!((end.attempt, end.outcome), (3, Outcome::Failed));
+}
+
+#[tokio::test]
+async fn a_cancelled_job_does_not_start_until_it_is_redriven() {
+    let running = TestStore::start(&BUCKETS).await;
+    let worker = Worker::new(&running.store, "cancelled");
+    let now = Timestamp::now();
+    assert!(!worker.record.is_cancelled().await.unwrap());
+    worker.record.cancel(now).await.unwrap();
+    assert!(worker.record.is_cancelled().await.unwrap());
+    assert_eq!(worker.claim(now).await, Claim::Cancelled { attempts: 0 });
+    worker.record.redrive().await.unwrap();
+    assert_eq!(attempt(worker.claim(now).await), (1, 1));
+}
+
+#[tokio::test]
+async fn of_many_runs_one_commits() {
+    let running = TestStore::start(&BUCKETS).await;
+    let barrier = Arc::new(Barrier::new(6));
+    let commits = (0..6).map(|_| {
+        let (worker, barrier) = (Worker::new(&running.store, "commit"), barrier.clone());
+        tokio::spawn(async move {
+            barrier.wait().await;
+            (worker.run_id.clone(), worker.commit().await)
+        })
+    });
+    let commits = futures::future::try_join_all(commits).await.unwrap();
+    let winners: Vec<_> = commits.iter().filter(|(_, committed)| *committed == Committed::Ours).collect();
+    let [(winner, _)] = winners[..] else { panic!("{commits:?}") };
+    let agree = |committed: &Committed| matches!(committed, Committed::Theirs(theirs) if theirs.run_id == *winner);
+    assert_eq!(commits.iter().filter(|(_, committed)| agree(committed)).count(), 5);
+}
+
+#[tokio::test]
+async fn jobs_are_listed_by_their_records() {
+    let running = TestStore::start(&BUCKETS).await;
+    let mut jobs = Vec::new();
+    for name in ["one", "two", "three"] {
+        let worker = Worker::new(&running.store, name);
+        assert_eq!(attempt(worker.claim(Timestamp::now()).await), (1, 1));
+        worker.record.cancel(Timestamp::now()).await.unwrap();
+        jobs.push(worker.record.job().clone());
+    }
+    let state = place("records", "state/");
+    running.store.put_bytes("records", "state/notes/x.txt", "x".into(), "text/plain").await.unwrap();
+    jobs.sort();
+    assert_eq!(list_jobs(&running.store, &state, 10).await.unwrap(), jobs);
+    assert_eq!(list_jobs(&running.store, &state, 3).await.unwrap_err().code, ErrorCode::Internal);
+}
+
+#[tokio::test]
+async fn damaged_records_are_told_not_guessed() {
+    let running = TestStore::start(&BUCKETS).await;
+    let worker = Worker::new(&running.store, "damaged");
+    let key = format!("state/{}/attempt-1.json", worker.record.job());
+    running.store.put_bytes("records", &key, "{".into(), "application/json").await.unwrap();
+    let error = worker.record.history().await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Internal);
+    assert!(error.message.contains(&key), "{}", error.message);
+}

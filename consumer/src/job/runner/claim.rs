@@ -1,0 +1,259 @@
+//! Claims a submission's job, has it attempted, and says how that ended.
+
+use std::time::Duration;
+
+use darkroom_api::{ErrorClass, ErrorCode, JobError, Result};
+use jiff::Timestamp;
+
+use crate::event::{Completion, JobFacts, Rejected};
+use crate::job::manifest::Manifest;
+use crate::job::record::{Claim, ClaimRequest, End, Outcome, Record, Won};
+use crate::job::{JobId, RunId};
+use crate::queue::lease::Lease;
+use crate::store::Store;
+use crate::telemetry::{Change, JobTelemetry};
+use crate::trigger::{Origin, Submission};
+
+use super::pulse::{Patient, Pulse};
+use super::{Journey, Stop, Verdict, after};
+
+/// How long URLs in events are good for.
+const PRESIGN: Duration = Duration::from_secs(24 * 3600);
+/// Outputs that get one.
+const PRESIGNED: usize = 20;
+
+/// A claimed attempt.
+pub(super) struct Case<'a> {
+    pub(super) submission: &'a Submission,
+    pub(super) job: JobId,
+    pub(super) run_id: RunId,
+    pub(super) won: Won,
+    pub(super) telemetry: JobTelemetry,
+    pub(super) results: Store,
+}
+
+impl Journey {
+    /// A submission from the look at its inputs to the verdict on its delivery.
+    pub(super) async fn claim(&self, lease: &Lease, mut submission: Submission, stop: &Stop) -> Verdict {
+        let (job, record, results) = match self.identify(&mut submission, stop).await {
+            Ok(found) => found,
+            Err(error) if error.code == ErrorCode::LeaseLost => return Verdict::Lost,
+            Err(error) if error.code == ErrorCode::Interrupted => return Verdict::Release { after: Duration::ZERO },
+            Err(error) => return self.refuse(lease, rejected(&submission, error)).await,
+        };
+        let run_id = RunId::new();
+        let now = Timestamp::now();
+        let request = ClaimRequest {
+            run_id: &run_id,
+            worker: &self.rules.worker,
+            submission: &submission,
+            max_attempts: self.rules.max_attempts,
+            now,
+            live_until: after(now, self.rules.life),
+        };
+        let claim = match record.claim(&results, &request).await {
+            Ok(claim) => claim,
+            Err(error) => return self.refuse(lease, rejected(&submission, error)).await,
+        };
+        let telemetry = |attempt| self.telemetry.job(JobFacts::of(&submission, &job, attempt));
+        // Jobs that ended before are told again, in case the first telling was lost.
+        let (telemetry, change) = match claim {
+            Claim::Won(won) => {
+                let telemetry = telemetry(Some(won.attempt));
+                let case = Case { submission: &submission, job: job.clone(), run_id, won, telemetry, results };
+                self.in_hand.lock().insert(job.to_string());
+                let verdict = self.won(lease, &case, record, stop).await;
+                self.in_hand.lock().remove(job.as_str());
+                return verdict;
+            }
+            Claim::Live { until } => {
+                let wait = until.duration_since(now).try_into().unwrap_or_default();
+                return Verdict::Release { after: wait };
+            }
+            Claim::Completed(manifest) => {
+                (telemetry(None), Change::Completed(completion(&results, &submission, manifest).await))
+            }
+            Claim::Ended(end) if end.outcome == Outcome::Cancelled => (telemetry(Some(end.attempt)), Change::Cancelled),
+            Claim::Ended(end) => (telemetry(Some(end.attempt)), Change::Failed(end.error.unwrap_or_else(unexplained))),
+            Claim::Cancelled { attempts } => (telemetry(Some(attempts)), Change::Cancelled),
+            Claim::Exhausted { attempts, last, error } => {
+                (telemetry(Some(last)), Change::Failed(error.unwrap_or_else(|| worker_died(attempts))))
+            }
+        };
+        match telemetry.repeat(&change).await {
+            Ok(()) => settled_as(change, &job),
+            Err(undelivered) => self.undelivered(lease, &undelivered),
+        }
+    }
+
+    /// Which job it is, and where its record and results are.
+    async fn identify(&self, submission: &mut Submission, stop: &Stop) -> Result<(JobId, Record, Store)> {
+        for input in &mut submission.inputs {
+            input.object = stop.unless(self.stores.pin(&input.object)).await?;
+        }
+        let job = JobId::of(submission)?;
+        let state = self.stores.get(&self.rules.state.store)?.clone();
+        let results = self.stores.get(&submission.destination.store)?.clone();
+        Ok((job.clone(), Record::new(state, &self.rules.state, job), results))
+    }
+
+    /// A won claim: the attempt, its end in the record, the event, the verdict.
+    async fn won(&self, lease: &Lease, case: &Case<'_>, record: Record, stop: &Stop) -> Verdict {
+        let patient = Patient {
+            record: record.clone(),
+            attempt: case.won.attempt,
+            run_id: case.run_id.clone(),
+            life: self.rules.life,
+        };
+        let pulse = Pulse::start(patient, stop.clone());
+        case.aside(&pulse, Change::Accepted).await;
+        let deadline = self.deadline(case);
+        let late = async {
+            tokio::time::sleep(deadline).await;
+            stop.because(ErrorCode::DeadlineExceeded);
+            std::future::pending::<Result<Box<Manifest>>>().await
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = Box::pin(self.attempt(case, &pulse, stop)) => outcome,
+            never = late => never,
+        };
+        let (outcome, change) = match outcome {
+            Ok(manifest) => {
+                let completion = completion(&case.results, case.submission, manifest).await;
+                ((Outcome::Completed, None), Change::Completed(completion))
+            }
+            Err(error) => self.judge_error(case, error),
+        };
+        case.note_end(&record, outcome, &change).await;
+        let told = case.change(&pulse, change.clone()).await;
+        pulse.end().await;
+        match told {
+            Ok(()) => settled_as(change, &case.job),
+            Err(undelivered) => self.undelivered(lease, &undelivered),
+        }
+    }
+
+    /// What is left of the job's budget.
+    fn deadline(&self, case: &Case<'_>) -> Duration {
+        let budget = case.submission.deadline_secs.map_or(self.rules.deadline, Duration::from_secs);
+        let spent = Timestamp::now().duration_since(case.won.budget_from).try_into().unwrap_or_default();
+        budget.saturating_sub(spent)
+    }
+
+    /// How an attempt that failed counts, and what follows from the class of its error.
+    fn judge_error(&self, case: &Case<'_>, error: JobError) -> ((Outcome, Option<JobError>), Change) {
+        let last = case.won.counted >= self.rules.max_attempts;
+        let superseded = is_superseded(case.submission, Some(&error));
+        let (outcome, change) = match error.class() {
+            ErrorClass::LeaseLost => (Outcome::Interrupted, Change::LeaseLost),
+            ErrorClass::Interrupted => (Outcome::Interrupted, Change::Interrupted),
+            ErrorClass::Cancelled => (Outcome::Cancelled, Change::Cancelled),
+            ErrorClass::Permanent if superseded => (Outcome::Failed, Change::Superseded),
+            ErrorClass::Transient | ErrorClass::ExecutorLost if !last => {
+                let after = self.pause(case.won.counted);
+                (Outcome::Failed, Change::Retrying { error: error.clone(), after })
+            }
+            ErrorClass::Permanent | ErrorClass::Transient | ErrorClass::ExecutorLost => {
+                (Outcome::Failed, Change::Failed(error.clone()))
+            }
+        };
+        ((outcome, Some(error)), change)
+    }
+}
+
+impl Case<'_> {
+    /// Tells a change, to onlookers in the record and to the world.
+    async fn change(&self, pulse: &Pulse, change: Change) -> Result<()> {
+        if let Some(state) = change.state() {
+            pulse.state(state);
+        }
+        self.telemetry.transition(&change).await
+    }
+
+    /// The same for changes that are not terminal: no sink holds such news up.
+    pub(super) async fn aside(&self, pulse: &Pulse, change: Change) {
+        if let Err(error) = self.change(pulse, change).await {
+            tracing::debug!(%error, "news not told");
+        }
+    }
+
+    /// Tells how far the run is.
+    pub(super) async fn aside_progress(&self, progress: darkroom_api::Progress) {
+        if let Err(error) = self.telemetry.transition(&Change::Progress(progress)).await {
+            tracing::debug!(%error, "news not told");
+        }
+    }
+
+    /// Writes how the attempt ended. Where that fails, the next claim finds an attempt without an end, which is the
+    /// truth as far as the record knows.
+    async fn note_end(&self, record: &Record, (outcome, error): (Outcome, Option<JobError>), change: &Change) {
+        let end = End {
+            attempt: self.won.attempt,
+            run_id: self.run_id.clone(),
+            outcome,
+            error,
+            is_final: !matches!(change, Change::Retrying { .. } | Change::Interrupted | Change::LeaseLost),
+            ended_at: Timestamp::now(),
+        };
+        if let Err(error) = record.write_end(&end).await {
+            tracing::warn!(job_id = %self.job, %error, "the end of an attempt could not be recorded");
+        }
+    }
+}
+
+/// An upload's event is void once the object is another: a later event tells of that one.
+fn is_superseded(submission: &Submission, error: Option<&JobError>) -> bool {
+    submission.origin == Origin::Upload && error.is_some_and(|error| error.code == ErrorCode::InputChanged)
+}
+
+/// What a change that ends our part of a job means for its delivery.
+fn settled_as(change: Change, job: &JobId) -> Verdict {
+    match change {
+        // With the job's id a dead letter can be redriven together with its record.
+        Change::Failed(error) => {
+            Verdict::DeadLetter { reason: error.with_detail(serde_json::json!({ "job_id": job })) }
+        }
+        Change::Retrying { after, .. } => Verdict::Release { after },
+        Change::Interrupted => Verdict::Release { after: Duration::ZERO },
+        Change::LeaseLost => Verdict::Lost,
+        _ => Verdict::Ack,
+    }
+}
+
+/// A result with URLs that let the receivers of its event read it.
+async fn completion(results: &Store, submission: &Submission, manifest: Box<Manifest>) -> Completion {
+    let mut urls = Vec::new();
+    for output in manifest.outputs.iter().take(PRESIGNED) {
+        match results.presign_get(&output.bucket, &output.key, PRESIGN).await {
+            Ok(url) => urls.push(url),
+            // The event names the object all the same.
+            Err(error) => {
+                tracing::debug!(%error, "no URL in the event");
+                break;
+            }
+        }
+    }
+    Completion { manifest, destination: submission.destination.clone(), urls }
+}
+
+fn rejected(submission: &Submission, error: JobError) -> Rejected {
+    Rejected {
+        submission_id: submission.submission_id.clone(),
+        handler: Some(submission.handler.clone()),
+        subject: submission.inputs.first().map(|input| input.object.to_string()),
+        reference: submission.reference.clone(),
+        error,
+    }
+}
+
+fn unexplained() -> JobError {
+    JobError::new(ErrorCode::Internal, "The job failed before and its record does not say why: redrive it.")
+}
+
+fn worker_died(attempts: u32) -> JobError {
+    let why = format!(
+        "The worker died in each of {attempts} attempts: look at its log and its memory limit, then redrive the job."
+    );
+    JobError::new(ErrorCode::ExecutorCrashed, why)
+}

@@ -1,0 +1,213 @@
+//! The journey of a delivery, from its lease to its settlement. What happens to the delivery follows from the class of
+//! the error alone; what a crash leaves behind is either a visible result or a redelivery.
+//!
+//! | step | where |
+//! |---|---|
+//! | receive, lease | [`crate::worker`] |
+//! | parse, route | `Journey::travel` |
+//! | claim | `claim.rs` |
+//! | fetch, probe, plan | `fetch.rs` |
+//! | run, commit | `attempt.rs` |
+//! | publish, settle | `claim.rs`, `Verdict` |
+
+mod attempt;
+mod claim;
+mod fetch;
+mod pulse;
+mod stop;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use darkroom_api::{Descriptor, ErrorClass, ErrorCode, JobError, Limits};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::event::Rejected;
+use crate::job::JobMessage;
+use crate::job::executor::Pool;
+use crate::job::room::Room;
+use crate::queue::lease::Lease;
+use crate::store::{Place, Stores};
+use crate::telemetry::Telemetry;
+use crate::trigger::{self, Routes, Submission, Trigger};
+use crate::worker::Drain;
+
+pub(super) use fetch::stricter;
+use stop::Stop;
+use verdict::Verdict;
+
+/// What bounds jobs.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Name of this worker in records.
+    pub worker: String,
+    /// Where records are.
+    pub state: Place,
+    /// A worker that says nothing for this long is taken to be dead: the lease of the queue.
+    pub life: Duration,
+    /// Attempts before a job is given up.
+    pub max_attempts: u32,
+    /// Shortest and longest pause before another attempt.
+    pub backoff: (Duration, Duration),
+    /// Budget over all attempts of a job that names none.
+    pub deadline: Duration,
+    /// Longest run.
+    pub run_limit_secs: f64,
+    /// Longest time without progress; each stage's own where absent.
+    pub stall_secs: Option<f64>,
+    /// Longest message.
+    pub message_max_bytes: usize,
+    /// Limits on inputs, beside each handler's own.
+    pub limits: Limits,
+}
+
+/// Everything that a delivery meets on its way. One for all deliveries of a worker.
+pub struct Journey {
+    /// Bounds.
+    pub rules: Rules,
+    /// Buckets.
+    pub stores: Stores,
+    /// What becomes a job.
+    pub routes: Routes,
+    /// Handlers by name.
+    pub handlers: BTreeMap<String, Descriptor>,
+    /// Executors.
+    pub pool: Pool,
+    /// Promises of scratch space.
+    pub room: Room,
+    /// Log lines, metrics and events.
+    pub telemetry: Telemetry,
+    /// Jobs of this worker, for its heartbeat.
+    pub in_hand: InHand,
+}
+
+/// Jobs that a worker has claimed and not yet let go.
+#[derive(Debug, Default)]
+pub struct InHand(Mutex<BTreeSet<String>>);
+
+impl InHand {
+    /// Their ids.
+    pub fn jobs(&self) -> Vec<String> {
+        self.lock().iter().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Journey {
+    /// Takes one delivery all the way, and settles it unless it is lost.
+    pub async fn travel(&self, lease: Lease, drain: Drain) {
+        let verdict = self.judge(&lease, &drain).await;
+        verdict.carry_out(lease).await;
+    }
+
+    async fn judge(&self, lease: &Lease, drain: &Drain) -> Verdict {
+        let triggers = match trigger::parse_within(lease.body(), self.rules.message_max_bytes) {
+            Ok(triggers) => triggers,
+            Err(error) => return self.reject(lease, None, error).await,
+        };
+        let mut verdict = Verdict::Ack;
+        for trigger in triggers {
+            let next = match trigger {
+                Trigger::Upload(upload) => match self.routes.route(&upload) {
+                    Some(submission) => self.submission(lease, submission, drain).await,
+                    None => {
+                        tracing::info!(bucket = upload.bucket, key = upload.key, "upload ignored: no route takes it");
+                        Verdict::Ack
+                    }
+                },
+                Trigger::Job(message) => {
+                    let id = lease.message_id().to_string();
+                    match self.routes.accept((*message).clone(), &id, lease.sent_at()) {
+                        Ok(submission) => self.submission(lease, submission, drain).await,
+                        Err(error) => self.reject(lease, Some(&message), error).await,
+                    }
+                }
+                Trigger::Ignored(ignored) => {
+                    tracing::info!(reason = ?ignored.reason, about = ignored.about, "nothing to do");
+                    Verdict::Ack
+                }
+            };
+            verdict = verdict.and(next);
+            if verdict == Verdict::Lost {
+                break;
+            }
+        }
+        verdict
+    }
+
+    /// One submission, stopped when the lease is lost or the worker is to hand its work back: at once what waits, when
+    /// forced what runs.
+    async fn submission(&self, lease: &Lease, submission: Submission, drain: &Drain) -> Verdict {
+        let stop = Stop::default();
+        let lost = lease.lost();
+        let begun = async {
+            drain.begun.cancelled().await;
+            if stop.has_started() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let watch = async {
+            let reason = tokio::select! {
+                biased;
+                () = lost.cancelled() => ErrorCode::LeaseLost,
+                () = drain.forced.cancelled() => ErrorCode::Interrupted,
+                () = begun => ErrorCode::Interrupted,
+            };
+            stop.because(reason);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            verdict = Box::pin(self.claim(lease, submission, &stop)) => verdict,
+            () = watch => Verdict::Lost,
+        }
+    }
+
+    /// A message that leads to no job: told to the sender, kept as a dead letter; or tried again, where that may help.
+    async fn reject(&self, lease: &Lease, message: Option<&JobMessage>, error: JobError) -> Verdict {
+        let rejected = Rejected {
+            submission_id: lease.message_id().to_string(),
+            handler: message.map(|m| m.handler.clone()),
+            subject: message.and_then(|m| m.input.clone()),
+            reference: message.and_then(|m| m.reference.clone()),
+            error,
+        };
+        self.refuse(lease, rejected).await
+    }
+
+    async fn refuse(&self, lease: &Lease, rejected: Rejected) -> Verdict {
+        let error = rejected.error.clone();
+        // Nothing is recorded yet, so hand-overs are all there is to count.
+        if error.class() == ErrorClass::Transient && lease.receives() < self.rules.max_attempts {
+            return Verdict::Release { after: self.pause(lease.receives()) };
+        }
+        match self.telemetry.rejected(&rejected).await {
+            Ok(()) => Verdict::DeadLetter { reason: error },
+            Err(undelivered) => self.undelivered(lease, &undelivered),
+        }
+    }
+
+    /// A required sink did not confirm: the delivery comes again, uncounted, and with it the event.
+    fn undelivered(&self, lease: &Lease, error: &JobError) -> Verdict {
+        tracing::warn!(%error, message_id = %lease.message_id(), "delivery released: its event is not confirmed");
+        Verdict::Release { after: self.pause(lease.receives()) }
+    }
+
+    /// Pause before another attempt: doubled with each, at random between half and all of it.
+    fn pause(&self, attempts: u32) -> Duration {
+        let (min, max) = self.rules.backoff;
+        let full = min.saturating_mul(2u32.saturating_pow(attempts.saturating_sub(1).min(20))).min(max);
+        full.mul_f64(rand::Rng::random_range(&mut rand::rng(), 0.5..=1.0))
+    }
+}
+
+/// A point in time after another; for ever, where no calendar goes.
+pub(super) fn after(start: Timestamp, time: Duration) -> Timestamp {
+    let add = SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
+    start.checked_add(add).unwrap_or(Timestamp::MAX)
+}

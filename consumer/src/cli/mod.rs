@@ -2,6 +2,7 @@
 
 mod completions;
 mod display;
+mod doctor;
 mod jobs;
 mod models;
 mod open;
@@ -69,6 +70,8 @@ enum Command {
     /// List, fetch and verify models and libraries.
     #[command(subcommand)]
     Models(models::Command),
+    /// Tell what is installed, what is missing, and what to do about it.
+    Doctor,
     /// Print a completion script for your shell.
     Completions(completions::Args),
 }
@@ -129,6 +132,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Submit(args) => block_on(submit::submit(&global, args)),
         Command::Jobs(command) => block_on(jobs::jobs(&global, command)),
         Command::Models(command) => models::models(&global, &command),
+        Command::Doctor => block_on(doctor::doctor(&global)),
         Command::Completions(args) => completions::completions(&args),
     }
 }

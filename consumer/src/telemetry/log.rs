@@ -33,7 +33,9 @@ pub fn init(config: &LogConfig) -> Result<LogGuard, String> {
 
 fn layers(config: &LogConfig) -> Result<(Vec<AnyLayer>, LogGuard), String> {
     // The protocol layer calls every 404 and 412 an error; the configured level may say otherwise.
-    let filter = || EnvFilter::try_new(format!("s3s=off,{}", config.level)).map_err(|e| format!("log.level cannot be read: {e}"));
+    let filter = || {
+        EnvFilter::try_new(format!("s3s=off,{}", config.level)).map_err(|e| format!("log.level cannot be read: {e}"))
+    };
     let terminal = std::io::stderr().is_terminal();
     let stderr: AnyLayer = match config.format {
         LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).with_filter(filter()?).boxed(),

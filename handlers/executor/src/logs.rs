@@ -6,7 +6,7 @@ use std::sync::Arc;
 use darkroom_api::LogLevel;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -14,9 +14,11 @@ use crate::uplink::Uplink;
 
 struct ToUplink(Arc<Uplink>);
 
-/// Sends all events of level info and above to the consumer, which has its own filter.
+/// Sends all events of level info and above to the consumer, which has its own filter; of ONNX Runtime's own chatter
+/// only warnings.
 pub fn install(uplink: Arc<Uplink>) {
-    let layer = ToUplink(uplink).with_filter(LevelFilter::INFO);
+    let layer = ToUplink(uplink)
+        .with_filter(Targets::new().with_default(LevelFilter::INFO).with_target("ort", LevelFilter::WARN));
     // Set twice only by tests, where the first one serves.
     tracing_subscriber::registry().with(layer).try_init().ok();
 }

@@ -171,7 +171,7 @@ fn disk_finding(report: &mut Report, scratch: &Path) {
 }
 
 async fn service_findings(report: &mut Report, config: &Config) {
-    let queue = async { Ok::<_, Failure>(open::queue(&config.queue).await?.depth().await?) };
+    let queue = async { Ok::<_, Failure>(open::queue(config).await?.depth().await?) };
     match queue.await {
         Ok(depth) => {
             let detail = format!("{} waiting, {} in flight, {} dead", depth.visible, depth.in_flight, depth.dead);

@@ -158,7 +158,7 @@ fn job_of(letter: &DeadLetter) -> Option<JobId> {
 }
 
 async fn dead_letters(global: &Global, limit: usize) -> Result<(), Failure> {
-    let queue = open::queue(&global.config()?.queue).await?;
+    let queue = open::queue(&global.config()?).await?;
     for letter in queue.dead_letters(limit).await? {
         let job = job_of(&letter);
         if global.json {
@@ -179,7 +179,7 @@ async fn dead_letters(global: &Global, limit: usize) -> Result<(), Failure> {
 
 async fn redrive(global: &Global, ids: &[String], all: bool) -> Result<(), Failure> {
     let config = global.config()?;
-    let queue = open::queue(&config.queue).await?;
+    let queue = open::queue(&config).await?;
     let records = Records::open(&config).await?;
     let mut redriven = 0;
     for letter in queue.dead_letters(MAX_LISTED).await? {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, QueueConfig, QueueKind};
+use crate::config::{Config, QueueKind};
 use crate::db::Db;
 use crate::job::JobId;
 use crate::job::record::Record;
@@ -15,11 +15,16 @@ use crate::store::{Place, Stores};
 use super::Failure;
 
 /// The queue that jobs wait in.
-pub(crate) async fn queue(config: &QueueConfig) -> Result<Arc<dyn Queue>, Failure> {
-    match config.kind {
+pub(crate) async fn queue(config: &Config) -> Result<Arc<dyn Queue>, Failure> {
+    match config.queue.kind {
         QueueKind::Sqlite => {
-            let options = Options { lease: Duration::from_secs(config.lease_secs), ..Options::default() };
-            Ok(Arc::new(SqliteQueue::new(file(&config.path).await?, options)))
+            let options = Options {
+                lease: Duration::from_secs(config.queue.lease_secs),
+                // Attempts are counted from records; this is the backstop for what cannot even be recorded.
+                max_receives: config.worker.max_attempts.saturating_mul(4),
+                ..Options::default()
+            };
+            Ok(Arc::new(SqliteQueue::new(file(&config.queue.path).await?, options)))
         }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) async fn submit(global: &Global, args: Args) -> Result<(), Failure> {
     };
     message.check().map_err(|error| Failure::Usage(error.message))?;
     let body = serde_json::to_string(&message).map_err(|e| Failure::Usage(e.to_string()))?;
-    let id = open::queue(&config.queue).await?.send(&body, SendOptions::default()).await?;
+    let id = open::queue(&config).await?.send(&body, SendOptions::default()).await?;
     if global.json {
         return print_line(&serde_json::json!({ "submission_id": id }).to_string());
     }

@@ -87,7 +87,7 @@ pub(crate) async fn serve(
     ready: impl FnOnce(Option<std::net::SocketAddr>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let prepared = prepare(config).await?;
-    let queue = open::queue(&config.queue).await?;
+    let queue = open::queue(config).await?;
     let metrics = Arc::new(Metrics::new());
     let publisher = Arc::new(publisher(config, Arc::clone(&metrics)).await?);
     let telemetry = Telemetry::new(Arc::clone(&metrics), Arc::clone(&publisher));

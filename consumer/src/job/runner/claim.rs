@@ -10,7 +10,7 @@ use crate::job::manifest::Manifest;
 use crate::job::record::{Claim, ClaimRequest, End, Outcome, Record, Won};
 use crate::job::{JobId, RunId};
 use crate::queue::lease::Lease;
-use crate::store::Store;
+use crate::store::{ObjectRef, Store};
 use crate::telemetry::{Change, JobTelemetry};
 use crate::trigger::{Origin, Submission};
 
@@ -67,8 +67,9 @@ impl Journey {
                 return verdict;
             }
             Claim::Live { until } => {
-                let wait = until.duration_since(now).try_into().unwrap_or_default();
-                return Verdict::Release { after: wait };
+                // Its worker renews that time: looking ever less often keeps the queue's own limit of hand-overs far.
+                let wait: Duration = until.duration_since(now).try_into().unwrap_or_default();
+                return Verdict::Release { after: wait.max(self.pause(lease.receives())) };
             }
             Claim::Completed(manifest) => {
                 (telemetry(None), Change::Completed(completion(&results, &submission, manifest).await))
@@ -90,6 +91,11 @@ impl Journey {
     async fn identify(&self, submission: &mut Submission, stop: &Stop) -> Result<(JobId, Record, Store)> {
         for input in &mut submission.inputs {
             input.object = stop.unless(self.stores.pin(&input.object)).await?;
+            if input.object.size.is_none() {
+                // Some senders name the content and not its size; room is promised before the fetch.
+                let head = stop.unless(self.stores.get(&input.object.store)?.head(&input.object)).await?;
+                input.object.size = Some(head.ok_or_else(|| gone(&input.object))?.bytes);
+            }
         }
         let job = JobId::of(submission)?;
         let state = self.stores.get(&self.rules.state.store)?.clone();
@@ -245,6 +251,10 @@ fn rejected(submission: &Submission, error: JobError) -> Rejected {
         reference: submission.reference.clone(),
         error,
     }
+}
+
+fn gone(object: &ObjectRef) -> JobError {
+    JobError::new(ErrorCode::InputNotFound, format!("{object} is not there: upload it and submit again."))
 }
 
 fn unexplained() -> JobError {

@@ -37,10 +37,7 @@ impl Journey {
             let file = scratch.input_dir().join(format!("{}-{index}", input.role));
             let store = self.stores.get(&input.object.store)?;
             let ignore = |_| {};
-            let fetched = stop.unless(store.get_to_file(&input.object, &file, limits.max_bytes, &ignore)).await?;
-            if input.object.size.is_none() {
-                room.grow(fetched.bytes)?;
-            }
+            stop.unless(store.get_to_file(&input.object, &file, limits.max_bytes, &ignore)).await?;
             files.entry(input.role.clone()).or_default().push(file);
         }
 

@@ -1,5 +1,7 @@
 //! `darkroom jobs`: what there is, stop it, run it again.
 
+use std::collections::BTreeSet;
+
 use darkroom_api::JobError;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -58,7 +60,16 @@ pub(crate) async fn jobs(global: &Global, command: Command) -> Result<(), Failur
         Command::List { limit } => list(global, limit).await,
         Command::Show { job } => show(global, job).await,
         Command::Cancel { job } => {
-            Records::open(&global.config()?).await?.of(job)?.cancel(Timestamp::now()).await?;
+            let record = Records::open(&global.config()?).await?.of(job.clone())?;
+            let history = record.history().await?;
+            if history.last_attempt() == 0 {
+                return Err(unrecorded(&job));
+            }
+            if let Some(end) = history.ends.last().filter(|end| end.is_final) {
+                let outcome = format!("{:?}", end.outcome).to_lowercase();
+                return Err(Failure::Failed(format!("The job has {outcome} already.")));
+            }
+            record.cancel(Timestamp::now()).await?;
             print_line("cancellation asked for")
         }
         Command::DeadLetters { limit } => dead_letters(global, limit).await,
@@ -137,7 +148,7 @@ async fn show(global: &Global, job: JobId) -> Result<(), Failure> {
     let records = Records::open(&global.config()?).await?;
     let history = records.of(job.clone())?.history().await?;
     let Some(last) = history.attempts.last() else {
-        return Err(Failure::Failed(format!("No job {job} is recorded: see `darkroom jobs list`.")));
+        return Err(unrecorded(&job));
     };
     let destination = &last.submission.destination;
     let manifest = manifest::read(records.stores.get(&destination.store)?, destination, &job).await?;
@@ -150,6 +161,10 @@ async fn show(global: &Global, job: JobId) -> Result<(), Failure> {
         "manifest": manifest,
     });
     print_line(&if global.json { whole.to_string() } else { format!("{whole:#}") })
+}
+
+fn unrecorded(job: &JobId) -> Failure {
+    Failure::Failed(format!("No attempt of job {job} is recorded: see `darkroom jobs list`."))
 }
 
 /// The job that a dead letter is about, as the worker noted it with the reason.
@@ -181,21 +196,27 @@ async fn redrive(global: &Global, ids: &[String], all: bool) -> Result<(), Failu
     let config = global.config()?;
     let queue = open::queue(&config).await?;
     let records = Records::open(&config).await?;
-    let mut redriven = 0;
-    for letter in queue.dead_letters(MAX_LISTED).await? {
-        let job = job_of(&letter);
-        let named = ids.iter().any(|id| *id == letter.message_id.0 || job.as_ref().is_some_and(|j| j.as_str() == id));
-        if !all && !named {
-            continue;
-        }
-        // The record first: a message that comes back before it would find its job ended.
-        if let Some(job) = job {
-            records.of(job)?.redrive().await?;
-        }
-        redriven += queue.redrive(Redrive::One(letter.message_id)).await?;
+    let letters = queue.dead_letters(MAX_LISTED).await?;
+    let is_of = |letter: &DeadLetter, id: &String| {
+        *id == letter.message_id.0 || job_of(letter).is_some_and(|job| job.as_str() == id)
+    };
+    if let Some(unknown) = ids.iter().find(|id| !letters.iter().any(|letter| is_of(letter, id))) {
+        return Err(Failure::Failed(format!("No dead letter is called {unknown}: see `darkroom jobs dead-letters`.")));
     }
-    if redriven == 0 {
-        return Err(Failure::Failed("No dead letter has that id: see `darkroom jobs dead-letters`.".into()));
+    let chosen: Vec<DeadLetter> =
+        letters.into_iter().filter(|letter| all || ids.iter().any(|id| is_of(letter, id))).collect();
+    // Records first, each once: a message that comes back before would find its job ended, and a later redrive would
+    // void the attempt that it started.
+    let jobs: BTreeSet<JobId> = chosen.iter().filter_map(job_of).collect();
+    for job in jobs {
+        let record = records.of(job)?;
+        if record.history().await?.live_until().is_none_or(|until| until <= Timestamp::now()) {
+            record.redrive().await?;
+        }
+    }
+    let mut redriven = 0;
+    for letter in chosen {
+        redriven += queue.redrive(Redrive::One(letter.message_id)).await?;
     }
     print_line(&format!("{redriven} sent again"))
 }

@@ -159,7 +159,7 @@ fn configuration(dir: &Path, s3: &str, gateway: SocketAddr, handlers: &[darkroom
     );
     for handler in handlers {
         let needed: u32 = handler.inputs.iter().map(|role| role.min).sum();
-        if needed == 1 {
+        if needed == 1 && handler.inputs.first().is_some_and(|role| role.min == 1) {
             let name = &handler.name;
             let route = "\n[[routes]]\nbucket = \"{INBOX}\"\nprefix = \"{name}/\"\nhandler = \"{name}\"\noutput = \"s3://{RESULTS}/{name}/\"\n";
             let route = route.replace("{INBOX}", INBOX).replace("{RESULTS}", RESULTS).replace("{name}", name);

@@ -7,12 +7,15 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::{Config, SinkKind};
+use crate::job::Manifest;
 use crate::store::ObjectRef;
 
 use super::{Failure, Global, note, open, print_line, work};
 
 /// Longest wait for a message in one call.
 const POLL: Duration = Duration::from_secs(5);
+/// Longest manifest that is read.
+const MAX_MANIFEST_BYTES: u64 = 128 << 20;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -60,28 +63,37 @@ async fn next_event(config: &Config, args: &Args) -> Result<Value, Failure> {
     Err(Failure::Failed(format!("No event about {} in {} s: see `darkroom jobs list`.", args.input, args.timeout_secs)))
 }
 
+/// The manifest names all outputs; events list only the first of very many.
 async fn save(config: &Config, event: &Value, dir: &Path) -> Result<(), Failure> {
     let stores = open::stores(config).await?;
-    let data = &event["data"];
-    let manifest = &data["manifest"];
-    let run = data["run_id"].as_str().unwrap_or_default();
-    let objects = data["outputs"].as_array().into_iter().flatten().chain([manifest]);
-    for object in objects {
-        let (Some(bucket), Some(key)) = (object["bucket"].as_str(), object["key"].as_str()) else { continue };
-        // Names below the run, as the handler gave them; the manifest lies beside the run.
-        let name = key.rsplit_once(&format!("/{run}/")).map_or("manifest.json", |(_, name)| name);
-        let path = dir.join(name);
+    let store = stores.default_store();
+    let place = &event["data"]["manifest"];
+    let (Some(bucket), Some(key)) = (place["bucket"].as_str(), place["key"].as_str()) else {
+        return Err(Failure::Failed("The event names no manifest.".into()));
+    };
+    let gone = || Failure::Failed(format!("s3://{bucket}/{key} is gone."));
+    let text = store.get_bytes(bucket, key, MAX_MANIFEST_BYTES).await?.ok_or_else(gone)?;
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|e| Failure::Failed(format!("s3://{bucket}/{key} is no manifest: {e}.")))?;
+    for output in &manifest.outputs {
+        // Names below the run, as the handler gave them.
+        let name = output.key.rsplit_once(&format!("/{}/", manifest.run_id)).map_or(output.key.as_str(), |(_, n)| n);
         if !Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_))) {
             return Err(Failure::Failed(format!("The output `{name}` has no plain name.")));
         }
+        let path = dir.join(name);
         let failed = |e: std::io::Error| Failure::Failed(format!("{} cannot be written: {e}.", path.display()));
         std::fs::create_dir_all(path.parent().unwrap_or(dir)).map_err(failed)?;
-        if path.exists() {
-            std::fs::remove_file(&path).map_err(failed)?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
         }
-        let from = ObjectRef::new(stores.default_store().name(), bucket, key);
-        stores.default_store().get_to_file(&from, &path, u64::MAX, &|_| {}).await?;
+        let from = ObjectRef::new(store.name(), &output.bucket, &output.key);
+        store.get_to_file(&from, &path, output.bytes, &|_| {}).await?;
         note(&format!("saved {}", path.display()));
     }
-    Ok(())
+    let path = dir.join("manifest.json");
+    std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(&path, &text))
+        .map_err(|e| Failure::Failed(format!("{} cannot be written: {e}.", path.display())))
 }

@@ -182,7 +182,8 @@ async fn publisher(config: &Config, metrics: Arc<Metrics>) -> Result<Publisher, 
 
 /// The queue in which a queue sink leaves events.
 pub(crate) async fn events_queue(path: &std::path::Path) -> Result<Arc<dyn Queue>, Failure> {
-    let options = Options { name: EVENTS_QUEUE.into(), ..Options::default() };
+    // Whoever waits for one event hands the others back: that must not use them up.
+    let options = Options { name: EVENTS_QUEUE.into(), max_receives: u32::MAX, ..Options::default() };
     Ok(Arc::new(SqliteQueue::new(open::file(path).await?, options)))
 }
 

@@ -19,7 +19,7 @@ pub struct ExecutorConfig {
     pub leak_mib: u64,
     /// Where engines built for a device are kept between processes; not kept if absent.
     pub engine_cache: Option<PathBuf>,
-    /// Devices to run on, `["cpu"]`, `["cuda:0", "cuda:1"]`; `"auto"` takes all GPUs, the CPU where there is none.
+    /// Devices to run on, `["cpu"]`, `["cuda:0", "cuda:1"]`; `"auto"` takes the first GPU, the CPU where there is none.
     #[serde(deserialize_with = "super::decode::one_or_many")]
     pub devices: Vec<String>,
     /// Longest time without progress in any stage; each stage's own figure if absent.

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, Probes, Progress, Result};
+use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, Progress, Result};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::executor::{JobScratch, LocalOutput, Pool, RunLimits, RunNote, RunOrder, RunResult, RunWatch};
 use super::manifest::{Manifest, ManifestOutput, Schema};
+use super::room::Room;
 use super::runner::stricter;
 use super::{JobId, RunId};
 use crate::event::{Completion, Event, JobFacts};
@@ -152,29 +153,14 @@ async fn attempt(
     let params = Value::Object(around.params.clone());
     pool.check(&handler.name, &params).await?;
     let limits = stricter(&around.limits, &handler.limits);
-    let mut probes = Probes::new();
-    for role in &handler.inputs {
-        for file in job.inputs.get(&role.name).into_iter().flatten() {
-            let probe = pool.probe(file, &role.kinds, &limits).await?;
-            probes.entry(role.name.clone()).or_default().push(probe);
-        }
-    }
-    pool.plan(&handler.name, &params, &probes).await?;
+    let inputs = Inputs(job.inputs.clone());
+    let plan = pool.admit(handler, &params, &inputs, &limits).await?;
+    let _room = Room::new(pool.scratch().root().into(), u64::MAX).reserve(plan.scratch_bytes)?;
 
     let run_id = RunId::new();
     let scratch = pool.job_scratch(run_id.as_str())?;
-    let order = RunOrder {
-        job_id: id.to_string(),
-        handler: handler.name.clone(),
-        params,
-        inputs: Inputs(job.inputs.clone()),
-        resume: None,
-    };
-    let mut run_limits = RunLimits::of(handler, around.run_limit_secs);
-    if let Some(secs) = around.stall_secs {
-        run_limits.stall_secs.clear();
-        run_limits.first_stall_secs = secs;
-    }
+    let order = RunOrder { job_id: id.to_string(), handler: handler.name.clone(), params, inputs, resume: None };
+    let run_limits = RunLimits::of(handler, around.run_limit_secs, around.stall_secs);
     let mut on_note = |note: RunNote| {
         if let RunNote::Progress(progress) = note {
             on_progress(&progress);
@@ -215,6 +201,10 @@ async fn commit(
         created_at: Timestamp::now(),
     };
     let (directory, files) = (job.directory.clone(), result.files);
+    if let Some(own) = files.iter().find(|output| job.files().any(|input| input == directory.join(&output.file.name))) {
+        let why = format!("The output `{}` would replace an input: choose another --output.", own.file.name);
+        return Err(JobError::new(ErrorCode::DestinationForbidden, why));
+    }
     let moved = tokio::task::spawn_blocking(move || -> io::Result<Manifest> {
         fs::create_dir_all(&directory)?;
         let path = directory.join("manifest.json");

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use darkroom_api::{ErrorCode, JobError, Result};
+use tokio::sync::Notify;
 
 /// Room that is left to others on the disk.
 const HEADROOM_BYTES: u64 = 64 << 20;
@@ -14,12 +15,13 @@ pub struct Room {
     root: PathBuf,
     max_bytes: u64,
     reserved: Arc<Mutex<u64>>,
+    given_back: Arc<Notify>,
 }
 
 impl Room {
     /// Scratch space below an existing directory.
     pub fn new(root: PathBuf, max_bytes: u64) -> Self {
-        Room { root, max_bytes, reserved: Arc::default() }
+        Room { root, max_bytes, reserved: Arc::default(), given_back: Arc::default() }
     }
 
     /// Promises room for one job.
@@ -30,6 +32,21 @@ impl Room {
         let mut reservation = Reservation { room: self.clone(), bytes: 0 };
         reservation.grow(bytes)?;
         Ok(reservation)
+    }
+
+    /// Promises room for one job, waiting while other jobs of this worker hold what it needs. Hold nothing meanwhile.
+    ///
+    /// # Errors
+    /// As [`Room::reserve`]; [`ErrorCode::ScratchFull`] only when no other job holds anything.
+    pub async fn reserve_when_free(&self, bytes: u64) -> Result<Reservation> {
+        loop {
+            let given_back = self.given_back.notified();
+            let alone = *self.reserved.lock().unwrap_or_else(PoisonError::into_inner) == 0;
+            match self.reserve(bytes) {
+                Err(error) if error.code == ErrorCode::ScratchFull && !alone => given_back.await,
+                outcome => return outcome,
+            }
+        }
     }
 
     fn promise(&self, bytes: u64, held: u64) -> Result<()> {
@@ -45,9 +62,10 @@ impl Room {
         }
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         let free = free_bytes(&self.root)?;
-        // What is promised but not yet written still counts as free on the disk. Counting all promises, written or
+        // What is promised but not yet written still counts as free on the disk. Taking off all promises, written or
         // not, is the safe side.
-        let room = self.max_bytes.saturating_sub(*reserved).min(free.saturating_sub(HEADROOM_BYTES));
+        let on_disk = free.saturating_sub(HEADROOM_BYTES).saturating_sub(*reserved);
+        let room = self.max_bytes.saturating_sub(*reserved).min(on_disk);
         if bytes > room {
             return Err(JobError::new(
                 ErrorCode::ScratchFull,
@@ -86,6 +104,8 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut reserved = self.room.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         *reserved = reserved.saturating_sub(self.bytes);
+        drop(reserved);
+        self.room.given_back.notify_waiters();
     }
 }
 
@@ -117,6 +137,17 @@ mod tests {
         first.grow(40 << 20).unwrap();
         drop(first);
         room.reserve(100 << 20).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_job_waits_for_what_its_neighbour_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let room = Room::new(dir.path().into(), 100 << 20);
+        let first = room.reserve(60 << 20).unwrap();
+        let mut second = Box::pin(room.reserve_when_free(60 << 20));
+        assert!(futures::poll!(&mut second).is_pending());
+        drop(first);
+        assert!(futures::poll!(&mut second).is_ready());
     }
 
     #[test]

@@ -61,11 +61,13 @@ pub struct RunLimits {
 }
 
 impl RunLimits {
-    /// The limits of a handler's stages; the first stage's also holds until the first progress.
-    pub fn of(descriptor: &Descriptor, run_limit_secs: f64) -> RunLimits {
+    /// The limits of a handler's stages, or `stall_secs` for all of them; the first stage's also holds until the first
+    /// progress.
+    pub fn of(descriptor: &Descriptor, run_limit_secs: f64, stall_secs: Option<f64>) -> RunLimits {
+        let stages = descriptor.stages.iter().map(|stage| (stage.name.clone(), stall_secs.unwrap_or(stage.stall_secs)));
         RunLimits {
-            stall_secs: descriptor.stages.iter().map(|stage| (stage.name.clone(), stage.stall_secs)).collect(),
-            first_stall_secs: descriptor.stages.first().map_or(60.0, |stage| stage.stall_secs),
+            first_stall_secs: stall_secs.or(descriptor.stages.first().map(|stage| stage.stall_secs)).unwrap_or(60.0),
+            stall_secs: stages.collect(),
             run_limit_secs,
             cancel_grace: Duration::from_secs(5),
         }

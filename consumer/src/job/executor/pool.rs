@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use darkroom_api::{ErrorCode, JobError, Limits, MediaKind, Plan, Probe, Probes, Result};
+use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, MediaKind, Plan, Probe, Probes, Result};
 use darkroom_models::RegistryConfig;
 use tokio::sync::{Semaphore, broadcast};
 
@@ -148,6 +148,27 @@ impl Pool {
     /// As [`Executor::plan`] and [`Executor::spawn`].
     pub async fn plan(&self, handler: &str, params: &serde_json::Value, probes: &Probes) -> Result<Plan> {
         self.with_prober(async |prober| prober.plan(handler, params, probes).await).await
+    }
+
+    /// Looks at all inputs of a job, then plans it: refuses what the handler cannot work on.
+    ///
+    /// # Errors
+    /// As [`Pool::probe`] and [`Pool::plan`].
+    pub async fn admit(
+        &self,
+        handler: &Descriptor,
+        params: &serde_json::Value,
+        inputs: &Inputs,
+        limits: &Limits,
+    ) -> Result<Plan> {
+        let mut probes = Probes::new();
+        for role in &handler.inputs {
+            for file in inputs.0.get(&role.name).into_iter().flatten() {
+                let probe = self.probe(file, &role.kinds, limits).await?;
+                probes.entry(role.name.clone()).or_default().push(probe);
+            }
+        }
+        self.plan(&handler.name, params, &probes).await
     }
 
     /// Ends all idle executors in peace. Slots in use end theirs when dropped.

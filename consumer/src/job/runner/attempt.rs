@@ -90,11 +90,7 @@ impl Journey {
             inputs: fetched.inputs.clone(),
             resume: None,
         };
-        let mut limits = RunLimits::of(handler, self.rules.run_limit_secs);
-        if let Some(secs) = self.rules.stall_secs {
-            limits.stall_secs.clear();
-            limits.first_stall_secs = secs;
-        }
+        let limits = RunLimits::of(handler, self.rules.run_limit_secs, self.rules.stall_secs);
         // Notes come in a callback that must not wait; events are sent from here.
         let (notes, mut seen) = watch::channel(None);
         let mut on_note = |note: RunNote| match note {

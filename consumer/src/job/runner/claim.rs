@@ -6,7 +6,7 @@ use darkroom_api::{ErrorClass, ErrorCode, JobError, Result};
 use jiff::Timestamp;
 
 use crate::event::{Completion, JobFacts, Rejected};
-use crate::job::manifest::Manifest;
+use crate::job::manifest::{self, Manifest};
 use crate::job::record::{Claim, ClaimRequest, End, Outcome, Record, Won};
 use crate::job::{JobId, RunId};
 use crate::queue::lease::Lease;
@@ -56,6 +56,7 @@ impl Journey {
             Err(error) => return self.refuse(lease, rejected(&submission, error)).await,
         };
         let telemetry = |attempt| self.telemetry.job(JobFacts::of(&submission, &job, attempt));
+        let first_told = matches!(claim, Claim::Cancelled { .. } | Claim::Exhausted { .. });
         // Jobs that ended before are told again, in case the first telling was lost.
         let (telemetry, change) = match claim {
             Claim::Won(won) => {
@@ -68,8 +69,10 @@ impl Journey {
             }
             Claim::Live { until } => {
                 // Its worker renews that time: looking ever less often keeps the queue's own limit of hand-overs far.
+                // And its clock may be wrong: no wait is longer than a life.
                 let wait: Duration = until.duration_since(now).try_into().unwrap_or_default();
-                return Verdict::Release { after: wait.max(self.pause(lease.receives())) };
+                let wait = wait.min(self.rules.life).max(self.pause(lease.receives()));
+                return Verdict::Release { after: wait };
             }
             Claim::Completed(manifest) => {
                 (telemetry(None), Change::Completed(completion(&results, &submission, manifest).await))
@@ -81,7 +84,12 @@ impl Journey {
                 (telemetry(Some(last)), Change::Failed(error.unwrap_or_else(|| worker_died(attempts))))
             }
         };
-        match telemetry.repeat(&change).await {
+        // Of these nobody has told yet: the last attempt ended without a word.
+        let told = match first_told {
+            true => telemetry.transition(&change).await,
+            false => telemetry.repeat(&change).await,
+        };
+        match told {
             Ok(()) => settled_as(change, &job),
             Err(undelivered) => self.undelivered(lease, &undelivered),
         }
@@ -129,7 +137,10 @@ impl Journey {
                 let completion = completion(&case.results, case.submission, manifest).await;
                 ((Outcome::Completed, None), Change::Completed(completion))
             }
-            Err(error) => self.judge_error(case, error),
+            Err(error) => match self.committed_after_all(case, &error).await {
+                Some(completion) => ((Outcome::Completed, None), Change::Completed(completion)),
+                None => self.judge_error(case, error),
+            },
         };
         case.note_end(&record, outcome, &change).await;
         let told = case.change(&pulse, change.clone()).await;
@@ -147,15 +158,26 @@ impl Journey {
         budget.saturating_sub(spent)
     }
 
+    /// A manifest whose write seemed to fail and happened: the job has its result.
+    async fn committed_after_all(&self, case: &Case<'_>, error: &JobError) -> Option<Completion> {
+        if error.code != ErrorCode::StoreUnavailable {
+            return None;
+        }
+        let found = manifest::read(&case.results, &case.submission.destination, &case.job).await;
+        Some(completion(&case.results, case.submission, Box::new(found.ok()??)).await)
+    }
+
     /// How an attempt that failed counts, and what follows from the class of its error.
     fn judge_error(&self, case: &Case<'_>, error: JobError) -> ((Outcome, Option<JobError>), Change) {
         let last = case.won.counted >= self.rules.max_attempts;
-        let superseded = is_superseded(case.submission, Some(&error));
+        // An upload's event is void once the object is another: a later event tells of that one.
+        let superseded = case.submission.origin == Origin::Upload && error.code == ErrorCode::InputChanged;
         let (outcome, change) = match error.class() {
             ErrorClass::LeaseLost => (Outcome::Interrupted, Change::LeaseLost),
             ErrorClass::Interrupted => (Outcome::Interrupted, Change::Interrupted),
             ErrorClass::Cancelled => (Outcome::Cancelled, Change::Cancelled),
-            ErrorClass::Permanent if superseded => (Outcome::Failed, Change::Superseded),
+            // Not an end: should the same content come back, its job runs.
+            ErrorClass::Permanent if superseded => (Outcome::Interrupted, Change::Superseded),
             ErrorClass::Transient | ErrorClass::ExecutorLost if !last => {
                 let after = self.pause(case.won.counted);
                 (Outcome::Failed, Change::Retrying { error: error.clone(), after })
@@ -199,18 +221,13 @@ impl Case<'_> {
             run_id: self.run_id.clone(),
             outcome,
             error,
-            is_final: !matches!(change, Change::Retrying { .. } | Change::Interrupted | Change::LeaseLost),
+            is_final: matches!(change, Change::Completed(_) | Change::Failed(_) | Change::Cancelled),
             ended_at: Timestamp::now(),
         };
         if let Err(error) = record.write_end(&end).await {
             tracing::warn!(job_id = %self.job, %error, "the end of an attempt could not be recorded");
         }
     }
-}
-
-/// An upload's event is void once the object is another: a later event tells of that one.
-fn is_superseded(submission: &Submission, error: Option<&JobError>) -> bool {
-    submission.origin == Origin::Upload && error.is_some_and(|error| error.code == ErrorCode::InputChanged)
 }
 
 /// What a change that ends our part of a job means for its delivery.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, Probes, Result};
+use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, Result};
 
 use crate::job::executor::JobScratch;
 use crate::job::room::Reservation;
@@ -29,7 +29,7 @@ impl Journey {
 
         let limits = stricter(&self.rules.limits, &handler.limits);
         let bytes = promised(submission.inputs.iter().map(|input| &input.object), &limits)?;
-        let mut room = self.room.reserve(bytes)?;
+        let mut room = stop.unless(self.room.reserve_when_free(bytes)).await?;
         let scratch = self.pool.job_scratch(case.run_id.as_str())?;
         let mut files: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for (index, input) in submission.inputs.iter().enumerate() {
@@ -37,20 +37,16 @@ impl Journey {
             let file = scratch.input_dir().join(format!("{}-{index}", input.role));
             let store = self.stores.get(&input.object.store)?;
             let ignore = |_| {};
-            stop.unless(store.get_to_file(&input.object, &file, limits.max_bytes, &ignore)).await?;
+            // Not more than was promised, whatever the sender said.
+            let most = input.object.size.unwrap_or(limits.max_bytes).min(limits.max_bytes);
+            stop.unless(store.get_to_file(&input.object, &file, most, &ignore)).await?;
             files.entry(input.role.clone()).or_default().push(file);
         }
 
-        let mut probes = Probes::new();
-        for role in &handler.inputs {
-            for file in files.get(&role.name).into_iter().flatten() {
-                let probe = stop.unless(self.pool.probe(file, &role.kinds, &limits)).await?;
-                probes.entry(role.name.clone()).or_default().push(probe);
-            }
-        }
-        let plan = stop.unless(self.pool.plan(&submission.handler, &params, &probes)).await?;
+        let inputs = Inputs(files);
+        let plan = stop.unless(self.pool.admit(handler, &params, &inputs, &limits)).await?;
         room.grow(plan.scratch_bytes)?;
-        Ok(Fetched { scratch, inputs: Inputs(files), room, bytes })
+        Ok(Fetched { scratch, inputs, room, bytes })
     }
 }
 

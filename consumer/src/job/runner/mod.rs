@@ -38,6 +38,9 @@ pub(super) use fetch::stricter;
 use stop::Stop;
 use verdict::Verdict;
 
+/// Time that a forced drain leaves to requests in flight.
+const FORCED_GRACE: Duration = Duration::from_secs(8);
+
 /// What bounds jobs.
 #[derive(Debug, Clone)]
 pub struct Rules {
@@ -101,7 +104,16 @@ impl InHand {
 impl Journey {
     /// Takes one delivery all the way, and settles it unless it is lost.
     pub async fn travel(&self, lease: Lease, drain: Drain) {
-        let verdict = self.judge(&lease, &drain).await;
+        let late = async {
+            drain.forced.cancelled().await;
+            tokio::time::sleep(FORCED_GRACE).await;
+        };
+        // Whatever is cut off here is found in the record by whoever gets the delivery next.
+        let verdict = tokio::select! {
+            biased;
+            verdict = self.judge(&lease, &drain) => verdict,
+            () = late => Verdict::Release { after: Duration::ZERO },
+        };
         verdict.carry_out(lease).await;
     }
 
@@ -182,8 +194,8 @@ impl Journey {
 
     async fn refuse(&self, lease: &Lease, rejected: Rejected) -> Verdict {
         let error = rejected.error.clone();
-        // Nothing is recorded yet, so hand-overs are all there is to count.
-        if error.class() == ErrorClass::Transient && lease.receives() < self.rules.max_attempts {
+        // Nothing was attempted, so nothing is used up: an outage of an hour must not cost a job.
+        if error.class() == ErrorClass::Transient {
             return Verdict::Release { after: self.pause(lease.receives()) };
         }
         match self.telemetry.rejected(&rejected).await {

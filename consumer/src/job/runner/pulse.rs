@@ -76,7 +76,13 @@ async fn beat(patient: Patient, stop: Stop, mut seen: watch::Receiver<Now>, end:
     loop {
         tokio::select! {
             biased;
-            () = end.cancelled() => return,
+            () = end.cancelled() => {
+                let now = seen.borrow().clone();
+                if written.is_none_or(|(_, state)| state != now.state) {
+                    write(&patient, &now).await;
+                }
+                return;
+            }
             changed = seen.changed() => if changed.is_err() { return },
             _ = look.tick() => look_for_cancel(&patient, &stop).await,
         }

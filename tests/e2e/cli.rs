@@ -23,7 +23,7 @@ fn run_develops_local_files_and_tells_how_each_went() {
     assert!(said.contains("2 jobs: 1 succeeded, 1 failed (50 % success)"), "{said}");
 
     let manifest: Value = serde_json::from_slice(&fs::read(out.join("good/manifest.json")).unwrap()).unwrap();
-    assert_eq!((&manifest["metrics"]["frames"], &manifest["params"]["quality"]), (&6.into(), &40.0.into()));
+    assert_eq!((&manifest["metrics"]["frames"], &manifest["params"]["quality"]), (&6.into(), &40.into()));
     for output in manifest["outputs"].as_array().unwrap() {
         let content = fs::read(out.join("good").join(output["key"].as_str().unwrap())).unwrap();
         assert_eq!(output["sha256"], media::sha256(&content));

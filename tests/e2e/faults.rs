@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::harness::media::sound;
 use crate::harness::{Up, json_lines, poll, stdout};
 
 /// Two attempts, little memory: what fails fails soon.
@@ -11,8 +12,8 @@ fn start() -> Up {
 
 /// Asks the fault handler for something; its input.
 fn ask(up: &Up, action: &str) -> String {
-    let key = format!("{action}.bin");
-    up.inbox().put(&key, "some bytes");
+    let key = format!("{action}.wav");
+    up.inbox().put(&key, sound());
     let (input, action) = (format!("s3://inbox/{key}"), format!("action={action}"));
     stdout(&up.cli(&["submit", "fault", &input, "--output", "s3://results/fault/", "--set", &action]));
     input

@@ -3,12 +3,12 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::media::Workshop;
+use crate::harness::media::{Workshop, sound};
 use crate::harness::{Up, json_lines, poll, stdout};
 
 /// Puts a job into the queue that copies its input after some seconds of work.
 fn slow(up: &Up, key: &str, secs: f64) -> String {
-    up.inbox().put(key, key.as_bytes());
+    up.inbox().put(key, sound());
     let input = format!("s3://inbox/{key}");
     let secs = format!("secs={secs}");
     let args = ["submit", "fault", &input, "--output", "s3://results/fault/", "--set", "action=slow", "--set", &secs];
@@ -68,7 +68,7 @@ fn the_same_upload_twice_is_one_job() {
 #[test]
 fn a_worker_killed_in_the_middle_leaves_one_result() {
     let mut up = Up::with_faults(&[("DARKROOM__QUEUE__LEASE_SECS", "2")]);
-    let input = slow(&up, "killed.bin", 1.5);
+    let input = slow(&up, "killed.wav", 1.5);
     let job = job_in(&up, &input, "running");
     assert!(!up.end(Signal::KILL).success());
     assert!(!up.scratch().is_empty(), "killed while its files were there");
@@ -78,7 +78,7 @@ fn a_worker_killed_in_the_middle_leaves_one_result() {
     assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
     assert_eq!(event["jobid"], job.as_str());
     let manifest = assert_one_result(&up, "fault", &job);
-    assert_eq!(up.results().get(manifest["outputs"][0]["key"].as_str().unwrap()), b"killed.bin");
+    assert_eq!(up.results().get(manifest["outputs"][0]["key"].as_str().unwrap()), sound());
     let shown: Value = serde_json::from_str(&stdout(&up.cli(&["--json", "jobs", "show", &job]))).unwrap();
     assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");
     assert_eq!(shown["attempts"][1]["run_id"], manifest["run_id"]);
@@ -91,7 +91,7 @@ fn a_worker_killed_in_the_middle_leaves_one_result() {
 #[test]
 fn cancelled_in_the_middle() {
     let up = Up::with_faults(&[]);
-    let input = slow(&up, "unwanted.bin", 60.0);
+    let input = slow(&up, "unwanted.wav", 60.0);
     let job = job_in(&up, &input, "running");
     stdout(&up.cli(&["jobs", "cancel", &job]));
     let event = up.event(&input);
@@ -106,9 +106,9 @@ fn cancelled_in_the_middle() {
 #[test]
 fn told_to_stop_it_finishes_what_runs_and_hands_back_what_waits() {
     let mut up = Up::with_faults(&[]);
-    let running = slow(&up, "running.bin", 2.0);
+    let running = slow(&up, "running.wav", 2.0);
     job_in(&up, &running, "running");
-    let waiting = slow(&up, "waiting.bin", 0.1);
+    let waiting = slow(&up, "waiting.wav", 0.1);
     job_in(&up, &waiting, "waiting");
     assert!(up.end(Signal::TERM).success());
     assert_eq!(up.event(&running)["type"], "dev.darkroom.job.completed.v1");
@@ -122,7 +122,7 @@ fn told_to_stop_it_finishes_what_runs_and_hands_back_what_waits() {
     let args = ["jobs", "wait", &waiting, "--timeout-secs", "60", "--save", saved.to_str().unwrap()];
     let event: Value = serde_json::from_str(&stdout(&up.cli(&args))).unwrap();
     assert_eq!((&event["subject"], &event["type"]), (&json!(waiting), &json!("dev.darkroom.job.completed.v1")));
-    assert_eq!(std::fs::read(saved.join("0.copy")).unwrap(), b"waiting.bin");
+    assert_eq!(std::fs::read(saved.join("0.copy")).unwrap(), sound());
     assert!(saved.join("manifest.json").is_file());
     let shown = stdout(&up.cli(&["--json", "jobs", "show", event["jobid"].as_str().unwrap()]));
     // The interrupted attempt does not count.

@@ -115,6 +115,15 @@ pub(crate) fn alpha(path: &Path) -> Vec<Vec<u8>> {
     plane.chunks(WIDTH * HEIGHT).map(<[u8]>::to_vec).collect()
 }
 
+/// A short sound, as small as a media file gets: eighty samples of silence in a WAV file.
+pub(crate) fn sound() -> Vec<u8> {
+    const SAMPLES: u32 = 80;
+    let words = |numbers: &[u32]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    let format = words(&[16, 1 | 1 << 16, 8000, 16000, 2 | 16 << 16]);
+    let data = [b"data".to_vec(), words(&[2 * SAMPLES]), vec![0; 2 * SAMPLES as usize]].concat();
+    [b"RIFF".to_vec(), words(&[36 + 2 * SAMPLES]), b"WAVEfmt ".to_vec(), format, data].concat()
+}
+
 /// SHA-256 in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(bytes))

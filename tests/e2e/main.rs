@@ -1,5 +1,15 @@
 //! End-to-end tests: the real binaries, the embedded queue and S3 server, real media.
+//!
+//! They need `cargo build -p darkroom -p darkroom-executor --features darkroom-executor/fault-injection` and what
+//! `infra/setup` installs.
 
-#![allow(clippy::print_stdout, reason = "measurements are printed, never asserted on time")]
+mod harness;
 
 mod architecture;
+mod bad_media;
+mod bad_messages;
+mod cli;
+mod faults;
+mod happy;
+mod keys;
+mod once;

@@ -183,7 +183,7 @@ async fn service_findings(report: &mut Report, config: &Config) {
     }
     let state = async {
         let (stores, place) = (open::stores(config).await?, config.state_place()?);
-        stores.get(&place.store)?.list(&place, 1).await?;
+        stores.get(&place.store)?.reach(&place).await?;
         Ok::<_, Failure>(place)
     };
     match state.await {

@@ -75,8 +75,7 @@ async fn prepare(config: &Config) -> Result<Prepared, Failure> {
     let state = config.state_place()?;
     let routes = Routes::new(&config.rules(), &config.stores, &handlers, &state)
         .map_err(|errors| Failure::Usage(errors.join("\n       ")))?;
-    // One request proves endpoint, keys and bucket.
-    stores.get(&state.store)?.list(&state, 1).await?;
+    stores.get(&state.store)?.reach(&state).await?;
     Ok(Prepared { binary, handlers, stores, state, routes })
 }
 
@@ -252,7 +251,7 @@ impl Readiness for Vitals {
         if let Err(error) = self.queue.depth().await {
             reasons.push(Unready::new("queue", error.to_string()));
         }
-        let store = async { self.stores.get(&self.state.store)?.list(&self.state, 1).await };
+        let store = async { self.stores.get(&self.state.store)?.reach(&self.state).await };
         if let Err(error) = store.await {
             reasons.push(Unready::new("store", error.message));
         }

@@ -160,6 +160,15 @@ impl Store {
         self.list_pages(place, Some("/"), max, folder).await
     }
 
+    /// One request that proves endpoint, keys and bucket, whatever the place holds.
+    ///
+    /// # Errors
+    /// Codes of [`super::error::classify`].
+    pub async fn reach(&self, place: &Place) -> Result<()> {
+        let list = || self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix).max_keys(1).send();
+        self.attempt(Access::Read, place, list).await.map(drop).map_err(Into::into)
+    }
+
     async fn list_pages<T>(
         &self,
         place: &Place,

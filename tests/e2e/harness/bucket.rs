@@ -1,0 +1,57 @@
+//! Buckets through an ordinary S3 client.
+
+use aws_credential_types::Credentials;
+use aws_sdk_s3::config::{BehaviorVersion, Region};
+use aws_sdk_s3::{Client, Config};
+use serde_json::Value;
+
+use super::wait_for;
+
+/// One bucket of the embedded server.
+#[derive(Debug, Clone)]
+pub(crate) struct Bucket {
+    client: Client,
+    name: String,
+}
+
+impl Bucket {
+    /// A bucket by the addresses and keys of `up.json`.
+    pub(crate) fn of(up_json: &Value, name: &str) -> Bucket {
+        let text = |field: &str| up_json[field].as_str().unwrap().to_owned();
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(text("s3"))
+            .region(Region::new(text("region")))
+            .credentials_provider(Credentials::new(text("access_key"), text("secret_key"), None, None, "tests"))
+            .force_path_style(true)
+            .build();
+        Bucket { client: Client::from_conf(config), name: name.to_owned() }
+    }
+
+    /// An ordinary PUT.
+    pub(crate) fn put(&self, key: &str, body: impl Into<Vec<u8>>) {
+        let put = self.client.put_object().bucket(&self.name).key(key).body(body.into().into());
+        wait_for(put.send()).unwrap_or_else(|e| panic!("PUT {key}: {e:?}"));
+    }
+
+    /// An object's content.
+    pub(crate) fn get(&self, key: &str) -> Vec<u8> {
+        wait_for(async {
+            let object = self.client.get_object().bucket(&self.name).key(key).send().await.unwrap();
+            object.body.collect().await.unwrap().to_vec()
+        })
+    }
+
+    /// An object's content as JSON.
+    pub(crate) fn json(&self, key: &str) -> Value {
+        serde_json::from_slice(&self.get(key)).unwrap()
+    }
+
+    /// All keys that begin so.
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
+        let list = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+        let page = wait_for(list.send()).unwrap();
+        assert_ne!(page.is_truncated(), Some(true));
+        page.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
+    }
+}

@@ -1,0 +1,131 @@
+//! One job has one visible result, whatever happens to its worker; and a worker that is told to stop stops in order.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::media::{Workshop, sound};
+use crate::harness::{Up, json_lines, poll, stdout};
+
+/// Puts a job into the queue that copies its input after some seconds of work.
+fn slow(up: &Up, key: &str, secs: f64) -> String {
+    up.inbox().put(key, sound());
+    let input = format!("s3://inbox/{key}");
+    let secs = format!("secs={secs}");
+    let args = ["submit", "fault", &input, "--output", "s3://results/fault/", "--set", "action=slow", "--set", &secs];
+    stdout(&up.cli(&args));
+    input
+}
+
+/// The job about an input, once it is in this state.
+#[track_caller]
+fn job_in(up: &Up, input: &str, state: &str) -> String {
+    let find = || {
+        let jobs = json_lines(&stdout(&up.cli(&["--json", "jobs", "list"])));
+        let job = jobs.into_iter().find(|job| job["input"] == input && job["state"] == state)?;
+        Some(job["job_id"].as_str()?.to_owned())
+    };
+    poll(&format!("a job about {input} that is {state}"), find)
+}
+
+/// The job's result: one manifest, and the outputs it names and no others.
+#[track_caller]
+fn assert_one_result(up: &Up, handler: &str, job: &str) -> Value {
+    let prefix = format!("{handler}/{job}/");
+    let manifest = up.results().json(&format!("{prefix}manifest.json"));
+    let outputs = manifest["outputs"].as_array().unwrap().iter().map(|o| o["key"].as_str().unwrap().to_owned());
+    let mut expected: Vec<String> = outputs.chain([format!("{prefix}manifest.json")]).collect();
+    expected.sort();
+    assert_eq!(up.results().keys(&prefix), expected);
+    manifest
+}
+
+#[test]
+fn the_same_upload_twice_is_one_job() {
+    let (up, shop) = (Up::shared(), Workshop::new());
+    let video = shop.man(4, "-an", "twice.mp4");
+    let input = "s3://inbox/matting/twice.mp4";
+    up.inbox().put("matting/twice.mp4", video.clone());
+    let first = up.event(input);
+    assert_eq!(first["type"], "dev.darkroom.job.completed.v1", "{first:#}");
+    up.inbox().put("matting/twice.mp4", video);
+    let second = poll("the event again", || up.events(input).into_iter().nth(1));
+    for same in ["id", "time", "jobid", "type"] {
+        assert_eq!(first[same], second[same]);
+    }
+    assert_eq!(first["data"]["run_id"], second["data"]["run_id"]);
+    let job = first["jobid"].as_str().unwrap();
+    assert_one_result(&up, "matting", job);
+
+    // Asked for by name, it is another one.
+    let message = json!({"schema": "darkroom.job.v1", "handler": "matting", "input": input,
+        "output": "s3://results/matting/", "rerun": "because I say so"});
+    let third = up.event_of(&up.queues().send(&message.to_string()));
+    assert_eq!(third["type"], "dev.darkroom.job.completed.v1", "{third:#}");
+    assert_ne!(third["jobid"], first["jobid"]);
+    assert_one_result(&up, "matting", third["jobid"].as_str().unwrap());
+}
+
+#[test]
+fn a_worker_killed_in_the_middle_leaves_one_result() {
+    let mut up = Up::with_faults(&[("DARKROOM__QUEUE__LEASE_SECS", "2")]);
+    let input = slow(&up, "killed.wav", 1.5);
+    let job = job_in(&up, &input, "running");
+    assert!(!up.end(Signal::KILL).success());
+    assert!(!up.scratch().is_empty(), "killed while its files were there");
+    up.restart();
+
+    let event = up.event(&input);
+    assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
+    assert_eq!(event["jobid"], job.as_str());
+    let manifest = assert_one_result(&up, "fault", &job);
+    assert_eq!(up.results().get(manifest["outputs"][0]["key"].as_str().unwrap()), sound());
+    let shown: Value = serde_json::from_str(&stdout(&up.cli(&["--json", "jobs", "show", &job]))).unwrap();
+    assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");
+    assert_eq!(shown["attempts"][1]["run_id"], manifest["run_id"]);
+    poll("an empty scratch disk", || up.scratch().is_empty().then_some(()));
+    assert!(up.end(Signal::TERM).success());
+    assert_eq!(up.events(&input).len(), 1);
+    assert_eq!(up.queues().depth(), Default::default());
+}
+
+#[test]
+fn cancelled_in_the_middle() {
+    let up = Up::with_faults(&[]);
+    let input = slow(&up, "unwanted.wav", 60.0);
+    let job = job_in(&up, &input, "running");
+    stdout(&up.cli(&["jobs", "cancel", &job]));
+    let event = up.event(&input);
+    assert_eq!(event["type"], "dev.darkroom.job.cancelled.v1", "{event:#}");
+    poll("the delivery to be settled", || (up.queues().depth() == Default::default()).then_some(()));
+    assert_eq!(up.events(&input).len(), 1);
+    assert_eq!(up.results().keys(""), Vec::<String>::new());
+    assert_eq!(up.scratch(), Vec::<std::path::PathBuf>::new());
+    job_in(&up, &input, "cancelled");
+}
+
+#[test]
+fn told_to_stop_it_finishes_what_runs_and_hands_back_what_waits() {
+    let mut up = Up::with_faults(&[]);
+    let running = slow(&up, "running.wav", 2.0);
+    job_in(&up, &running, "running");
+    let waiting = slow(&up, "waiting.wav", 0.1);
+    job_in(&up, &waiting, "waiting");
+    assert!(up.end(Signal::TERM).success());
+    assert_eq!(up.event(&running)["type"], "dev.darkroom.job.completed.v1");
+    assert_eq!(up.events(&waiting), Vec::<Value>::new());
+    assert_eq!(up.queues().depth().visible, 1);
+    assert!(!up.dir().join("scratch").read_dir().unwrap().any(|e| e.unwrap().path().is_dir()), "scratch is empty");
+
+    up.restart();
+    // The command line waits for an event, prints it, and saves the result.
+    let saved = up.dir().join("saved");
+    let args = ["jobs", "wait", &waiting, "--timeout-secs", "60", "--save", saved.to_str().unwrap()];
+    let event: Value = serde_json::from_str(&stdout(&up.cli(&args))).unwrap();
+    assert_eq!((&event["subject"], &event["type"]), (&json!(waiting), &json!("dev.darkroom.job.completed.v1")));
+    assert_eq!(std::fs::read(saved.join("0.copy")).unwrap(), sound());
+    assert!(saved.join("manifest.json").is_file());
+    let shown = stdout(&up.cli(&["--json", "jobs", "show", event["jobid"].as_str().unwrap()]));
+    // The interrupted attempt does not count.
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["job"]["attempts"], shown["attempts"].as_array().unwrap().len()), (&json!(1), 2), "{shown:#}");
+}

@@ -3,6 +3,8 @@
 //! They need `cargo build -p darkroom -p darkroom-executor --features darkroom-executor/fault-injection` and what
 //! `infra/setup` installs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what is wrong by panicking")]
+
 mod harness;
 
 mod architecture;

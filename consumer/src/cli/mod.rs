@@ -1,5 +1,6 @@
 //! The command line. Exit status: 0 done, 1 a job (or what was asked) failed, 2 bad usage or configuration.
 
+mod bench;
 mod completions;
 mod display;
 mod doctor;
@@ -72,6 +73,8 @@ enum Command {
     Models(models::Command),
     /// Tell what is installed, what is missing, and what to do about it.
     Doctor,
+    /// Measure a handler beside its parts alone, and beside Python.
+    Bench(bench::Args),
     /// Print a completion script for your shell.
     Completions(completions::Args),
 }
@@ -133,6 +136,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Jobs(command) => block_on(jobs::jobs(&global, command)),
         Command::Models(command) => models::models(&global, &command),
         Command::Doctor => block_on(doctor::doctor(&global)),
+        Command::Bench(args) => block_on(bench::bench(&global, args)),
         Command::Completions(args) => completions::completions(&args),
     }
 }

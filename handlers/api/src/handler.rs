@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Descriptor, ErrorCode, JobContext, JobError, Outputs, Probe, Result};
+use crate::{Alone, Descriptor, ErrorCode, JobContext, JobError, Outputs, Part, Probe, Result};
 
 /// What a run will need, so that it is only started where it fits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +78,21 @@ pub trait Handler: Send + Sync {
     /// # Errors
     /// Any code; outputs of a failed run are thrown away.
     fn run(&self, ctx: &JobContext, inputs: &Inputs, params: &Self::Params) -> Result<Outputs>;
+
+    /// Prepares a part of a run, to be measured alone by `darkroom bench`. A handler without parts has none to offer.
+    ///
+    /// # Errors
+    /// As [`Handler::run`]; [`ErrorCode::HandlerUnknown`] where there are no parts.
+    fn alone<'a>(
+        &'a self,
+        _part: Part,
+        _ctx: &'a JobContext,
+        _inputs: &Inputs,
+        _params: Self::Params,
+    ) -> Result<Alone<'a>> {
+        let name = self.describe().name;
+        Err(JobError::new(ErrorCode::HandlerUnknown, format!("The parts of `{name}` cannot be measured alone.")))
+    }
 }
 
 /// [`Handler`] with its parameters as JSON: what the executor keeps in its table.
@@ -104,6 +119,17 @@ pub trait DynHandler: Send + Sync {
     /// # Errors
     /// As there, and [`ErrorCode::ParamsInvalid`].
     fn run(&self, ctx: &JobContext, inputs: &Inputs, params: &serde_json::Value) -> Result<Outputs>;
+    /// Parses, then [`Handler::alone`].
+    ///
+    /// # Errors
+    /// As there, and [`ErrorCode::ParamsInvalid`].
+    fn alone<'a>(
+        &'a self,
+        part: Part,
+        ctx: &'a JobContext,
+        inputs: &Inputs,
+        params: &serde_json::Value,
+    ) -> Result<Alone<'a>>;
 }
 
 struct Erased<H>(H);
@@ -145,5 +171,14 @@ impl<H: Handler> DynHandler for Erased<H> {
     }
     fn run(&self, ctx: &JobContext, inputs: &Inputs, params: &serde_json::Value) -> Result<Outputs> {
         self.0.run(ctx, inputs, &parse_params(params)?)
+    }
+    fn alone<'a>(
+        &'a self,
+        part: Part,
+        ctx: &'a JobContext,
+        inputs: &Inputs,
+        params: &serde_json::Value,
+    ) -> Result<Alone<'a>> {
+        self.0.alone(part, ctx, inputs, parse_params(params)?)
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use darkroom_api::Part;
 use darkroom_inference::DeviceChoice;
 use darkroom_models::RegistryConfig;
 
@@ -18,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve requests from the socket on standard input.
     Serve(Serve),
+    /// Measure a handler on a clip, or one part of it alone, and print what it cost as a line of JSON.
+    Bench(Bench),
     /// Print what the handlers of this build are and take, as JSON.
     Describe(Models),
     /// Print what is installed, and what confines a handler here, as JSON.
@@ -49,6 +52,22 @@ pub struct Serve {
     pub read_only: Vec<PathBuf>,
     #[command(flatten)]
     pub models: Models,
+}
+
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Handler, e.g. `matting`.
+    pub handler: String,
+    /// File of its primary input; must lie in what may be read.
+    pub clip: PathBuf,
+    /// `decode`, `model` or `encode`; the whole run if absent.
+    #[arg(long)]
+    pub part: Option<Part>,
+    /// Parameters, as JSON.
+    #[arg(long, default_value = "{}")]
+    pub params: serde_json::Value,
+    #[command(flatten)]
+    pub serve: Serve,
 }
 
 #[derive(Debug, Args)]
@@ -92,5 +111,9 @@ mod tests {
         assert_eq!((serve.parent, serve.memory_mib, serve.read_only.len()), (Some(7), 9, 2));
         assert_eq!(serve.device.to_string(), "cuda:1");
         assert!(Cli::try_parse_from(["x", "serve", "--scratch", "/s", "--model", "nameless"]).is_err());
+
+        let line = r#"x bench matting /c.mp4 --part model --params {"quality":5} --scratch /s --read-only /c.mp4"#;
+        let Command::Bench(bench) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!("bench") };
+        assert_eq!((bench.part, bench.params["quality"].as_i64()), (Some(Part::Model), Some(5)));
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
 use darkroom_api::CancelToken;
-use darkroom_api::protocol::{self, Down, PROTOCOL_VERSION, Up};
+use darkroom_api::protocol::{self, Confinement, Down, PROTOCOL_VERSION, Up};
 use darkroom_inference::{Device, DeviceChoice, Runtime, RuntimeOptions};
 
 use crate::confine::{self, Allowed};
@@ -25,20 +25,11 @@ use crate::work::Worker;
 pub fn serve(options: &Serve, table: fn(&Arc<Runtime>) -> Table) -> Result<(), String> {
     let text = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
     let socket = take_standard_input().map_err(text("the socket on standard input"))?;
-    let registry = Arc::new(options.models.registry().open().map_err(|e| e.to_string())?);
-    // Before it can no longer be made; models that are fetched later are then seen.
-    std::fs::create_dir_all(registry.cache_dir()).ok();
-    let confinement = confine::enter(&allowed(options, registry.as_ref()))?;
+    let (runtime, confinement) = enclose(options)?;
 
     let uplink = Uplink::start(socket.try_clone().map_err(text("socket"))?).map_err(text("thread"))?;
     logs::install(Arc::clone(&uplink));
-    let runtime = Runtime::new(RuntimeOptions {
-        registry,
-        device: options.device,
-        intra_threads: NonZero::new(options.threads),
-        engine_cache: options.cache.clone(),
-    });
-    let worker = Worker::new(table(&Arc::new(runtime)), Arc::clone(&uplink));
+    let worker = Worker::new(table(&runtime), Arc::clone(&uplink));
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let hello = Up::Hello { protocol: PROTOCOL_VERSION, version, confinement };
     uplink.answer(&hello).map_err(text("hello"))?;
@@ -47,6 +38,24 @@ pub fn serve(options: &Serve, table: fn(&Arc<Runtime>) -> Table) -> Result<(), S
     let work = move || inbox.into_iter().for_each(|(request, cancel)| worker.answer(request, cancel));
     std::thread::Builder::new().name("work".into()).spawn(work).map_err(text("thread"))?;
     listen(&socket, &requests)
+}
+
+/// Shuts the process in with what it may use, and readies the runtime, which loads nothing yet.
+///
+/// # Errors
+/// As [`confine::enter`], and where the registry's configuration does not hold.
+pub fn enclose(options: &Serve) -> Result<(Arc<Runtime>, Confinement), String> {
+    let registry = Arc::new(options.models.registry().open().map_err(|e| e.to_string())?);
+    // Before it can no longer be made; models that are fetched later are then seen.
+    std::fs::create_dir_all(registry.cache_dir()).ok();
+    let confinement = confine::enter(&allowed(options, registry.as_ref()))?;
+    let runtime = Runtime::new(RuntimeOptions {
+        registry,
+        device: options.device,
+        intra_threads: NonZero::new(options.threads),
+        engine_cache: options.cache.clone(),
+    });
+    Ok((Arc::new(runtime), confinement))
 }
 
 /// Reads requests. The worker may be deep in a codec: whatever ends the stream ends the process at once, without

@@ -45,6 +45,13 @@ impl Pool {
         drop(evicted);
     }
 
+    /// Frees the idle sessions.
+    pub fn clear(&self) {
+        let idle = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        // Dropped outside the lock, as in `give`.
+        drop(idle);
+    }
+
     /// How many sessions are idle.
     pub fn idle(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()

@@ -106,6 +106,11 @@ impl Runtime {
         self.pool.idle()
     }
 
+    /// Frees the sessions without work, and their memory.
+    pub fn release_idle(&self) {
+        self.pool.clear();
+    }
+
     /// A session for a model of the registry: a warm one where there is one, else a new one.
     ///
     /// # Errors

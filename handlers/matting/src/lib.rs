@@ -4,6 +4,7 @@
 //! state of all frames before it ([`Rvm`]), and makes of colour and alpha what [`Format`] says.
 
 mod background;
+mod bench;
 mod develop;
 mod model;
 mod params;
@@ -14,7 +15,8 @@ mod ranges;
 use std::sync::Arc;
 
 use darkroom_api::{
-    Descriptor, Handler, InputRole, Inputs, JobContext, Limits, MediaKind, Outputs, Plan, Probe, Probes, Result, Stage,
+    Alone, Descriptor, Handler, InputRole, Inputs, JobContext, Limits, MediaKind, Outputs, Part, Plan, Probe, Probes,
+    Result, Stage,
 };
 use darkroom_inference::{Precision, Runtime};
 
@@ -85,6 +87,11 @@ impl Handler for Matting {
     fn run(&self, ctx: &JobContext, inputs: &Inputs, params: &Params) -> Result<Outputs> {
         params.check()?;
         pipeline::run(&self.runtime, ctx, inputs, params)
+    }
+
+    fn alone<'a>(&'a self, part: Part, ctx: &'a JobContext, inputs: &Inputs, params: Params) -> Result<Alone<'a>> {
+        params.check()?;
+        bench::alone(&self.runtime, part, ctx, inputs, params)
     }
 }
 

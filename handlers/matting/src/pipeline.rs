@@ -27,20 +27,13 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
     let threads = runtime.intra_threads();
     let reader = Reader::open(inputs.one(VIDEO)?, &read_options(params, threads, ctx))?;
     let info = reader.info().clone();
-    let ratio = check_ratio(params, info.width_px, info.height_px)?;
     let hdr = hdr(params, info.colour.is_hdr())?;
-    let session = runtime.session(params.model_name(), Precision::Full)?;
-    let batch = params.batch(info.width_px, info.height_px);
-    let mut rvm = Rvm::new(session, info.width_px, info.height_px, ratio, batch)?;
+    let mut rvm = open_model(runtime, params, &info)?;
 
-    let format = params.format.container();
     let out_info = output_info(&info, hdr);
     let writer = open_writer(ctx, params, &out_info, reader.audio_source(), threads)?;
-    let look = look(params, backdrop, &out_info, ctx)?;
-    let depth = format.bit_depth(info.bit_depth);
-    let mut developer = Developer::new(look, info.bit_depth > depth, Preview::new(info.frames));
-    // Interpolated chroma softens edges, which costs RVM 6 to 19 % of its accuracy on the clip of known truth.
-    let mut to_rgb = ToRgb::new(hdr).with_nearest_chroma();
+    let mut developer = developer(params, backdrop, &info, &out_info, ctx)?;
+    let mut to_rgb = to_rgb(hdr);
     let options = PipelineOptions { batch: rvm.capacity(), stage: STAGE.to_owned(), ..PipelineOptions::default() };
     let report = pipeline::run(reader, writer, ctx, &options, |frames, out| {
         for (place, frame) in frames.iter().enumerate() {
@@ -54,7 +47,41 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
         })
     })?;
     let model = model_use(rvm.session());
+    let ratio = params.ratio(info.width_px, info.height_px);
     finish(ctx, params, &info, &Done { report, developer, model, ratio, batch: rvm.capacity() })
+}
+
+/// The model for a video.
+///
+/// # Errors
+/// Those of [`check_ratio`], of loading it and of its interface.
+pub fn open_model<'a>(runtime: &'a Runtime, params: &Params, info: &VideoInfo) -> Result<Rvm<'a>> {
+    let ratio = check_ratio(params, info.width_px, info.height_px)?;
+    let session = runtime.session(params.model_name(), Precision::Full)?;
+    let batch = params.batch(info.width_px, info.height_px);
+    Rvm::new(session, info.width_px, info.height_px, ratio, batch)
+}
+
+/// Frames as the model takes them. Interpolated chroma softens edges, which costs RVM 6 to 19 % of its accuracy on the
+/// clip of known truth.
+pub fn to_rgb(hdr: Hdr) -> ToRgb {
+    ToRgb::new(hdr).with_nearest_chroma()
+}
+
+/// What makes frames of `out_info`'s kind from mattes of `info`'s video.
+///
+/// # Errors
+/// Those of reading the background.
+pub fn developer(
+    params: &Params,
+    backdrop: Option<&Path>,
+    info: &VideoInfo,
+    out_info: &VideoInfo,
+    ctx: &JobContext,
+) -> Result<Developer> {
+    let depth = params.format.container().bit_depth(info.bit_depth);
+    let look = look(params, backdrop, out_info, ctx)?;
+    Ok(Developer::new(look, info.bit_depth > depth, Preview::new(info.frames)))
 }
 
 /// What a run ends with.
@@ -173,7 +200,8 @@ pub fn hdr(params: &Params, is_hdr: bool) -> Result<Hdr> {
     }
 }
 
-fn read_options(params: &Params, threads: usize, ctx: &JobContext) -> ReadOptions {
+/// Which part of the video to read.
+pub fn read_options(params: &Params, threads: usize, ctx: &JobContext) -> ReadOptions {
     ReadOptions {
         start_secs: params.start_secs.map(crate::Seconds::get),
         end_secs: params.end_secs.map(crate::Seconds::get),
@@ -184,7 +212,7 @@ fn read_options(params: &Params, threads: usize, ctx: &JobContext) -> ReadOption
 }
 
 /// The input's description with the colour that the output has.
-fn output_info(info: &VideoInfo, hdr: Hdr) -> VideoInfo {
+pub fn output_info(info: &VideoInfo, hdr: Hdr) -> VideoInfo {
     let mut info = info.clone();
     if hdr == Hdr::ToneMap {
         info.colour = ColourTags::BT709;
@@ -192,7 +220,11 @@ fn output_info(info: &VideoInfo, hdr: Hdr) -> VideoInfo {
     info
 }
 
-fn open_writer(
+/// The output, with the job's settings.
+///
+/// # Errors
+/// As [`Writer::create`].
+pub fn open_writer(
     ctx: &JobContext,
     params: &Params,
     info: &VideoInfo,
@@ -223,7 +255,8 @@ fn look(params: &Params, backdrop: Option<&Path>, info: &VideoInfo, ctx: &JobCon
     })
 }
 
-fn secs_since_start(info: &VideoInfo, pts: i64) -> f64 {
+/// The moment of a frame.
+pub fn secs_since_start(info: &VideoInfo, pts: i64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
     let ticks = (pts - info.start_pts) as f64;
     ticks * f64::from(info.time_base)

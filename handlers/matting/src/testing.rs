@@ -96,14 +96,18 @@ impl Bench {
     /// Runs the handler as the executor does; outputs are in `out/`.
     pub fn run(&self, inputs: &[(&str, &str)], params: serde_json::Value) -> Result<Outputs> {
         let files = inputs.iter().map(|(role, file)| ((*role).to_owned(), vec![PathBuf::from(file)])).collect();
-        let ctx = JobContext {
+        erase(Matting::new(runtime().clone())).run(&self.context(), &Inputs(files), &params)
+    }
+
+    /// Where a run works.
+    pub fn context(&self) -> JobContext {
+        JobContext {
             scratch_dir: self.dir.path().to_owned(),
             output_dir: self.dir.path().join("out"),
             resume: None,
             cancel: self.cancel.clone(),
             reporter: self.progress.clone(),
-        };
-        erase(Matting::new(runtime().clone())).run(&ctx, &Inputs(files), &params)
+        }
     }
 
     pub fn progress(&self) -> Vec<Progress> {

@@ -11,6 +11,7 @@ mod drain;
 mod end;
 mod inspect;
 mod link;
+mod measure;
 mod memory;
 mod options;
 mod outputs;
@@ -25,6 +26,7 @@ mod spawner;
 mod tests;
 
 pub use inspect::{describe, doctor};
+pub use measure::{Measurement, last_line};
 pub use options::{ExecutorOptions, RunLimits, RunNote, RunWatch, find_binary};
 pub use outputs::{LocalOutput, RunResult};
 pub use pool::{Pool, PoolOptions, SlotOptions};

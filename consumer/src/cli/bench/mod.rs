@@ -1,0 +1,132 @@
+//! `darkroom bench`: what a handler costs beside its parts alone, and beside Python.
+
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use darkroom_api::{Measured, Part};
+use tokio::process::Command;
+
+use crate::job::executor::{self, Measurement};
+
+use super::{Failure, Global, note, pair, params, print_line};
+use report::{Report, Row};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Handler, e.g. `matting`.
+    handler: String,
+    /// File of its primary input.
+    clip: PathBuf,
+    /// A parameter of the handler; may be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+    /// How often everything is measured, in turns; medians are shown.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Device to run on: `auto`, `cpu`, `cuda:0`, `tensorrt:0`.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Compare with this Python (of `matting`, with the packages of `requirements.txt`), in the same rounds.
+    #[arg(long, value_name = "PYTHON")]
+    python: Option<PathBuf>,
+    /// Where the Python scripts are.
+    #[arg(long, value_name = "DIR", default_value = "tests/bench", requires = "python")]
+    scripts: PathBuf,
+    /// Also run the clip this many times over, by the `ffmpeg` program, to see whether memory grows with length.
+    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    long: Option<u32>,
+}
+
+/// Measures until done or interrupted; both leave nothing behind.
+pub(crate) async fn bench(global: &Global, args: Args) -> Result<(), Failure> {
+    tokio::select! {
+        done = measure(global, &args) => done,
+        _ = tokio::signal::ctrl_c() => Err(Failure::Failed("interrupted".into())),
+    }
+}
+
+async fn measure(global: &Global, args: &Args) -> Result<(), Failure> {
+    let config = global.config()?;
+    let clip =
+        args.clip.canonicalize().map_err(|e| Failure::Usage(format!("{} cannot be read: {e}", args.clip.display())))?;
+    let binary = match config.executor.binary.clone() {
+        Some(binary) => binary,
+        None => executor::find_binary()?,
+    };
+    let configured = config.executor.devices.first().map_or("cpu", String::as_str);
+    let ours = Measurement {
+        binary: &binary,
+        handler: &args.handler,
+        clip: clip.clone(),
+        params: serde_json::Value::from(params(&args.set)).to_string(),
+        device: args.device.as_deref().unwrap_or(configured),
+        threads: config.executor.threads.unwrap_or(0),
+        registry: &config.models,
+    };
+    let models = config.models.open().map_err(Failure::from)?.cache_dir().to_owned();
+    let mut rounds = Vec::new();
+    for number in 1..=args.rounds {
+        let mut round = BTreeMap::new();
+        for row in Row::all(args.python.is_some()) {
+            note(&format!("round {number} of {}: {row}", args.rounds));
+            round.insert(row, take(row, &ours, args, &models).await?);
+        }
+        rounds.push(round);
+    }
+    let long = match args.long {
+        Some(times) => Some(take_long(&ours, times).await?),
+        None => None,
+    };
+    let report = Report::new(&args.handler, &args.clip, rounds, long);
+    if global.json {
+        let text = serde_json::to_string(&report).map_err(|e| Failure::Failed(e.to_string()))?;
+        return print_line(&text);
+    }
+    report.lines().iter().try_for_each(|line| print_line(line))
+}
+
+async fn take(row: Row, ours: &Measurement<'_>, args: &Args, models: &Path) -> Result<Measured, Failure> {
+    let scratch = scratch()?;
+    let (part, script) = match row {
+        Row::Decode => (Some(Part::Decode), None),
+        Row::Model => (Some(Part::Model), None),
+        Row::Encode => (Some(Part::Encode), None),
+        Row::EndToEnd => (None, None),
+        Row::Careful => (None, Some("careful.py")),
+        Row::Ordinary => (None, Some("ordinary.py")),
+    };
+    let (Some(script), Some(python)) = (script, &args.python) else {
+        return Ok(ours.take(part, scratch.path()).await?);
+    };
+    let mut command = Command::new(python);
+    command.arg(args.scripts.join(script)).arg(&ours.clip).arg(scratch.path().join("out.webm"));
+    command.env("DARKROOM_MODELS_DIR", models);
+    Ok(executor::last_line(command).await?)
+}
+
+/// The clip several times over in one file, without encoding it again.
+async fn take_long(ours: &Measurement<'_>, times: u32) -> Result<Measured, Failure> {
+    let scratch = scratch()?;
+    // Matroska takes every codec.
+    let clip = scratch.path().join("long.mkv");
+    note(&format!("{times} times the clip: {}", Row::EndToEnd));
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-stream_loop", &(times - 1).to_string(), "-i"]).arg(&ours.clip);
+    ffmpeg.args(["-map", "0:v:0", "-c", "copy"]).arg(&clip).stdin(Stdio::null()).kill_on_drop(true);
+    let status = ffmpeg.status().await.map_err(|e| Failure::Failed(format!("`ffmpeg` does not run: {e}")))?;
+    if !status.success() {
+        return Err(Failure::Failed(format!("`ffmpeg` could not repeat the clip ({status}): see its message above")));
+    }
+    let long = Measurement { clip, ..ours.clone() };
+    let inner = scratch.path().join("run");
+    std::fs::create_dir(&inner).map_err(|e| Failure::Failed(format!("{}: {e}", inner.display())))?;
+    Ok(long.take(None, &inner).await?)
+}
+
+fn scratch() -> Result<tempfile::TempDir, Failure> {
+    tempfile::tempdir().map_err(|e| Failure::Failed(format!("No temporary directory can be made: {e}.")))
+}

@@ -1,0 +1,172 @@
+//! The parts of a run alone, with the job's settings, for `darkroom bench`.
+
+use std::path::Path;
+
+use darkroom_api::{Alone, Inputs, JobContext, Part, Result};
+use darkroom_inference::Runtime;
+use darkroom_media::{Frame, Reader, Writer};
+
+use crate::pipeline::{self, check_ratio, hdr, output_info, read_options, secs_since_start};
+use crate::{BACKGROUND, Params, VIDEO};
+
+/// Most mattes that lie ready for the encoder: enough to see people move, 0.4 GB of 1080p.
+const MAX_MATTES: usize = 60;
+
+/// Prepares a part.
+///
+/// # Errors
+/// As a run.
+pub fn alone<'a>(
+    runtime: &'a Runtime,
+    part: Part,
+    ctx: &'a JobContext,
+    inputs: &Inputs,
+    params: Params,
+) -> Result<Alone<'a>> {
+    let video = inputs.one(VIDEO)?;
+    match part {
+        Part::Decode => Ok(decode(runtime, ctx, video, &params)),
+        Part::Model => model(runtime, ctx, video, &params),
+        Part::Encode => encode(runtime, ctx, video, inputs.optional(BACKGROUND), &params),
+    }
+}
+
+fn decode<'a>(runtime: &Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Alone<'a> {
+    let options = read_options(params, runtime.intra_threads(), ctx);
+    let video = video.to_owned();
+    Alone::new(move || {
+        let mut reader = Reader::open(&video, &options)?;
+        let mut frames = 0;
+        while reader.next()?.is_some() {
+            frames += 1;
+        }
+        Ok(frames)
+    })
+}
+
+/// The model computes the same whatever it sees, so the first frames stay where it reads them: to copy others there would
+/// be the run's work and not the model's.
+fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
+    let mut reader = Reader::open(video, &read_options(params, runtime.intra_threads(), ctx))?;
+    let info = reader.info().clone();
+    let mut to_rgb = pipeline::to_rgb(hdr(params, info.colour.is_hdr())?);
+    let mut rvm = pipeline::open_model(runtime, params, &info)?;
+    let mut frames = 0;
+    while let Some(frame) = reader.next()? {
+        if frames < rvm.capacity() {
+            to_rgb.convert(&frame, rvm.input(frames))?;
+        }
+        frames += 1;
+    }
+    Ok(Alone::new(move || {
+        let mut done = 0;
+        while done < frames {
+            let batch = rvm.capacity().min(frames - done);
+            rvm.run(batch, |_, _| Ok(()))?;
+            done += batch;
+        }
+        Ok(done as u64)
+    }))
+}
+
+/// Real mattes, of the first frames, forwards and backwards until each frame of the clip has had one: a jump back to the
+/// first would be a cut that the clip does not have.
+fn encode<'a>(
+    runtime: &Runtime,
+    ctx: &JobContext,
+    video: &Path,
+    backdrop: Option<&Path>,
+    params: &Params,
+) -> Result<Alone<'a>> {
+    let threads = runtime.intra_threads();
+    let mut reader = Reader::open(video, &read_options(params, threads, ctx))?;
+    let info = reader.info().clone();
+    check_ratio(params, info.width_px, info.height_px)?;
+    let out_info = output_info(&info, hdr(params, info.colour.is_hdr())?);
+    let mut writer = pipeline::open_writer(ctx, params, &out_info, reader.audio_source(), threads)?;
+    let (mut mattes, times) = mattes(runtime, ctx, &mut reader, backdrop, params, &writer)?;
+    // The model's memory is not the encoder's.
+    runtime.release_idle();
+    let held_bytes = mattes.iter().skip(1).map(Frame::bytes).sum();
+    let work = Box::new(move || {
+        for (index, pts) in times.iter().enumerate() {
+            let place = there_and_back(index, mattes.len());
+            let Some(matte) = mattes.get_mut(place) else { break };
+            matte.set_pts(*pts);
+            writer.write(matte)?;
+        }
+        writer.finish().map(|report| report.frames)
+    });
+    Ok(Alone { work, held_bytes })
+}
+
+/// Developed frames of the beginning, and the times of all.
+fn mattes(
+    runtime: &Runtime,
+    ctx: &JobContext,
+    reader: &mut Reader,
+    backdrop: Option<&Path>,
+    params: &Params,
+    writer: &Writer,
+) -> Result<(Vec<Frame>, Vec<i64>)> {
+    let info = reader.info().clone();
+    let hdr = hdr(params, info.colour.is_hdr())?;
+    let mut developer = pipeline::developer(params, backdrop, &info, &output_info(&info, hdr), ctx)?;
+    let mut to_rgb = pipeline::to_rgb(hdr);
+    let mut rvm = pipeline::open_model(runtime, params, &info)?;
+    let (mut mattes, mut times) = (Vec::new(), Vec::new());
+    while let Some(frame) = reader.next()? {
+        times.push(frame.pts());
+        if mattes.len() < MAX_MATTES {
+            to_rgb.convert(&frame, rvm.input(0))?;
+            rvm.run(1, |_, matte| {
+                let mut blank = writer.pool().take()?;
+                developer.develop(matte, secs_since_start(&info, frame.pts()), &mut blank)?;
+                mattes.push(blank);
+                Ok(())
+            })?;
+        }
+    }
+    Ok((mattes, times))
+}
+
+/// 0, 1, 2, 1, 0, 1, ... for a length of 3.
+fn there_and_back(index: usize, length: usize) -> usize {
+    let period = (2 * length).saturating_sub(2).max(1);
+    let place = index % period;
+    if place < length { place } else { period - place }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use darkroom_api::{Handler, JobError};
+
+    use crate::Matting;
+    use crate::testing::{Bench, runtime};
+
+    #[test]
+    fn each_part_works_on_every_frame() {
+        let bench = Bench::new();
+        let clip = bench.person(7);
+        let inputs = Inputs([(VIDEO.to_owned(), vec![clip.into()])].into());
+        let handler = Matting::new(runtime().clone());
+        let ctx = bench.context();
+        for part in Part::ALL {
+            let alone = handler.alone(part, &ctx, &inputs, Params::default()).unwrap();
+            assert_eq!((alone.work)().unwrap(), 7, "{part}");
+        }
+        assert_eq!(bench.times("out/matte.webm").len(), 7, "the encoder's part writes a whole file");
+        let missing: JobError = handler.alone(Part::Decode, &ctx, &Inputs::default(), Params::default()).err().unwrap();
+        assert!(missing.message.contains(VIDEO));
+    }
+
+    #[test]
+    fn mattes_are_taken_forwards_and_backwards() {
+        let places = |length| (0..7).map(|i| there_and_back(i, length)).collect::<Vec<_>>();
+        assert_eq!(places(3), [0, 1, 2, 1, 0, 1, 2]);
+        assert_eq!(places(2), [0, 1, 0, 1, 0, 1, 0]);
+        assert_eq!(places(1), [0; 7]);
+    }
+}

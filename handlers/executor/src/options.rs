@@ -64,7 +64,7 @@ pub struct Bench {
     #[arg(long)]
     pub part: Option<Part>,
     /// Parameters, as JSON.
-    #[arg(long, default_value = "{}")]
+    #[arg(long, default_value = "{}", value_parser = json)]
     pub params: serde_json::Value,
     #[command(flatten)]
     pub serve: Serve,
@@ -92,6 +92,11 @@ impl Models {
             custom: self.custom.iter().cloned().collect(),
         }
     }
+}
+
+/// Left to itself, clap takes the text for a JSON string.
+fn json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 fn name_and_path(text: &str) -> Result<(String, PathBuf), String> {

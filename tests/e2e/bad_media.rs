@@ -117,6 +117,25 @@ fn damage_in_the_middle() {
 }
 
 #[test]
+fn cut_in_the_middle_of_a_frame() {
+    let (up, shop) = (Up::shared(), Workshop::new());
+    let whole = shop.man(20, "-an", "whole.mkv");
+    up.inbox().put("matting/cut.mkv", &whole[..whole.len() / 2]);
+    let event = up.event("s3://inbox/matting/cut.mkv");
+    assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "what decodes is finished: {event:#}");
+    let frames = event["data"]["metrics"]["frames"].as_u64().unwrap();
+    assert!((1..20).contains(&frames), "{frames}");
+}
+
+#[test]
+fn more_than_the_scratch_disk_holds() {
+    let up = Up::start(&[("DARKROOM__WORKER__SCRATCH_MAX_BYTES", "1048576")]);
+    let event = refused(&up, "huge.mp4", vec![0; (1 << 20) + 1], "input-too-large");
+    let message = text(&event["data"]["error"]["message"]);
+    assert!(message.contains("worker.scratch_max_bytes"), "{message}");
+}
+
+#[test]
 fn more_than_the_limits_allow() {
     let up = Up::start(&[
         ("DARKROOM__LIMITS__MAX_BYTES", "50000"),

@@ -5,9 +5,13 @@ use serde_json::Value;
 use crate::harness::media::sound;
 use crate::harness::{Up, json_lines, poll, stdout};
 
-/// Two attempts, little memory: what fails fails soon.
+/// Two attempts, little memory, little patience: what fails fails soon.
 fn start() -> Up {
-    Up::with_faults(&[("DARKROOM__WORKER__MAX_ATTEMPTS", "2"), ("DARKROOM__EXECUTOR__MEMORY_MIB", "400")])
+    Up::with_faults(&[
+        ("DARKROOM__WORKER__MAX_ATTEMPTS", "2"),
+        ("DARKROOM__EXECUTOR__MEMORY_MIB", "400"),
+        ("DARKROOM__EXECUTOR__STALL_SECS", "3"),
+    ])
 }
 
 /// Asks the fault handler for something; its input.

@@ -129,3 +129,24 @@ fn told_to_stop_it_finishes_what_runs_and_hands_back_what_waits() {
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((&shown["job"]["attempts"], shown["attempts"].as_array().unwrap().len()), (&json!(1), 2), "{shown:#}");
 }
+
+#[test]
+fn told_twice_it_hands_back_what_runs() {
+    let mut up = Up::with_faults(&[]);
+    let input = slow(&up, "long.wav", 60.0);
+    let job = job_in(&up, &input, "running");
+    up.signal(Signal::TERM);
+    // Of two signals at once the kernel would deliver one: the second comes when the first is heard.
+    poll("the drain to begin", || (up.http("/readyz").0 == 503).then_some(()));
+    assert!(up.end(Signal::TERM).success());
+    assert_eq!(up.events(&input), Vec::<Value>::new());
+    let depth = up.queues().depth();
+    assert_eq!((depth.visible, depth.in_flight, depth.dead), (1, 0, 0));
+
+    // Nothing counts against the job, and it can still be stopped for good.
+    up.restart();
+    stdout(&up.cli(&["jobs", "cancel", &job]));
+    assert_eq!(up.event(&input)["type"], "dev.darkroom.job.cancelled.v1");
+    let shown: Value = serde_json::from_str(&stdout(&up.cli(&["--json", "jobs", "show", &job]))).unwrap();
+    assert_eq!(shown["ends"][0]["outcome"], "interrupted", "{shown:#}");
+}

@@ -50,7 +50,9 @@ impl Up {
     /// One with the executor that misbehaves on demand.
     pub(crate) fn with_faults(env: &[(&str, &str)]) -> Up {
         let executor = binary("darkroom-executor-fault");
-        Up::start(&[&[("DARKROOM_EXECUTOR", executor.to_str().unwrap())], env].concat())
+        // The handler's own half second without progress is too strict for a machine that is busy with other tests.
+        let patient = [("DARKROOM_EXECUTOR", executor.to_str().unwrap()), ("DARKROOM__EXECUTOR__STALL_SECS", "10")];
+        Up::start(&[&patient, env].concat())
     }
 
     /// The data directory.
@@ -127,11 +129,15 @@ impl Up {
         entries(&self.dir().join("scratch")).iter().flat_map(inside).collect()
     }
 
-    /// Sends a signal to the process and waits for its end.
+    /// Sends a signal to the process.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+    }
+
+    /// The same, and waits for its end.
     pub(crate) fn end(&mut self, signal: Signal) -> ExitStatus {
-        let mut child = self.child.take().unwrap();
-        kill_process(Pid::from_child(&child), signal).unwrap();
-        child.wait().unwrap()
+        self.signal(signal);
+        self.child.take().unwrap().wait().unwrap()
     }
 
     /// Starts it again on the same data.

@@ -102,6 +102,10 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        // A promise that was refused gives nothing back, and must not wake those who wait: it may be their own.
+        if self.bytes == 0 {
+            return;
+        }
         let mut reserved = self.room.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         *reserved = reserved.saturating_sub(self.bytes);
         drop(reserved);

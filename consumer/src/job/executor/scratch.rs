@@ -5,7 +5,7 @@
 //! <configured>/worker-<id>/lock     held as long as the worker lives
 //! <configured>/worker-<id>/slot-0/  what executor 0 sees, and nothing else
 //! <configured>/worker-<id>/jobs/    what is fetched or waits for upload; no executor writes here
-//!     <run>/work/{in,out,tmp}       renamed into the slot for the run, and back after it
+//!     <run>/work: in, out, tmp       renamed into the slot for the run, and back after it
 //!     <run>/kept/                   checkpoints, taken out of the slot
 //! ```
 //! So transfers of neighbours overlap with a run, an executor never sees another job's files, and nothing is read here

@@ -6,6 +6,7 @@
 //! for it, and only containers on a list are opened (`source`).
 
 pub mod colour;
+mod deinterlace;
 mod error;
 mod ffi;
 mod frame;

@@ -55,6 +55,12 @@ impl Orientation {
         }
     }
 
+    /// What a frame's own display matrix says: decoders make one of EXIF.
+    pub(crate) fn of_frame(frame: &Frame) -> Orientation {
+        let matrix = frame.inner().side_data(ff::frame::side_data::Type::DisplayMatrix);
+        matrix.map_or(Orientation::Upright, |m| Orientation::from_display_matrix(m.data()))
+    }
+
     /// Clockwise degrees, mirroring aside.
     pub fn degrees(self) -> u32 {
         match self {

@@ -313,6 +313,79 @@ fn hdr_is_refused_kept_or_mapped_as_told() {
     assert!(largest_difference(&kept, &rgb) > 0.1 && rgb.iter().all(|v| (0.0..=1.0).contains(v)));
 }
 
+/// The way of `tone` from the standards' own formulas, in double precision and without tables.
+fn tone_mapped(code: [f64; 3], hlg: bool) -> [f64; 3] {
+    let (m1, m2) = (2610.0 / 16384.0, 2523.0 / 4096.0 * 128.0);
+    let (c1, c2, c3) = (3424.0 / 4096.0, 2413.0 / 4096.0 * 32.0, 2392.0 / 4096.0 * 32.0);
+    let nits = |code: f64| {
+        let p = code.powf(1.0 / m2);
+        1e4 * ((p - c1).max(0.0) / (c2 - c3 * p)).powf(1.0 / m1)
+    };
+    let pq = |nits: f64| {
+        let p = (nits / 1e4).powf(m1);
+        ((c1 + c2 * p) / (1.0 + c3 * p)).powf(m2)
+    };
+    let light = if hlg {
+        let a: f64 = 0.178_832_77;
+        let (b, c) = (1.0 - 4.0 * a, 0.5 - a * (4.0 * a).ln());
+        let scene = code.map(|v| if v <= 0.5 { v * v / 3.0 } else { (((v - c) / a).exp() + b) / 12.0 });
+        let luminance: f64 = 0.2627 * scene[0] + 0.6780 * scene[1] + 0.0593 * scene[2];
+        scene.map(|s| 1000.0 * s * luminance.max(1e-12).powf(0.2))
+    } else {
+        code.map(nits)
+    };
+    let largest = light.iter().copied().fold(1e-4, f64::max);
+    let (e1, most) = (pq(largest.min(1000.0)) / pq(1000.0), pq(203.0) / pq(1000.0));
+    let start = 1.5 * most - 0.5;
+    let t = (e1 - start) / (1.0 - start);
+    let bent = (2.0 * t.powi(3) - 3.0 * t.powi(2) + 1.0) * start
+        + (t.powi(3) - 2.0 * t.powi(2) + t) * (1.0 - start)
+        + (-2.0 * t.powi(3) + 3.0 * t.powi(2)) * most;
+    let target = nits(if e1 < start { e1 } else { bent } * pq(1000.0)) / 203.0;
+    let [r, g, b] = light.map(|l| l * target / largest);
+    [1.6605 * r - 0.5876 * g - 0.0728 * b, -0.1246 * r + 1.1329 * g - 0.0083 * b, -0.0182 * r - 0.1006 * g + 1.1187 * b]
+        .map(|l| l.clamp(0.0, 1.0).powf(1.0 / 2.4))
+}
+
+#[test]
+fn hdr_of_real_footage_is_mapped_as_the_standards_say() {
+    use crate::testing::{Scratch, jump};
+    let scratch = Scratch::new();
+    for (transfer, hlg) in [("smpte2084", false), ("arib-std-b67", true)] {
+        // Its sky at 400 cd/m2 and, where the sun stands, at 1600.
+        let make = |nits: u32, name: &str| {
+            let to_hdr = format!(
+                "scale=320:180,zscale=min=709:tin=709:pin=709:rin=tv:t=linear,format=gbrpf32le,\
+                 zscale=npl={nits}:p=2020:t={transfer}:m=2020_ncl:r=tv,format=yuv420p10le"
+            );
+            let codec = format!("log-level=none:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc");
+            let codec = format!("-c:v libx265 -preset ultrafast -crf 10 -x265-params {codec}");
+            scratch.make(&jump(), &format!("-vf {to_hdr} -frames:v 1 -an {codec}"), name)
+        };
+        for nits in [400, 1600] {
+            let path = make(nits, &format!("{transfer}-{nits}.mp4"));
+            let frame = crate::Reader::open(&path, &crate::ReadOptions::default()).unwrap().next().unwrap().unwrap();
+            assert!(frame.colour().is_hdr());
+            let mut coded = vec![0.0; 3 * 320 * 180];
+            let mut mapped = coded.clone();
+            ToRgb::new(Hdr::Keep).convert(&frame, &mut coded).unwrap();
+            ToRgb::new(Hdr::ToneMap).convert(&frame, &mut mapped).unwrap();
+            let (mut off, mut beyond) = (0.0_f64, 0);
+            for i in 0..320 * 180 {
+                let at = |planes: &[f32]| [planes[i], planes[320 * 180 + i], planes[2 * 320 * 180 + i]];
+                let code = at(&coded).map(f64::from);
+                beyond += u32::from(code.iter().any(|c| *c > 0.7519));
+                for (got, want) in at(&mapped).into_iter().zip(tone_mapped(code, hlg)) {
+                    off = off.max((f64::from(got) - want).abs());
+                }
+            }
+            println!("{transfer} {nits}: off by {off:.5}, {beyond} pixels beyond 1000 cd/m2");
+            assert!(off < 2e-3, "{transfer} {nits}: {off}");
+            assert!(hlg || (beyond > 100) == (nits == 1600), "{transfer} {nits}: {beyond} pixels beyond 1000 cd/m2");
+        }
+    }
+}
+
 #[test]
 fn palettes_are_unpacked() {
     use crate::testing::{Scratch, man};

@@ -3,7 +3,7 @@
 //! Light of a display is computed from the code (for HLG with the 1000 cd/m2 system gamma of 1.2), the largest
 //! component is rolled off from 1000 to 203 cd/m2 (reference white of ITU-R BT.2408) by the knee of ITU-R BT.2390,
 //! all three are scaled alike so that hues hold, BT.2020 primaries become BT.709, and BT.1886 (gamma 2.4) codes it.
-//! Light above 1000 cd/m2 is clipped: mastering metadata is not read.
+//! Light above 1000 cd/m2 is scaled down to that, in its hue: mastering metadata is not read.
 
 use crate::ColourTags;
 
@@ -79,8 +79,9 @@ impl ToneMap {
             light = light.map(|l| l * gain);
         }
         let largest = light[0].max(light[1]).max(light[2]);
-        let factor = self.knee.at(largest.sqrt().sqrt());
-        let light = light.map(|l| l.min(1.0) * factor);
+        // Above the peak all three come down together: clipped one by one they would turn white or yellow.
+        let factor = self.knee.at(largest.min(1.0).sqrt().sqrt()) / largest.max(1.0);
+        let light = light.map(|l| l * factor);
         let light =
             if self.is_wide { TO_709.map(|m| m[0] * light[0] + m[1] * light[1] + m[2] * light[2]) } else { light };
         light.map(|l| self.code.at(l.clamp(0.0, 1.0).sqrt()))

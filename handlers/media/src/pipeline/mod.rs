@@ -211,6 +211,9 @@ fn finish(
         return Err(JobError::new(ErrorCode::Internal, message));
     }
     let mut write = encode.write;
+    if decode.deinterlaced {
+        write.warnings.push("The video is interlaced: each pair of fields was made into one whole frame.".to_owned());
+    }
     if decode.corrupt_packets > 0 {
         let n = decode.corrupt_packets;
         write.warnings.push(format!("{n} packets of the video were damaged: what could be decoded was used."));

@@ -13,6 +13,7 @@ use crate::{Frame, FramePool, Reader, WriteReport, Writer};
 pub(super) struct Decoded {
     pub report: StageReport,
     pub corrupt_packets: u64,
+    pub deinterlaced: bool,
 }
 
 pub(super) struct Processed {
@@ -32,7 +33,8 @@ pub(super) fn decode(line: &Line<'_>, mut reader: Reader, out: &Sender<Frame>) -
         meter.wait_output(|| out.send(frame)).map_err(|_| stopped())?;
         meter.frames += 1;
     }
-    Ok(Decoded { report: meter.report(), corrupt_packets: reader.corrupt_packets() })
+    let (corrupt_packets, deinterlaced) = (reader.corrupt_packets(), reader.deinterlaced());
+    Ok(Decoded { report: meter.report(), corrupt_packets, deinterlaced })
 }
 
 pub(super) fn process<P>(

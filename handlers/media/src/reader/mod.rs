@@ -10,8 +10,9 @@ use darkroom_api::{CancelToken, ErrorCode, JobError, Result};
 use ffmpeg_next as ff;
 use ffmpeg_next::format::context::Input;
 
+use crate::deinterlace::Deinterlacer;
 use crate::error::{corrupt, internal, is_again, unsupported};
-use crate::orientation::{Orientation, Turner};
+use crate::orientation::{Orientation, Turner, turn_aspect};
 use crate::{Frame, VideoInfo, ffi, source};
 pub(crate) use open::{best_video, duration_secs, file_start_secs, frames_in_stream};
 use open::{check_range, open_decoder, wanted_range};
@@ -66,6 +67,8 @@ pub struct Reader {
     decoder: ff::decoder::Video,
     info: VideoInfo,
     turner: Option<Turner>,
+    /// From the first interlaced frame on.
+    deinterlacer: Option<Deinterlacer>,
     range: Range,
     pending: Option<Frame>,
     last_pts: Option<i64>,
@@ -137,7 +140,8 @@ impl Reader {
         let start = file_start_secs(&input);
         let audio = audio.then(|| AudioSource {
             path: path.to_owned(),
-            start_secs: options.start_secs.map(|s| s + start),
+            // From the very start on is no range, as for the video: nothing is taken off the times.
+            start_secs: options.start_secs.filter(|s| *s > 0.0).map(|s| s + start),
             end_secs: options.end_secs.map(|s| s + start),
             cancel: options.cancel.clone(),
         });
@@ -146,6 +150,7 @@ impl Reader {
             decoder,
             info,
             turner: None,
+            deinterlacer: None,
             range,
             pending: None,
             last_pts: None,
@@ -183,6 +188,11 @@ impl Reader {
         }
     }
 
+    /// Whether interlaced frames were met so far; each became a whole one.
+    pub fn deinterlaced(&self) -> bool {
+        self.deinterlacer.is_some()
+    }
+
     pub(crate) fn input(&self) -> &Input {
         &self.demuxer.input
     }
@@ -215,6 +225,11 @@ impl Reader {
             if *frame == silent {
                 *frame = stream;
             }
+        }
+        // Pictures say in their own data (EXIF) how they lie; a container's word comes first.
+        if self.info.orientation == Orientation::Upright {
+            self.info.orientation = Orientation::of_frame(first);
+            self.info.sample_aspect = turn_aspect(self.info.orientation, self.info.sample_aspect);
         }
         let (w, h) = (first.width(), first.height());
         (self.info.width_px, self.info.height_px) = if self.info.orientation.swaps_sides() { (h, w) } else { (w, h) };
@@ -264,8 +279,30 @@ impl Reader {
         Ok(frame)
     }
 
-    /// The next decoded frame with a time later than the one before.
+    /// The next whole frame. Nothing is spent on videos that are not interlaced.
     fn decode(&mut self) -> Result<Option<Frame>> {
+        loop {
+            if let Some(deinterlacer) = &mut self.deinterlacer
+                && let Some(frame) = deinterlacer.pull()?
+            {
+                return Ok(Some(frame));
+            }
+            match (self.decode_coded()?, &mut self.deinterlacer) {
+                (Some(frame), None) if !frame.inner().is_interlaced() => return Ok(Some(frame)),
+                (Some(frame), None) => self.deinterlacer.insert(Deinterlacer::new(&frame)?).push(frame)?,
+                (Some(frame), Some(deinterlacer)) => deinterlacer.push(frame)?,
+                (None, None) => return Ok(None),
+                (None, Some(deinterlacer)) => {
+                    if !deinterlacer.finish()? {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next decoded frame as it is coded, with a time later than the one before.
+    fn decode_coded(&mut self) -> Result<Option<Frame>> {
         let mut raw = ff::frame::Video::empty();
         while self.state != State::Ended {
             match self.decoder.receive_frame(&mut raw) {
@@ -361,8 +398,12 @@ impl Demuxer {
                 Err(ff::Error::Eof) => return Ok(None),
                 Err(ff::Error::Exit) => return Err(JobError::new(ErrorCode::Cancelled, "The job was cancelled.")),
                 Err(e) => {
-                    *faults += 1;
                     *in_a_row += 1;
+                    // "Come again" is no damage.
+                    if is_again(&e) {
+                        continue;
+                    }
+                    *faults += 1;
                     self.failed = true;
                     // Only damaged data can be read past; any other failure comes back for ever.
                     if !matches!(e, ff::Error::InvalidData) {

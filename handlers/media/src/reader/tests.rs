@@ -124,6 +124,75 @@ fn rotated_videos_come_as_ffmpeg_shows_them() {
 }
 
 #[test]
+fn an_interlaced_video_becomes_as_many_whole_frames() {
+    let scratch = Scratch::new();
+    // Fields of two frames each, a sixtieth of a second apart: combs wherever something moves.
+    let weave = "-vf crop=720:1200:180:240,scale=180:300,tinterlace=interleave_top:flags=vlpf";
+    for (name, codec) in [
+        ("i.mp4", "-c:v libx264 -crf 8 -flags +ilme+ildct -x264opts tff=1"),
+        ("i.ts", "-c:v mpeg2video -q:v 2 -flags +ilme+ildct -bf 2"),
+    ] {
+        let path = scratch.make(&man(), &format!("{weave},setfield=tff -frames:v 20 {codec}"), name);
+        let (reader, frames) = read(&path);
+        assert!(reader.deinterlaced(), "{name}");
+        assert_times(&seconds(&reader, &frames), &times(&path, "v:0"), name);
+        assert_eq!(frames[7].format(), crate::Pixel::YUV420P, "{name}");
+        let combed = scratch.make(&path, "-f rawvideo -pix_fmt gray", "combed.raw");
+        let combed: f64 = std::fs::read(combed).unwrap().chunks_exact(180 * 300).map(|p| combs(p, 180, 180)).sum();
+        let ours: f64 = frames.iter().map(|f| f.plane(0).unwrap()).map(|p| combs(p.data, p.stride, 180)).sum();
+        println!("{name}: combs {combed:.0} as coded, {ours:.0} whole");
+        assert!(ours < 0.5 * combed, "{name}: {ours} of {combed}");
+    }
+    // A range needs the frame behind its end, and must not show it.
+    let range = ReadOptions { start_secs: Some(0.2), end_secs: Some(0.4), ..ReadOptions::default() };
+    let (_, frames) = read_with(&scratch.path("i.mp4"), &range);
+    assert_eq!(frames.len(), 6);
+    assert!(!read(&jump()).0.deinterlaced());
+}
+
+/// How much every row differs from its two neighbours in the same direction.
+fn combs(luma: &[u8], stride: usize, width: usize) -> f64 {
+    let rows: Vec<&[u8]> = luma.chunks(stride).map(|row| &row[..width]).collect();
+    let comb = |i: usize| {
+        let of = |((a, b), c): ((&u8, &u8), &u8)| {
+            let (up, down) = (i32::from(*b) - i32::from(*a), i32::from(*b) - i32::from(*c));
+            if up * down > 0 { f64::from(up.abs().min(down.abs())) } else { 0.0 }
+        };
+        rows[i - 1].iter().zip(rows[i]).zip(rows[i + 1]).map(of).sum::<f64>()
+    };
+    (1..rows.len() - 1).map(comb).sum()
+}
+
+#[test]
+fn photographs_lie_as_their_exif_says() {
+    let scratch = Scratch::new();
+    let flat = scratch.make(&man(), "-vf scale=96:64 -frames:v 1 -q:v 2", "flat.jpg");
+    let bytes = std::fs::read(&flat).unwrap();
+    for (value, orientation) in [
+        (1, Orientation::Upright),
+        (2, Orientation::MirrorHorizontal),
+        (3, Orientation::Half),
+        (4, Orientation::MirrorVertical),
+        (5, Orientation::Transpose),
+        (6, Orientation::Clockwise),
+        (7, Orientation::Transverse),
+        (8, Orientation::CounterClockwise),
+    ] {
+        // A segment of its own after the start of the picture: TIFF with the one tag 0x0112.
+        let mut exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0".to_vec();
+        exif[25] = value;
+        let head = [0xff, 0xe1, 0, u8::try_from(exif.len() + 2).unwrap()];
+        let path = scratch.path("turned.jpg");
+        std::fs::write(&path, [&bytes[..2], &head, &exif, &bytes[2..]].concat()).unwrap();
+        let (reader, frames) = read(&path);
+        let size = if value > 4 { (64, 96) } else { (96, 64) };
+        assert_eq!(reader.info().orientation, orientation, "{value}");
+        assert_eq!((frames.len(), frames[0].width(), frames[0].height()), (1, size.0, size.1), "{value}");
+        assert_eq!((reader.info().width_px, reader.info().height_px), size, "{value}");
+    }
+}
+
+#[test]
 fn odd_sizes_and_several_streams_are_read_right() {
     let scratch = Scratch::new();
     let odd = scratch.make(&man(), "-vf scale=161:285 -frames:v 5 -c:v libvpx-vp9 -deadline realtime", "odd.webm");

@@ -13,7 +13,7 @@ use ffmpeg_next::{Rational, Rescale};
 
 use super::transcode::Transcoder;
 use super::{OutputFormat, ticks};
-use crate::error::{internal, writing};
+use crate::error::{internal, is_again, writing};
 use crate::{AudioSource, ffi, source};
 
 /// Unreadable packets in a row after which the sound counts as ended.
@@ -168,6 +168,7 @@ impl AudioTrack {
                 }
                 Err(ff::Error::Eof) => return Ok(None),
                 Err(ff::Error::Exit) => return Err(JobError::new(ErrorCode::Cancelled, "The job was cancelled.")),
+                Err(e) if is_again(&e) => faults_in_a_row += 1,
                 Err(ff::Error::InvalidData) => {
                     self.faults += 1;
                     faults_in_a_row += 1;

@@ -32,7 +32,10 @@ impl Pictures {
         let file = File::create(folder.join(TIMES)).map_err(|e| writing_io("A file could not be created", &e))?;
         let mut times = BufWriter::new(file);
         let (num, den) = (info.time_base.numerator(), info.time_base.denominator());
-        write!(times, "{{\"time_base\":\"{num}/{den}\",\"fps\":{},\"frames\":[", info.fps())
+        // A PNG has no tags of ours: who shows pictures of HDR must know what their codes mean.
+        let colour = info.colour.names();
+        let tags = format!("\"primaries\":\"{}\",\"transfer\":\"{}\"", colour.primaries, colour.transfer);
+        write!(times, "{{\"time_base\":\"{num}/{den}\",\"fps\":{},{tags},\"frames\":[", info.fps())
             .map_err(|e| writing_io("The times could not be written", &e))?;
         let compression = match options.speed {
             0..=2 => png::Compression::High,

@@ -198,6 +198,39 @@ fn sound_is_cut_to_the_range_of_the_video() {
 }
 
 #[test]
+fn a_range_from_the_very_start_moves_neither_picture_nor_sound() {
+    let scratch = Scratch::new();
+    let ts = scratch.make(&jump(), "-t 1 -vf scale=160:90 -c:v libx264 -preset ultrafast -c:a copy", "late.ts");
+    assert!(times(&ts, "v:0")[0] > 1.0, "a transport stream starts late");
+    let start = ReadOptions { start_secs: Some(0.0), ..ReadOptions::default() };
+    // AAC in a transport stream is framed otherwise than in MP4 and MOV.
+    for format in [OutputFormat::Mp4H264, OutputFormat::ProRes4444, OutputFormat::WebmAlpha] {
+        let (out, _) = transfer(&ts, &start, scratch.path(&format!("late.{}", format.extension())), format);
+        let first = |path: &Path, stream| times(path, stream)[0];
+        let lag = |path: &Path| first(path, "a:0") - first(path, "v:0");
+        assert!((first(&out, "v:0") - first(&ts, "v:0")).abs() < 0.001, "{format:?}");
+        assert!((lag(&out) - lag(&ts)).abs() < 0.03, "{format:?}: {} for {}", lag(&out), lag(&ts));
+        run("ffmpeg", &format!("-v error -xerror -i {} -vn -f null -", out.display()));
+    }
+}
+
+#[test]
+fn full_range_survives_and_turned_pictures_need_no_matrix() {
+    let scratch = Scratch::new();
+    let tags = "-color_range pc -colorspace smpte170m -color_primaries smpte170m -color_trc smpte170m";
+    let full = "-vf scale=96:64:out_range=pc:out_color_matrix=bt601 -frames:v 3 -c:v libx264 -preset ultrafast -qp 4";
+    let full = scratch.make(&man(), &format!("{full} {tags}"), "full.mp4");
+    let turned = scratch.make(&full, "-c copy -metadata:s:v:0 rotate=90", "turned.mp4");
+    for format in FILES {
+        let (out, _) = whole(&turned, scratch.path(&format!("full.{format:?}")), format);
+        let range = if format == OutputFormat::ProRes4444 { "tv" } else { "pc" };
+        assert_eq!(entry(&out, "v:0", "stream=color_range,color_space"), format!("{range},smpte170m"), "{format:?}");
+        assert_eq!(entry(&out, "v:0", "stream=width,height"), "64,96", "{format:?}");
+        assert_eq!(entry(&out, "v:0", "stream_side_data=rotation"), "", "{format:?}");
+    }
+}
+
+#[test]
 fn transcoded_sound_is_the_same_sound() {
     let scratch = Scratch::new();
     // A tone that starts after half a second: transcoding must not move it.

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::job::runner::Journey;
 use crate::queue::Queue;
 use crate::queue::lease::Lease;
+use crate::telemetry::Step;
 
 /// Longest wait for a message in one call.
 const WAIT: Duration = Duration::from_secs(20);
@@ -37,6 +38,7 @@ pub async fn serve(queue: Arc<dyn Queue>, journey: Arc<Journey>, fetch_ahead: us
             received = receive(&*queue, &hands) => received,
         };
         for delivery in received {
+            Step::Received.reached(&delivery.message_id);
             // The heartbeat starts before anything else has a chance to wait.
             let lease = Lease::start(queue.clone(), delivery);
             // There are as many permits as were asked for: `receive` takes no more than are free.

@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod display;
 mod doctor;
+mod embedded;
 mod jobs;
 mod models;
 mod open;

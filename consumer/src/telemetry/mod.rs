@@ -4,8 +4,10 @@
 
 mod log;
 mod metrics;
+mod step;
 mod transition;
 
 pub use log::{LogGuard, init};
 pub use metrics::{AttemptOutcome, BusySlot, EventOutcome, JobOutcome, Metrics};
+pub use step::{Reached, Step, recorder};
 pub use transition::{Change, JobTelemetry, Telemetry};

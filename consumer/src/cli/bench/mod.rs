@@ -1,5 +1,7 @@
-//! `darkroom bench`: what a handler costs beside its parts alone, and beside Python.
+//! `darkroom bench`: what a handler costs beside its parts alone, and beside Python; how fast an upload gets to it.
 
+mod journey;
+mod legs;
 mod report;
 
 use std::collections::BTreeMap;
@@ -16,7 +18,23 @@ use report::{Report, Row};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    handler: Option<HandlerArgs>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Measure the way of a small upload to the executor, on embedded backends of its own.
+    Journey(journey::Args),
+}
+
+/// What of a handler is measured, and how.
+#[derive(Debug, clap::Args)]
+struct HandlerArgs {
     /// Handler, e.g. `matting`.
     handler: String,
     /// File of its primary input.
@@ -43,13 +61,20 @@ pub(crate) struct Args {
 
 /// Measures until done or interrupted; both leave nothing behind.
 pub(crate) async fn bench(global: &Global, args: Args) -> Result<(), Failure> {
+    let done = async {
+        match (&args.what, &args.handler) {
+            (Some(What::Journey(args)), _) => journey::journey(global, args).await,
+            (None, Some(args)) => measure(global, args).await,
+            (None, None) => Err(Failure::Usage("name a handler and a clip, or `journey`".into())),
+        }
+    };
     tokio::select! {
-        done = measure(global, &args) => done,
+        done = done => done,
         _ = tokio::signal::ctrl_c() => Err(Failure::Failed("interrupted".into())),
     }
 }
 
-async fn measure(global: &Global, args: &Args) -> Result<(), Failure> {
+async fn measure(global: &Global, args: &HandlerArgs) -> Result<(), Failure> {
     let config = global.config()?;
     let clip =
         args.clip.canonicalize().map_err(|e| Failure::Usage(format!("{} cannot be read: {e}", args.clip.display())))?;
@@ -89,7 +114,7 @@ async fn measure(global: &Global, args: &Args) -> Result<(), Failure> {
     report.lines().iter().try_for_each(|line| print_line(line))
 }
 
-async fn take(row: Row, ours: &Measurement<'_>, args: &Args, models: &Path) -> Result<Measured, Failure> {
+async fn take(row: Row, ours: &Measurement<'_>, args: &HandlerArgs, models: &Path) -> Result<Measured, Failure> {
     let scratch = scratch()?;
     let (part, script) = match row {
         Row::Decode => (Some(Part::Decode), None),

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::job::executor::{RunLimits, RunNote, RunOrder, RunResult, RunWatch};
 use crate::job::manifest::{self, Committed, Manifest, ManifestOutput, Schema};
-use crate::telemetry::Change;
+use crate::telemetry::{Change, Step};
 
 use super::claim::Case;
 use super::fetch::Fetched;
@@ -80,6 +80,7 @@ impl Journey {
     ) -> Result<RunResult> {
         let mut slot = stop.unless(async { Ok(self.pool.acquire().await) }).await?;
         clock.lap("wait");
+        Step::SlotTaken.reached(&case.job);
         stop.start();
         let busy = self.telemetry.metrics().busy_slot();
         case.aside(pulse, Change::Running).await;

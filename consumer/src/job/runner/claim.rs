@@ -11,7 +11,7 @@ use crate::job::record::{Claim, ClaimRequest, End, Outcome, Record, Won};
 use crate::job::{JobId, RunId};
 use crate::queue::lease::Lease;
 use crate::store::{ObjectRef, Store};
-use crate::telemetry::{Change, JobTelemetry};
+use crate::telemetry::{Change, JobTelemetry, Step};
 use crate::trigger::{Origin, Submission};
 
 use super::pulse::{Patient, Pulse};
@@ -113,6 +113,7 @@ impl Journey {
 
     /// A won claim: the attempt, its end in the record, the event, the verdict.
     async fn won(&self, lease: &Lease, case: &Case<'_>, record: Record, stop: &Stop) -> Verdict {
+        Step::Claimed.reached(&case.job);
         let patient = Patient {
             record: record.clone(),
             attempt: case.won.attempt,

@@ -7,6 +7,7 @@ use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, Result};
 use crate::job::executor::JobScratch;
 use crate::job::room::Reservation;
 use crate::store::ObjectRef;
+use crate::telemetry::Step;
 
 use super::claim::Case;
 use super::{Journey, Stop};
@@ -27,6 +28,7 @@ impl Journey {
         let params = serde_json::Value::Object(submission.params.clone());
         stop.unless(self.pool.check(&submission.handler, &params)).await?;
 
+        Step::Checked.reached(&case.job);
         let limits = stricter(&self.rules.limits, &handler.limits);
         let bytes = promised(submission.inputs.iter().map(|input| &input.object), &limits)?;
         let mut room = stop.unless(self.room.reserve_when_free(bytes)).await?;
@@ -43,9 +45,11 @@ impl Journey {
             files.entry(input.role.clone()).or_default().push(file);
         }
 
+        Step::Fetched.reached(&case.job);
         let inputs = Inputs(files);
         let plan = stop.unless(self.pool.admit(handler, &params, &inputs, &limits)).await?;
         room.grow(plan.scratch_bytes)?;
+        Step::Planned.reached(&case.job);
         Ok(Fetched { scratch, inputs, room, bytes })
     }
 }

@@ -30,7 +30,7 @@ use crate::job::executor::Pool;
 use crate::job::room::Room;
 use crate::queue::lease::Lease;
 use crate::store::{Place, Stores};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Step, Telemetry};
 use crate::trigger::{self, Routes, Submission, Trigger};
 use crate::worker::Drain;
 
@@ -114,7 +114,9 @@ impl Journey {
             verdict = self.judge(&lease, &drain) => verdict,
             () = late => Verdict::Release { after: Duration::ZERO },
         };
+        let message_id = lease.message_id().clone();
         verdict.carry_out(lease).await;
+        Step::Settled.reached(&message_id);
     }
 
     async fn judge(&self, lease: &Lease, drain: &Drain) -> Verdict {
@@ -155,6 +157,7 @@ impl Journey {
     /// One submission, stopped when the lease is lost or the worker is to hand its work back: at once what waits, when
     /// forced what runs.
     async fn submission(&self, lease: &Lease, submission: Submission, drain: &Drain) -> Verdict {
+        Step::Routed.reached(lease.message_id());
         let stop = Stop::default();
         let lost = lease.lost();
         let begun = async {

@@ -59,7 +59,8 @@ pub(crate) async fn doctor(global: &Global) -> Result<(), Failure> {
     let mut report = Report::default();
     let config = match global.config() {
         Ok(config) => config,
-        Err(Failure::Usage(why) | Failure::Failed(why)) => {
+        Err(failure) => {
+            let why = failure.explain().1;
             report.add(State::Bad, "configuration", why, Some("correct it; infra/config.example.toml shows every key"));
             Config::default()
         }
@@ -177,9 +178,7 @@ async fn service_findings(report: &mut Report, config: &Config) {
             let detail = format!("{} waiting, {} in flight, {} dead", depth.visible, depth.in_flight, depth.dead);
             report.add(State::Good, "queue", detail, None);
         }
-        Err(Failure::Usage(why) | Failure::Failed(why)) => {
-            report.add(State::Bad, "queue", why, Some("correct [queue]"))
-        }
+        Err(failure) => report.add(State::Bad, "queue", failure.explain().1, Some("correct [queue]")),
     }
     let state = async {
         let (stores, place) = (open::stores(config).await?, config.state_place()?);
@@ -188,11 +187,11 @@ async fn service_findings(report: &mut Report, config: &Config) {
     };
     match state.await {
         Ok(place) => report.add(State::Good, "state bucket", place.to_string(), None),
-        Err(Failure::Usage(why) | Failure::Failed(why)) => {
+        Err(failure) => {
             report.add(
                 State::Bad,
                 "state bucket",
-                why,
+                failure.explain().1,
                 Some("check [[stores]], its keys, and that the bucket of `worker.state` exists"),
             );
         }

@@ -4,28 +4,23 @@ use std::collections::BTreeSet;
 
 use darkroom_api::JobError;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::job::history::History;
-use crate::job::record::list_jobs;
 use crate::job::{JobId, manifest};
 use crate::queue::{DeadLetter, Redrive};
 
+use super::listing::{self, Row};
 use super::open::{self, Records};
 use super::{Failure, Global, print_line, wait};
 
-/// Most objects that a listing of jobs reads.
+/// Most dead letters that are looked through.
 const MAX_LISTED: usize = 100_000;
 
 /// What to do with jobs.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Jobs with their state, latest first.
-    List {
-        /// At most this many.
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
-    },
+    /// Jobs with their state, the one that changed last first.
+    List(listing::Args),
     /// Everything that is recorded of a job, and its manifest.
     Show {
         /// Job id.
@@ -57,7 +52,7 @@ pub(crate) enum Command {
 
 pub(crate) async fn jobs(global: &Global, command: Command) -> Result<(), Failure> {
     match command {
-        Command::List { limit } => list(global, limit).await,
+        Command::List(args) => listing::list(global, &args).await,
         Command::Show { job } => show(global, job).await,
         Command::Cancel { job } => {
             let record = Records::open(&global.config()?).await?.of(job.clone())?;
@@ -70,77 +65,14 @@ pub(crate) async fn jobs(global: &Global, command: Command) -> Result<(), Failur
                 return Err(Failure::Failed(format!("The job has {outcome} already.")));
             }
             record.cancel(Timestamp::now()).await?;
-            print_line("cancellation asked for")
+            match global.json {
+                true => print_line(&json!({ "job_id": job, "cancel_asked": true }).to_string()),
+                false => print_line("cancellation asked for"),
+            }
         }
         Command::DeadLetters { limit } => dead_letters(global, limit).await,
         Command::Redrive { ids, all } => redrive(global, &ids, all).await,
         Command::Wait(args) => wait::wait(global, args).await,
-    }
-}
-
-async fn list(global: &Global, limit: usize) -> Result<(), Failure> {
-    let records = Records::open(&global.config()?).await?;
-    let store = records.stores.get(&records.place.store)?;
-    let ids = list_jobs(store, &records.place, MAX_LISTED).await?;
-    let mut jobs = Vec::with_capacity(ids.len());
-    for id in ids {
-        jobs.push((records.of(id.clone())?.history().await?, id));
-    }
-    jobs.sort_by_key(|(history, _)| std::cmp::Reverse(history.attempts.last().map(|a| a.claimed_at)));
-    for (history, id) in jobs.iter().take(limit) {
-        let line = Line::of(id, history);
-        print_line(&if global.json { line.json().to_string() } else { line.text() })?;
-    }
-    Ok(())
-}
-
-/// One job in a listing.
-struct Line<'a> {
-    id: &'a JobId,
-    history: &'a History,
-}
-
-impl<'a> Line<'a> {
-    fn of(id: &'a JobId, history: &'a History) -> Self {
-        Line { id, history }
-    }
-
-    fn state(&self) -> String {
-        if let Some(end) = self.history.ends.last().filter(|end| end.is_final) {
-            return format!("{:?}", end.outcome).to_lowercase();
-        }
-        match (&self.history.status, self.history.live_until()) {
-            (Some(status), Some(until)) if until > Timestamp::now() => format!("{:?}", status.state).to_lowercase(),
-            (_, Some(until)) if until > Timestamp::now() => "fetching".into(),
-            (_, Some(_)) => "lost".into(),
-            _ => "retrying".into(),
-        }
-    }
-
-    fn json(&self) -> Value {
-        let status = self.history.status.as_ref();
-        let last = self.history.attempts.last();
-        json!({
-            "job_id": self.id,
-            "state": self.state(),
-            "stage": status.and_then(|s| s.stage.clone()),
-            "percent": status.and_then(|s| s.percent),
-            "attempts": self.history.counted(),
-            "handler": last.map(|a| &a.submission.handler),
-            "input": last.and_then(|a| a.submission.inputs.first()).map(|i| i.object.to_string()),
-            "claimed_at": last.map(|a| a.claimed_at),
-            "error": self.history.ends.last().and_then(|end| end.error.as_ref()),
-        })
-    }
-
-    fn text(&self) -> String {
-        let last = self.history.attempts.last();
-        let input = last.and_then(|a| a.submission.inputs.first()).map(|i| i.object.to_string()).unwrap_or_default();
-        let percent = self.history.status.as_ref().and_then(|s| s.percent).map(|p| format!("{p:.0} %"));
-        let error = self.history.ends.last().and_then(|end| end.error.as_ref()).map(|e| format!("  ({e})"));
-        let handler = last.map_or("", |a| a.submission.handler.as_str());
-        let (percent, error) = (percent.unwrap_or_default(), error.unwrap_or_default());
-        format!("{}  {:10} {percent:>5}  {handler:10} {input}{error}", self.id, self.state())
     }
 }
 
@@ -153,7 +85,7 @@ async fn show(global: &Global, job: JobId) -> Result<(), Failure> {
     let destination = &last.submission.destination;
     let manifest = manifest::read(records.stores.get(&destination.store)?, destination, &job).await?;
     let whole = json!({
-        "job": Line::of(&job, &history).json(),
+        "job": Row { id: &job, history: Ok(&history) }.json(),
         "attempts": history.attempts,
         "ends": history.ends,
         "status": history.status,
@@ -216,7 +148,12 @@ async fn redrive(global: &Global, ids: &[String], all: bool) -> Result<(), Failu
     }
     let mut redriven = 0;
     for letter in chosen {
-        redriven += queue.redrive(Redrive::One(letter.message_id)).await?;
+        let count = queue.redrive(Redrive::One(letter.message_id.clone())).await?;
+        redriven += count;
+        if global.json {
+            let line = json!({ "message_id": letter.message_id, "job_id": job_of(&letter), "redriven": count == 1 });
+            print_line(&line.to_string())?;
+        }
     }
-    print_line(&format!("{redriven} sent again"))
+    if global.json { Ok(()) } else { print_line(&format!("{redriven} sent again")) }
 }

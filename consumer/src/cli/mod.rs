@@ -1,4 +1,5 @@
-//! The command line. Exit status: 0 done, 1 a job (or what was asked) failed, 2 bad usage or configuration.
+//! The command line. Exit status: 0 done, 1 a job (or what was asked) failed, 2 bad usage or configuration, 128 and the
+//! signal's number where one ended the command.
 
 mod bench;
 mod completions;
@@ -6,9 +7,11 @@ mod display;
 mod doctor;
 mod embedded;
 mod jobs;
+mod listing;
 mod models;
 mod open;
 mod run;
+mod signals;
 mod submit;
 mod up;
 mod wait;
@@ -54,6 +57,14 @@ impl Global {
         let of_up = self.data_dir.as_ref().map(|dir| dir.join("darkroom.toml"));
         Ok(Config::from_process(self.config.as_deref().or(of_up.as_deref()))?)
     }
+
+    /// A remark on standard error.
+    fn note(&self, text: &str) {
+        match self.json {
+            true => note(&serde_json::json!({ "note": text }).to_string()),
+            false => note(text),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,6 +98,19 @@ pub(crate) enum Failure {
     Usage(String),
     /// Status 1: it did not work.
     Failed(String),
+    /// Status 128 and the number of the signal that ended it: 130 after Ctrl-C, 143 after SIGTERM.
+    Signal(u8),
+}
+
+impl Failure {
+    /// The exit status, and what to say; nothing where all is said.
+    fn explain(self) -> (u8, String) {
+        match self {
+            Failure::Usage(message) => (2, message),
+            Failure::Failed(message) => (1, message),
+            Failure::Signal(number) => (128 + number, String::new()),
+        }
+    }
 }
 
 impl From<ConfigErrors> for Failure {
@@ -117,13 +141,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
+    let json = cli.global.json;
     let (status, message) = match dispatch(cli) {
         Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Usage(message)) => (2, message),
-        Err(Failure::Failed(message)) => (1, message),
+        Err(failure) => failure.explain(),
     };
-    if !message.is_empty() {
-        let _closed = writeln!(std::io::stderr().lock(), "error: {message}");
+    match (message.is_empty(), json) {
+        (true, _) => {}
+        (false, true) => note(&serde_json::json!({ "error": message, "status": status }).to_string()),
+        (false, false) => note(&format!("error: {message}")),
     }
     ExitCode::from(status)
 }
@@ -156,7 +182,7 @@ pub(crate) fn print_line(text: &str) -> Result<(), Failure> {
     writeln!(std::io::stdout().lock(), "{text}").map_err(|_| Failure::Failed(String::new()))
 }
 
-/// A line on standard error, for people.
+/// A line on standard error, as it is.
 pub(crate) fn note(text: &str) {
     let _closed = writeln!(std::io::stderr().lock(), "{text}");
 }

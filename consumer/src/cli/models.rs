@@ -56,7 +56,7 @@ fn fetch(global: &Global, registry: &Registry, names: &[String]) -> Result<(), F
     for name in &names {
         let here = all.iter().any(|e| e.name == *name && matches!(e.status, Status::Ready | Status::Custom));
         if let Some(notice) = registry.entry(name).and_then(darkroom_models::Entry::licence_notice).filter(|_| !here) {
-            note(&format!("note: {notice}"));
+            global.note(&format!("note: {notice}"));
         }
         let mut last = Instant::now();
         let outcome = registry.fetch(name, &mut |progress| show(style, &progress, &mut last));

@@ -10,7 +10,7 @@ use crate::job::JobId;
 use crate::job::record::Record;
 use crate::queue::Queue;
 use crate::queue::sqlite::{Options, SqliteQueue};
-use crate::store::{Place, Stores};
+use crate::store::{Place, Store, Stores};
 
 use super::Failure;
 
@@ -38,6 +38,17 @@ pub(crate) async fn file(path: &Path) -> Result<Db, Failure> {
 /// All stores.
 pub(crate) async fn stores(config: &Config) -> Result<Stores, Failure> {
     Stores::open(&config.stores).await.map_err(|errors| Failure::Usage(errors.join("\n       ")))
+}
+
+/// The store of a bucket, as the rules name it; the default one for buckets that no rule names.
+pub(crate) fn store_of<'a>(config: &Config, stores: &'a Stores, bucket: &str) -> Result<&'a Store, Failure> {
+    let sources = config.sources.iter().map(|rule| (&rule.bucket, &rule.store));
+    let destinations = config.destinations.iter().map(|rule| (&rule.bucket, &rule.store));
+    let named = sources.chain(destinations).find(|(name, _)| *name == bucket).and_then(|(_, store)| store.as_ref());
+    match named {
+        Some(name) => Ok(stores.get(name)?),
+        None => Ok(stores.default_store()),
+    }
 }
 
 /// Where records are, with the store they are in.

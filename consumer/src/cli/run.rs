@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use darkroom_api::Descriptor;
+use darkroom_api::{Descriptor, ErrorCode};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +12,13 @@ use crate::job::executor::{self, Pool, PoolOptions, SlotOptions};
 use crate::job::local::{self, LocalJob, Surroundings};
 
 use super::display::{Display, Style, human_secs};
+use super::signals::Signals;
 use super::{Failure, Global, note, pair, params, print_line};
+
+/// Directory beside the outputs, for what is being made: so results are moved, and not copied.
+const SCRATCH: &str = ".darkroom-scratch";
+/// Time for the job in progress to end after a signal.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -36,7 +42,32 @@ pub(crate) struct Args {
     device: Option<String>,
 }
 
+/// Runs the jobs. A signal ends the one in progress with its event, or, where it does not end soon, without; nothing but
+/// finished results is left either way.
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
+    let (mut signals, cancel) = (Signals::catch()?, CancellationToken::new());
+    let mut jobs = Box::pin(develop(global, &args, &cancel));
+    let outcome = tokio::select! {
+        biased;
+        outcome = &mut jobs => outcome,
+        signal = signals.next() => {
+            cancel.cancel();
+            tokio::select! {
+                biased;
+                _ = &mut jobs => {}
+                _ = signals.next() => {}
+                () = tokio::time::sleep(PATIENCE) => {}
+            }
+            Err(signal)
+        }
+    };
+    // Ends executors that are left.
+    drop(jobs);
+    executor::sweep(&args.output.join(SCRATCH)).await;
+    outcome
+}
+
+async fn develop(global: &Global, args: &Args, cancel: &CancellationToken) -> Result<(), Failure> {
     let config = global.config()?;
     // Bars and lines show what matters; a log of everything is for `work`.
     let binary = match config.executor.binary.clone() {
@@ -48,13 +79,12 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         let known: Vec<_> = handlers.iter().map(|h| h.name.as_str()).collect();
         Failure::Usage(format!("no handler is called `{}`: there is {}", args.handler, known.join(", ")))
     })?;
-    let jobs = jobs(&args, handler)?;
+    let jobs = jobs(args, handler)?;
     std::fs::create_dir_all(&args.output)
         .map_err(|e| Failure::Usage(format!("{} cannot be made: {e}", args.output.display())))?;
     let pool = Pool::open(PoolOptions {
         binary,
-        // On the outputs' own disk, so that they are moved and not copied.
-        scratch_dir: args.output.join(".darkroom-scratch"),
+        scratch_dir: args.output.join(SCRATCH),
         slots: vec![SlotOptions {
             device: args
                 .device
@@ -77,13 +107,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         limits: config.limits,
         run_limit_secs: config.worker.run_limit_secs as f64,
         stall_secs: config.executor.stall_secs,
-        cancel: cancel_on_interrupt(),
+        cancel: cancel.clone(),
     };
     let outcome = all(global, &jobs, &around).await;
     pool.shutdown().await;
-    // Empty once the pool has gone; another run may be using it.
-    let _in_use = std::fs::remove_file(args.output.join(".darkroom-scratch/.lock"));
-    let _in_use = std::fs::remove_dir(args.output.join(".darkroom-scratch"));
     outcome
 }
 
@@ -140,7 +167,10 @@ async fn all(global: &Global, jobs: &[LocalJob], around: &Surroundings<'_>) -> R
             }
             Some(error) => {
                 failed += 1;
-                display.finish(&format!("failed: {error}"));
+                display.finish(&match error.code {
+                    ErrorCode::Cancelled => "cancelled".to_owned(),
+                    _ => format!("failed: {error}"),
+                });
             }
         }
         print_line(&outcome.event.to_string())?;
@@ -164,16 +194,4 @@ fn summary(global: &Global, jobs: usize, succeeded: usize, failed: usize, frames
     }
     let time = human_secs(secs);
     note(&format!("{jobs} jobs: {succeeded} succeeded, {failed} failed ({rate:.0} % success), {fps:.1} fps, {time}"));
-}
-
-/// Ctrl-C cancels the job in progress; the process ends by itself then.
-fn cancel_on_interrupt() -> CancellationToken {
-    let cancel = CancellationToken::new();
-    let told = cancel.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            told.cancel();
-        }
-    });
-    cancel
 }

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::{Config, SinkKind};
+use crate::config::{Config, LogFormat, SinkKind};
 use crate::event::{HeartbeatData, Outlet, Publisher};
 use crate::gateway::{self, GatewayState, Readiness, Unready};
 use crate::job::executor::{self, Pool, PoolOptions, SlotOptions};
@@ -22,7 +21,8 @@ use crate::telemetry::{self, Metrics, Telemetry};
 use crate::trigger::Routes;
 use crate::worker::{self, Drain};
 
-use super::{Failure, Global, note, open, print_line};
+use super::signals::Signals;
+use super::{Failure, Global, open, print_line};
 
 /// Name of the queue that queue sinks write to, in their file.
 pub(crate) const EVENTS_QUEUE: &str = "events";
@@ -40,16 +40,22 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn work(global: &Global, args: Args) -> Result<(), Failure> {
-    let config = global.config()?;
+    let mut config = global.config()?;
+    if global.json {
+        config.log.format = LogFormat::Json;
+    }
     if args.check {
         prepare(&config).await?;
-        return print_line("the configuration is good");
+        return match global.json {
+            true => print_line(&serde_json::json!({ "good": true }).to_string()),
+            false => print_line("the configuration is good"),
+        };
     }
     let _log = telemetry::init(&config.log).map_err(Failure::Usage)?;
     let drain = drain_on_signals(Duration::from_secs(config.worker.drain_secs))?;
     serve(&config, drain, |gateway| {
         if let Some(address) = gateway {
-            note(&format!("metrics on http://{address}/metrics"));
+            tracing::info!("metrics on http://{address}/metrics");
         }
         Ok(())
     })
@@ -206,26 +212,18 @@ async fn listen(
 
 /// SIGTERM or SIGINT begins the drain; a second one, or the end of `grace`, forces it.
 pub(crate) fn drain_on_signals(grace: Duration) -> Result<Drain, Failure> {
-    let fail = |e: std::io::Error| Failure::Failed(format!("Signals cannot be caught: {e}."));
-    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
+    let mut signals = Signals::catch()?;
     let drain = Drain::default();
     let told = drain.clone();
     tokio::spawn(async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        next().await;
+        signals.next().await;
         tracing::info!(
             grace_secs = grace.as_secs(),
             "draining: running jobs may finish; signal again to hand them back"
         );
         told.begun.cancel();
         tokio::select! {
-            () = next() => {}
+            _ = signals.next() => {}
             () = tokio::time::sleep(grace) => {}
         }
         told.forced.cancel();

@@ -7,6 +7,8 @@
 mod check;
 mod decode;
 mod error;
+#[cfg(test)]
+mod example;
 mod layers;
 mod process;
 mod secret;

@@ -29,26 +29,6 @@ fn without_a_file_and_variables_everything_has_its_default() {
 }
 
 #[test]
-fn the_example_states_the_defaults_and_every_key() {
-    let config = load(EXAMPLE, &[]).unwrap();
-    let mut default = Config::default();
-    default.worker.id = config.worker.id.clone();
-    assert_eq!(config, default, "an active line of the example differs from the default");
-
-    let full: String = EXAMPLE.lines().map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line))).collect();
-    let full_config = load(&full, &[]).unwrap();
-    assert_eq!((full_config.sinks.len(), full_config.stores.len(), full_config.routes.len()), (3, 1, 1));
-
-    let text: toml::Table = full.parse().unwrap();
-    let serialised = serde_json::to_value(&default).unwrap();
-    for (section, keys) in serialised.as_object().unwrap() {
-        for key in keys.as_object().into_iter().flatten().map(|(key, _)| key) {
-            assert!(text[section].get(key).is_some(), "the example lacks {section}.{key}");
-        }
-    }
-}
-
-#[test]
 fn the_environment_wins_over_the_file_and_reaches_every_kind_of_value() {
     let toml = "[worker]\nslots = 2\nid = \"a\"\n[[sinks]]\nkind = \"log\"\n";
     let config = load(

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, Progress, Result};
 use jiff::Timestamp;
@@ -21,6 +21,9 @@ use super::{JobId, RunId};
 use crate::event::{Completion, Event, JobFacts};
 use crate::store::{ObjectRef, Place};
 use crate::trigger::{InputRef, Origin, Submission};
+
+/// Time that a run gets to end after cancellation before its process is killed.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// One job.
 #[derive(Debug, Clone)]
@@ -151,16 +154,25 @@ async fn attempt(
 ) -> Result<Manifest> {
     let (handler, pool) = (around.handler, around.pool);
     let params = Value::Object(around.params.clone());
-    pool.check(&handler.name, &params).await?;
     let limits = stricter(&around.limits, &handler.limits);
     let inputs = Inputs(job.inputs.clone());
-    let plan = pool.admit(handler, &params, &inputs, &limits).await?;
+    let admitted = async {
+        pool.check(&handler.name, &params).await?;
+        pool.admit(handler, &params, &inputs, &limits).await
+    };
+    let plan = tokio::select! {
+        biased;
+        () = around.cancel.cancelled() => return Err(cancelled()),
+        plan = admitted => plan?,
+    };
     let _room = Room::new(pool.scratch().root().into(), u64::MAX).reserve(plan.scratch_bytes)?;
 
     let run_id = RunId::new();
     let scratch = pool.job_scratch(run_id.as_str())?;
     let order = RunOrder { job_id: id.to_string(), handler: handler.name.clone(), params, inputs, resume: None };
-    let run_limits = RunLimits::of(handler, around.run_limit_secs, around.stall_secs);
+    // Somebody sits and waits: a run that is told to stop is not waited for as long as one of a worker.
+    let run_limits =
+        RunLimits { cancel_grace: GRACE, ..RunLimits::of(handler, around.run_limit_secs, around.stall_secs) };
     let mut on_note = |note: RunNote| {
         if let RunNote::Progress(progress) = note {
             on_progress(&progress);
@@ -171,6 +183,10 @@ async fn attempt(
     let result = pool.acquire().await.run(&scratch, order, watch).await?;
     let run_secs = started.elapsed().as_secs_f64();
     commit(job, submission, id, run_id, handler, (scratch, result), run_secs).await
+}
+
+fn cancelled() -> JobError {
+    JobError::new(ErrorCode::Cancelled, "The job was cancelled.")
 }
 
 /// Moves the outputs into place; the manifest comes last, and an older one goes first.

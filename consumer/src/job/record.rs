@@ -9,6 +9,7 @@
 //! | `cancel` | by a user | the job is not to run (on) |
 //! | `checkpoint/` | by a run | where a later attempt goes on |
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -31,14 +32,24 @@ const MAX_OBJECTS: usize = 4096;
 /// The checkpoint; the next one takes its place.
 const CHECKPOINT: &str = "checkpoint/latest";
 
-/// The jobs that have a record under `state`, in order of their ids, at most `max`.
+/// The jobs that have a record under `state`, the one that was written to last first. A record has a handful of
+/// objects; at most `max` of all records are looked at.
 ///
 /// # Errors
 /// [`ErrorCode::Internal`] beyond `max`, and codes of [`crate::store::error::classify`].
 pub async fn list_jobs(store: &Store, state: &Place, max: usize) -> Result<Vec<JobId>> {
-    let folders = store.list_folders(state, max).await?;
-    // What is not ours is passed over.
-    Ok(folders.iter().filter_map(|name| name.parse().ok()).collect())
+    let mut written: BTreeMap<JobId, Option<Timestamp>> = BTreeMap::new();
+    for object in store.list(state, max).await? {
+        // What is not ours is passed over.
+        let name = object.key.strip_prefix(&state.prefix).and_then(|rest| rest.split_once('/'));
+        if let Some(job) = name.and_then(|(name, _)| name.parse().ok()) {
+            let last = written.entry(job).or_default();
+            *last = object.modified.max(*last);
+        }
+    }
+    let mut jobs: Vec<_> = written.into_iter().collect();
+    jobs.sort_by_key(|(_, last)| std::cmp::Reverse(*last));
+    Ok(jobs.into_iter().map(|(job, _)| job).collect())
 }
 
 /// Access to one job's record.

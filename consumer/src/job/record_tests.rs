@@ -254,7 +254,8 @@ async fn jobs_are_listed_by_their_records() {
     }
     let state = place("records", "state/");
     running.store.put_bytes("records", "state/notes/x.txt", "x".into(), "text/plain").await.unwrap();
-    jobs.sort();
+    // The one that was written to last comes first.
+    jobs.reverse();
     assert_eq!(list_jobs(&running.store, &state, 10).await.unwrap(), jobs);
     assert_eq!(list_jobs(&running.store, &state, 3).await.unwrap_err().code, ErrorCode::Internal);
 }

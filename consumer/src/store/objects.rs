@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Object};
+use aws_smithy_types::DateTime;
 use bytes::Bytes;
 use darkroom_api::{ErrorCode, JobError, Result};
 use futures::{TryStreamExt, stream};
+use jiff::Timestamp;
 
 use super::error::{Access, Failure};
 use super::{ObjectRef, Place, Store};
@@ -28,6 +29,8 @@ pub struct Head {
     pub version: Option<String>,
     /// Media type it was stored with.
     pub media_type: Option<String>,
+    /// When it was written, by the store's clock, often in whole seconds.
+    pub modified: Option<Timestamp>,
 }
 
 /// What became of a conditional write.
@@ -47,6 +50,8 @@ pub struct Listed {
     pub key: String,
     /// Size.
     pub bytes: u64,
+    /// When it was written, by the store's clock.
+    pub modified: Option<Timestamp>,
 }
 
 impl Store {
@@ -67,6 +72,7 @@ impl Store {
                 etag: unquoted(head.e_tag.as_deref()),
                 version: real_version(head.version_id),
                 media_type: head.content_type,
+                modified: head.last_modified.and_then(timestamp),
             })),
             Err(failure) if failure.is_status(404) => Ok(None),
             Err(failure) => Err(failure.into()),
@@ -140,24 +146,27 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::Internal`] beyond `max`, and codes of [`super::error::classify`].
     pub async fn list(&self, place: &Place, max: usize) -> Result<Vec<Listed>> {
-        let object = |page: ListObjectsV2Output| {
-            let objects = page.contents.unwrap_or_default().into_iter();
-            objects.filter_map(|o| Some(Listed { key: o.key?, bytes: size(o.size) })).collect()
+        let object = |o: Object| {
+            Some(Listed { key: o.key?, bytes: size(o.size), modified: o.last_modified.and_then(timestamp) })
         };
-        self.list_pages(place, None, max, object).await
-    }
-
-    /// The names between a place's prefix and the next `/`, in order, at most `max`.
-    ///
-    /// # Errors
-    /// As [`Store::list`].
-    pub async fn list_folders(&self, place: &Place, max: usize) -> Result<Vec<String>> {
-        let folder = |page: ListObjectsV2Output| {
-            let prefixes = page.common_prefixes.unwrap_or_default().into_iter().filter_map(|common| common.prefix);
-            let name = |prefix: String| Some(prefix.strip_prefix(&place.prefix)?.strip_suffix('/')?.to_owned());
-            prefixes.filter_map(name).collect()
-        };
-        self.list_pages(place, Some("/"), max, folder).await
+        let mut listed = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let page = self
+                .attempt(Access::Read, place, || {
+                    let request = self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix);
+                    request.set_continuation_token(next.clone()).send()
+                })
+                .await?;
+            listed.extend(page.contents.unwrap_or_default().into_iter().filter_map(object));
+            if listed.len() > max {
+                return Err(JobError::new(ErrorCode::Internal, format!("{place} holds more than {max} entries.")));
+            }
+            next = page.next_continuation_token;
+            if next.is_none() {
+                return Ok(listed);
+            }
+        }
     }
 
     /// One request that proves endpoint, keys and bucket, whatever the place holds.
@@ -167,34 +176,6 @@ impl Store {
     pub async fn reach(&self, place: &Place) -> Result<()> {
         let list = || self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix).max_keys(1).send();
         self.attempt(Access::Read, place, list).await.map(drop).map_err(Into::into)
-    }
-
-    async fn list_pages<T>(
-        &self,
-        place: &Place,
-        delimiter: Option<&str>,
-        max: usize,
-        entries: impl Fn(ListObjectsV2Output) -> Vec<T>,
-    ) -> Result<Vec<T>> {
-        let mut listed = Vec::new();
-        let mut next: Option<String> = None;
-        loop {
-            let mut page = self
-                .attempt(Access::Read, place, || {
-                    let request = self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix);
-                    let request = request.set_delimiter(delimiter.map(str::to_owned));
-                    request.set_continuation_token(next.clone()).send()
-                })
-                .await?;
-            next = page.next_continuation_token.take();
-            listed.extend(entries(page));
-            if listed.len() > max {
-                return Err(JobError::new(ErrorCode::Internal, format!("{place} holds more than {max} entries.")));
-            }
-            if next.is_none() {
-                return Ok(listed);
-            }
-        }
     }
 
     /// Deletes objects; what is not there counts as deleted. One request each, since several stores lack or
@@ -275,6 +256,11 @@ pub(super) fn unquoted(etag: Option<&str>) -> Option<String> {
 /// Buckets without versioning call every version `null`, which pins nothing.
 pub(super) fn real_version(version: Option<String>) -> Option<String> {
     version.filter(|v| !v.is_empty() && v != "null")
+}
+
+/// A time that a store tells; `None` for one that no calendar has.
+fn timestamp(time: DateTime) -> Option<Timestamp> {
+    Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
 }
 
 pub(super) fn size(length: Option<i64>) -> u64 {

@@ -144,7 +144,8 @@ pub(super) fn disk(error: &std::io::Error) -> JobError {
 }
 
 fn too_large(object: &ObjectRef, bytes: u64, max_bytes: u64) -> JobError {
-    let message = format!("{object} has {bytes} bytes, {max_bytes} are allowed: shorten it or raise the limit.");
+    let message =
+        format!("{object} has {bytes} bytes, {max_bytes} are allowed: shorten it, or raise `limits.max_bytes`.");
     JobError::new(ErrorCode::InputTooLarge, message)
         .with_detail(serde_json::json!({"bytes": bytes, "max_bytes": max_bytes}))
 }

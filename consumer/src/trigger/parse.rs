@@ -30,7 +30,10 @@ pub fn parse(body: &[u8]) -> Result<Vec<Trigger>> {
 /// the dead letters as it came, rather than half done.
 pub fn parse_within(body: &[u8], max_bytes: usize) -> Result<Vec<Trigger>> {
     if body.len() > max_bytes {
-        let message = format!("The message has {} bytes, {max_bytes} are allowed: put data in a bucket.", body.len());
+        let message = format!(
+            "The message has {} bytes, {max_bytes} are allowed: put data in a bucket, or raise `worker.message_max_bytes`.",
+            body.len()
+        );
         return Err(JobError::new(ErrorCode::MessageTooLarge, message));
     }
     let mut triggers = unwrap(body, MAX_WRAPPERS)?;

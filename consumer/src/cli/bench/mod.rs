@@ -13,7 +13,8 @@ use tokio::process::Command;
 
 use crate::job::executor::{self, Measurement};
 
-use super::{Failure, Global, note, pair, params, print_line};
+use super::signals::Signals;
+use super::{Failure, Global, pair, params, print_line};
 use report::{Report, Row};
 
 /// Arguments.
@@ -68,9 +69,10 @@ pub(crate) async fn bench(global: &Global, args: Args) -> Result<(), Failure> {
             (None, None) => Err(Failure::Usage("name a handler and a clip, or `journey`".into())),
         }
     };
+    let mut signals = Signals::catch()?;
     tokio::select! {
         done = done => done,
-        _ = tokio::signal::ctrl_c() => Err(Failure::Failed("interrupted".into())),
+        signal = signals.next() => Err(signal),
     }
 }
 
@@ -97,13 +99,13 @@ async fn measure(global: &Global, args: &HandlerArgs) -> Result<(), Failure> {
     for number in 1..=args.rounds {
         let mut round = BTreeMap::new();
         for row in Row::all(args.python.is_some()) {
-            note(&format!("round {number} of {}: {row}", args.rounds));
+            global.note(&format!("round {number} of {}: {row}", args.rounds));
             round.insert(row, take(row, &ours, args, &models).await?);
         }
         rounds.push(round);
     }
     let long = match args.long {
-        Some(times) => Some(take_long(&ours, times).await?),
+        Some(times) => Some(take_long(global, &ours, times).await?),
         None => None,
     };
     let report = Report::new(&args.handler, &args.clip, rounds, long);
@@ -134,11 +136,11 @@ async fn take(row: Row, ours: &Measurement<'_>, args: &HandlerArgs, models: &Pat
 }
 
 /// The clip several times over in one file, without encoding it again.
-async fn take_long(ours: &Measurement<'_>, times: u32) -> Result<Measured, Failure> {
+async fn take_long(global: &Global, ours: &Measurement<'_>, times: u32) -> Result<Measured, Failure> {
     let scratch = scratch()?;
     // Matroska takes every codec.
     let clip = scratch.path().join("long.mkv");
-    note(&format!("{times} times the clip: {}", Row::EndToEnd));
+    global.note(&format!("{times} times the clip: {}", Row::EndToEnd));
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-stream_loop", &(times - 1).to_string(), "-i"]).arg(&ours.clip);
     ffmpeg.args(["-map", "0:v:0", "-c", "copy"]).arg(&clip).stdin(Stdio::null()).kill_on_drop(true);

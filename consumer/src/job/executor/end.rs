@@ -63,7 +63,7 @@ impl Lost {
             Lost::OverMemory { bytes } => (out_of_memory(*bytes, evidence.limit_bytes), RestartReason::OutOfMemory),
             Lost::OverRunLimit { secs } => {
                 let why = format!(
-                    "The run took longer than {secs} s and was ended: raise `run_limit_secs`, or shorten the input."
+                    "The run took longer than {secs} s and was ended: raise `worker.run_limit_secs`, or shorten the input."
                 );
                 (lost(ErrorCode::RunLimitExceeded, why), RestartReason::RunLimit)
             }

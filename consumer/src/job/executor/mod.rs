@@ -31,5 +31,5 @@ pub use options::{ExecutorOptions, RunLimits, RunNote, RunWatch, find_binary};
 pub use outputs::{LocalOutput, RunResult};
 pub use pool::{Pool, PoolOptions, SlotOptions};
 pub use process::Executor;
-pub use scratch::{JobScratch, ScratchRoot};
+pub use scratch::{JobScratch, ScratchRoot, sweep};
 pub use slot::{Restart, RestartReason, RunOrder, Slot};

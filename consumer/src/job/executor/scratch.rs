@@ -17,6 +17,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use darkroom_api::{ErrorCode, JobError, Result};
 use rustix::fs::CWD;
@@ -89,6 +90,33 @@ impl ScratchRoot {
         make().map_err(|error| disk_error(&error, "a job's scratch directory"))?;
         Ok(JobScratch { dir, checkpoints: AtomicU32::new(0), _root: Arc::clone(self) })
     }
+}
+
+/// Removes a scratch directory that nobody uses any more. Processes that were killed a moment ago may still write: they
+/// get a second to go. What another worker uses stays.
+pub async fn sweep(dir: &Path) {
+    for _ in 0..20 {
+        match try_sweep(dir) {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(dir = %dir.display(), %error, "scratch directory not removed yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn try_sweep(dir: &Path) -> io::Result<()> {
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    let door = lock_file(&dir.join(".lock"))?;
+    door.lock()?;
+    remove_unlocked(dir)?;
+    if fs::read_dir(dir)?.count() > 1 {
+        // Somebody else's, beside the lock.
+        return Ok(());
+    }
+    fs::remove_file(dir.join(".lock"))?;
+    fs::remove_dir(dir)
 }
 
 impl Drop for ScratchRoot {
@@ -242,6 +270,20 @@ mod tests {
         assert_eq!(mode & 0o777, 0o700);
         drop(alive);
         assert!(!first.exists());
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_swept_away_once_nobody_uses_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("scratch");
+        let alive = ScratchRoot::open(&dir).unwrap();
+        fs::create_dir_all(dir.join("worker-0/jobs/x")).unwrap();
+        sweep(&dir).await;
+        assert!(alive.root().is_dir() && !dir.join("worker-0").exists());
+        drop(alive);
+        sweep(&dir).await;
+        assert!(!dir.exists());
+        sweep(&dir).await;
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn check_bytes(bytes: u64, limits: &Limits) -> Result<()> {
     if bytes > limits.max_bytes {
         let max = limits.max_bytes;
         return Err(too_large(
-            format!("The file has {bytes} bytes, the limit is {max}: split it, or raise `max_bytes`."),
+            format!("The file has {bytes} bytes, the limit is {max}: split it, or raise `limits.max_bytes`."),
             serde_json::json!({ "bytes": bytes, "max_bytes": max }),
         ));
     }
@@ -92,7 +92,9 @@ fn check_duration(duration: Option<f64>, limits: &Limits) -> Result<()> {
         Some(secs) if secs > limits.max_duration_secs => {
             let max = limits.max_duration_secs;
             Err(too_large(
-                format!("The file lasts {secs:.1} s, the limit is {max:.1} s: split it, or raise `max_duration_secs`."),
+                format!(
+                    "The file lasts {secs:.1} s, the limit is {max:.1} s: split it, or raise `limits.max_duration_secs`."
+                ),
                 serde_json::json!({ "duration_secs": secs, "max_duration_secs": max }),
             ))
         }
@@ -107,13 +109,17 @@ fn check_size(stream: &ff::format::stream::Stream<'_>, limits: &Limits) -> Resul
     if pixels > limits.max_pixels {
         let max = limits.max_pixels;
         return Err(too_large(
-            format!("The picture has {width}x{height} pixels, the limit is {max} in all: scale it down first."),
+            format!(
+                "The picture has {width}x{height} pixels, the limit is {max} in all: scale it down first, or raise `limits.max_pixels`."
+            ),
             serde_json::json!({ "width_px": width, "height_px": height, "max_pixels": max }),
         ));
     }
     if width.min(height) < limits.min_side_px && pixels > 0 {
         let min = limits.min_side_px;
-        let message = format!("The picture is {width}x{height} pixels: its shorter side must be at least {min}.");
+        let message = format!(
+            "The picture is {width}x{height} pixels: its shorter side must be at least {min} (`limits.min_side_px`)."
+        );
         return Err(JobError::new(ErrorCode::InputTooSmall, message));
     }
     Ok(())

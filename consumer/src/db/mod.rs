@@ -5,6 +5,8 @@
 //! (`darkroom submit`, `darkroom jobs`) may open the same file.
 
 use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
@@ -69,6 +71,7 @@ impl Inner {
     fn shared(path: PathBuf) -> Result<Arc<Inner>, Error> {
         // Held while opening, so that two who open at once get the same.
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        create_private(&path);
         let mut writer = connect(&path, OpenFlags::default())?;
         let path = std::fs::canonicalize(&path).unwrap_or(path);
         open.retain(|inner| inner.strong_count() > 0);
@@ -129,7 +132,8 @@ impl Db {
         result.await.unwrap_or_else(|error| Err(Error::Task(error).into()))
     }
 
-    /// Runs `work` on the latest committed state.
+    /// Runs `work` on the latest committed state, and on that one alone: what commits meanwhile is not seen by any of its
+    /// queries.
     ///
     /// # Errors
     /// What `work` returns, or [`Error`] from SQLite.
@@ -141,7 +145,9 @@ impl Db {
         let inner = self.0.clone();
         let result = tokio::task::spawn_blocking(move || {
             let connection = inner.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&connection)
+            // Queries on their own would each see a state of their own. Rolled back when dropped: nothing was written.
+            let snapshot = connection.unchecked_transaction().map_err(|error| E::from(Error::Sqlite(error)))?;
+            work(&snapshot)
         });
         result.await.unwrap_or_else(|error| Err(Error::Task(error).into()))
     }
@@ -155,6 +161,12 @@ impl Db {
 /// Now, as the file keeps times: Unix milliseconds.
 pub fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
+}
+
+/// Makes a missing file readable by its owner alone, and with it the log that SQLite keeps beside it: messages, small
+/// objects and presigned URLs stand there. Where that fails, opening it tells why.
+fn create_private(path: &Path) {
+    drop(OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {

@@ -64,3 +64,35 @@ async fn a_file_opened_twice_is_one() {
     let other = Db::open(dir.path().join("other")).await.unwrap();
     assert_eq!((first.read(count).await.unwrap(), other.read(count).await.unwrap()), (1, 0));
 }
+
+#[tokio::test]
+async fn a_read_sees_one_state_from_beginning_to_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path().join("db")).await.unwrap();
+    let (looked, written) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let read = db.read(move |connection| -> Result<(i64, i64), Error> {
+        let before = count(connection)?;
+        looked.0.send(()).unwrap();
+        written.1.recv().unwrap();
+        Ok((before, count(connection)?))
+    });
+    let write = async {
+        tokio::task::spawn_blocking(move || looked.1.recv().unwrap()).await.unwrap();
+        db.write(|tx| insert(tx, "one")).await.unwrap();
+        written.0.send(()).unwrap();
+    };
+    assert_eq!(tokio::join!(read, write).0.unwrap(), (0, 0));
+    assert_eq!(db.read(count).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn only_the_owner_reads_the_file_and_its_log() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path().join("db")).await.unwrap();
+    db.write(|tx| insert(tx, "one")).await.unwrap();
+    for name in ["db", "db-wal", "db-shm"] {
+        let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}");
+    }
+}

@@ -17,6 +17,15 @@ impl S3 for Store {
         Ok(S3Response::new(HeadBucketOutput::default()))
     }
 
+    /// Old clients ask before they do anything else. Nothing stands for `us-east-1`.
+    async fn get_bucket_location(
+        &self,
+        r: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        self.find_bucket(r.input.bucket).await?;
+        Ok(S3Response::new(GetBucketLocationOutput::default()))
+    }
+
     async fn list_buckets(&self, _: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
         Ok(S3Response::new(self.buckets().await?))
     }
@@ -39,7 +48,7 @@ impl S3 for Store {
     }
 
     async fn delete_object(&self, r: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
-        self.delete(r.input.bucket, r.input.key, r.input.if_match).await?;
+        self.delete(r.input).await?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
@@ -68,6 +77,10 @@ impl S3 for Store {
 
     async fn upload_part(&self, r: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
         Ok(S3Response::new(self.add_part(r).await?))
+    }
+
+    async fn upload_part_copy(&self, r: S3Request<UploadPartCopyInput>) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        Ok(S3Response::new(self.copy_part(r.input).await?))
     }
 
     async fn complete_multipart_upload(

@@ -77,18 +77,13 @@ impl Store {
 
     pub(super) async fn list_v1(&self, input: ListObjectsInput) -> S3Result<ListObjectsOutput> {
         let (prefix, delimiter) = (input.prefix.unwrap_or_default(), input.delimiter.filter(|d| !d.is_empty()));
-        // A marker may be the prefix that ended the page before: all under it has been listed.
-        let from = match (&input.marker, &delimiter) {
-            (Some(marker), Some(delimiter)) if marker.ends_with(delimiter) => after_prefix(marker).unwrap_or_default(),
-            (Some(marker), _) => next_key(marker),
-            (None, _) => String::new(),
-        };
+        let from = input.marker.as_deref().map(|marker| after_marker(marker, &prefix, delimiter.as_deref()));
         let max_keys = page_size(input.max_keys)?;
         let query = Query {
             bucket: input.bucket.clone(),
             prefix: prefix.clone(),
             delimiter: delimiter.clone(),
-            from,
+            from: from.unwrap_or_default(),
             max_keys,
         };
         let page = self.page(query).await?;
@@ -135,9 +130,8 @@ fn page(connection: &Connection, query: &Query) -> Result<Page, Error> {
                 page.next = Some(key);
                 return Ok(page);
             }
-            let delimited =
-                query.delimiter.as_deref().and_then(|d| rest.find(d).map(|at| query.prefix.len() + at + d.len()));
-            if let Some(prefix) = delimited.and_then(|end| key.get(..end)) {
+            let rolled_up = rolled_up(rest, query.delimiter.as_deref());
+            if let Some(prefix) = rolled_up.and_then(|length| key.get(..query.prefix.len() + length)) {
                 page.prefixes.push(prefix.to_owned());
                 page.last = Some(prefix.to_owned());
                 let Some(after) = after_prefix(prefix) else { break };
@@ -155,6 +149,22 @@ fn page(connection: &Connection, query: &Query) -> Result<Page, Error> {
             });
         }
         return Ok(page);
+    }
+}
+
+/// How much of a key, after the prefix asked for, is listed in place of all keys that begin so.
+fn rolled_up(rest: &str, delimiter: Option<&str>) -> Option<usize> {
+    let delimiter = delimiter?;
+    rest.find(delimiter).map(|at| at + delimiter.len())
+}
+
+/// Where a listing goes on after its marker. That may be a rolled-up prefix, which ended the page before: then all under
+/// it has been listed.
+fn after_marker(marker: &str, prefix: &str, delimiter: Option<&str>) -> String {
+    let rest = marker.strip_prefix(prefix).unwrap_or_default();
+    match rolled_up(rest, delimiter) {
+        Some(length) if length == rest.len() => after_prefix(marker).unwrap_or_default(),
+        _ => next_key(marker),
     }
 }
 
@@ -205,6 +215,16 @@ fn common_prefixes(prefixes: Vec<String>, encode: &impl Fn(String) -> String) ->
 #[cfg(test)]
 mod unit_tests {
     use super::*;
+
+    #[test]
+    fn a_marker_is_a_key_unless_it_is_what_a_page_rolled_up() {
+        let after = |marker, prefix| after_marker(marker, prefix, Some("/"));
+        assert_eq!(after("a/", ""), "a0", "the page before ended with the prefix");
+        assert_eq!(after("a/", "a/"), "a/\0", "the page before ended with the key that is the prefix asked for");
+        assert_eq!(after("a/b/", "a/"), "a/b0");
+        assert_eq!(after("a", ""), "a\0");
+        assert_eq!(after_marker("a/", "", None), "a/\0");
+    }
 
     #[test]
     fn the_successor_of_a_prefix_is_past_all_under_it() {

@@ -20,6 +20,8 @@
 mod api;
 mod blobs;
 mod buckets;
+mod conditions;
+mod copy;
 mod event;
 mod headers;
 mod listing;
@@ -35,6 +37,7 @@ mod tests;
 use std::{
     collections::HashSet,
     fs::File,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -136,7 +139,8 @@ impl Embedded {
 
 /// Keeps a second server, whose start would remove our unfinished blobs, off the directory.
 fn lock(dir: &Path) -> anyhow::Result<File> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.with_context(|| format!("cannot create {}", dir.display()))?;
     let lock = File::create(dir.join("lock")).with_context(|| format!("cannot write in {}", dir.display()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -169,7 +173,8 @@ impl Store {
                 for bucket in &buckets {
                     rows::create_bucket(tx, bucket)?;
                 }
-                rows::end_stale_uploads(tx)?;
+                // Their blobs are named by no row any more, and go with all such.
+                drop(rows::end_stale_uploads(tx)?);
                 rows::live_blobs(tx)
             })
             .await

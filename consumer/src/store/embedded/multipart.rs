@@ -7,10 +7,10 @@ use s3s::{
     S3Request, S3Result,
     crypto::{Checksum as _, Md5},
     dto::{
-        AbortMultipartUploadInput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart,
-        CreateMultipartUploadInput, CreateMultipartUploadOutput, ETag, ListMultipartUploadsInput,
-        ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput, MultipartUpload, Part, UploadPartInput,
-        UploadPartOutput,
+        AbortMultipartUploadInput, Checksum, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
+        CompletedPart, CreateMultipartUploadInput, CreateMultipartUploadOutput, ETag, ListMultipartUploadsInput,
+        ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput, MultipartUpload, Part, StreamingBlob,
+        UploadPartInput, UploadPartOutput,
     },
     s3_error,
 };
@@ -21,7 +21,7 @@ use super::{
     headers::{Headers, headers_of},
     listing::encoder,
     objects::signed,
-    receive::announced,
+    receive::{Announced, announced},
     rows::{self, Content, NewObject, Segment},
 };
 use crate::db::{Error, now_ms};
@@ -37,6 +37,12 @@ const NO_INLINE: Option<usize> = None;
 struct Upload {
     headers: Headers,
     completed: Option<String>,
+}
+
+/// What an uploader hears of its part.
+pub(super) struct Kept {
+    pub(super) etag: String,
+    checksum: Checksum,
 }
 
 /// A part's row.
@@ -59,7 +65,8 @@ impl Store {
             rows::check_bucket(tx, &bucket)?;
             let sql = "INSERT INTO uploads (id, bucket, key, initiated_at, headers) VALUES (?1, ?2, ?3, ?4, ?5)";
             tx.execute(sql, params![id, bucket, key, now_ms(), headers]).map_err(Error::from)?;
-            Ok(((), Garbage::new()))
+            // A server may run for months: what nobody finished must not wait for its next start.
+            Ok(((), rows::end_stale_uploads(tx)?))
         })
         .await?;
         let (bucket, key) = (Some(input.bucket), Some(input.key));
@@ -69,26 +76,11 @@ impl Store {
     pub(super) async fn add_part(&self, mut request: S3Request<UploadPartInput>) -> S3Result<UploadPartOutput> {
         let announced = announced!(request);
         let mut input = request.input;
-        let number = input.part_number;
-        if !(1..=MAX_PARTS).contains(&number) {
-            return Err(s3_error!(InvalidArgument, "Part numbers are 1 to {MAX_PARTS}."));
-        }
-        let received = self.receive(input.body.take(), announced, NO_INLINE).await?;
-        let (content, size, etag) = (received.content, received.size, received.etag.clone());
-        self.change(move |tx| {
-            unfinished(tx, &input.upload_id, &input.bucket, &input.key)?;
-            let sql = "SELECT blob FROM parts WHERE upload = ?1 AND number = ?2";
-            let garbage = rows::blobs(tx, sql, params![input.upload_id, number])?;
-            let sql = "INSERT OR REPLACE INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let content = content.keep();
-            let row = params![input.upload_id, number, content.blob(), size, etag, now_ms()];
-            tx.prepare_cached(sql).and_then(|mut insert| insert.execute(row)).map_err(Error::from)?;
-            Ok(((), garbage))
-        })
-        .await?;
-        let checksum = received.checksum;
+        let upload = (input.upload_id, input.bucket, input.key);
+        let kept = self.keep_part(upload, input.part_number, input.body.take(), announced).await?;
+        let Kept { etag, checksum } = kept;
         Ok(UploadPartOutput {
-            e_tag: Some(ETag::Strong(received.etag)),
+            e_tag: Some(ETag::Strong(etag)),
             checksum_crc32: checksum.checksum_crc32,
             checksum_crc32c: checksum.checksum_crc32c,
             checksum_crc64nvme: checksum.checksum_crc64nvme,
@@ -96,6 +88,33 @@ impl Store {
             checksum_sha256: checksum.checksum_sha256,
             ..UploadPartOutput::default()
         })
+    }
+
+    /// Takes a body in as a part of an upload (its id, bucket and key), in the place of an earlier one.
+    pub(super) async fn keep_part(
+        &self,
+        (id, bucket, key): (String, String, String),
+        number: i32,
+        body: Option<StreamingBlob>,
+        announced: Announced,
+    ) -> S3Result<Kept> {
+        if !(1..=MAX_PARTS).contains(&number) {
+            return Err(s3_error!(InvalidArgument, "Part numbers are 1 to {MAX_PARTS}."));
+        }
+        let received = self.receive(body, announced, NO_INLINE).await?;
+        let (content, size, etag) = (received.content, received.size, received.etag.clone());
+        self.change(move |tx| {
+            unfinished(tx, &id, &bucket, &key)?;
+            let sql = "SELECT blob FROM parts WHERE upload = ?1 AND number = ?2";
+            let garbage = rows::blobs(tx, sql, params![id, number])?;
+            let sql = "INSERT OR REPLACE INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let content = content.keep();
+            let row = params![id, number, content.blob(), size, etag, now_ms()];
+            tx.prepare_cached(sql).and_then(|mut insert| insert.execute(row)).map_err(Error::from)?;
+            Ok(((), garbage))
+        })
+        .await?;
+        Ok(Kept { etag: received.etag, checksum: received.checksum })
     }
 
     pub(super) async fn complete(

@@ -1,29 +1,28 @@
 //! Object operations.
 
-use std::io;
-
 use s3s::{
-    S3Request, S3Result,
+    S3Error, S3Request, S3Result,
     dto::{
-        CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectsInput, DeleteObjectsOutput,
-        DeletedObject, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-        MetadataDirective, PutObjectInput, PutObjectOutput, Range, StreamingBlob,
+        self, DeleteObjectInput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag, GetObjectInput,
+        GetObjectOutput, HeadObjectInput, HeadObjectOutput, PutObjectInput, PutObjectOutput, StreamingBlob,
     },
     s3_error,
 };
 
 use super::{
-    Store, event,
+    Store,
+    conditions::{conditions_of, only_version},
+    event,
     headers::headers_of,
     reader::Reader,
-    receive::{Unkept, announced, blocking},
-    rows::{self, Content, NewObject, Object, Segment},
+    receive::announced,
+    rows::{self, NewObject, Object, Segment},
 };
 
 /// S3's limit on one `DeleteObjects`.
 const MAX_DELETES: usize = 1000;
 /// Looks at an object that is replaced again and again while it is being opened.
-const TRIES: u32 = 10;
+pub(super) const TRIES: u32 = 10;
 
 impl Store {
     pub(super) async fn put(&self, mut request: S3Request<PutObjectInput>) -> S3Result<PutObjectOutput> {
@@ -59,13 +58,15 @@ impl Store {
     }
 
     pub(super) async fn head(&self, input: HeadObjectInput) -> S3Result<HeadObjectOutput> {
-        let HeadObjectInput { bucket, key, if_match, if_none_match, .. } = input;
-        let object = self.look(move |connection| rows::existing(connection, &bucket, &key)).await?;
-        check_read(&object, if_match.as_ref(), if_none_match.as_ref())?;
+        only_version(input.version_id.as_deref())?;
+        let (object, segments) = self.find(&input.bucket, &input.key).await?;
+        conditions_of!(input).check(&object)?;
+        let range = input.part_number.map(|number| part(&segments, number)).transpose()?.unwrap_or(0..object.size);
         let headers = object.headers.clone();
         Ok(HeadObjectOutput {
+            parts_count: input.part_number.and(i32::try_from(segments.len()).ok()),
             accept_ranges: Some("bytes".into()),
-            content_length: Some(signed(object.size)),
+            content_length: Some(signed(range.end - range.start)),
             e_tag: Some(object.e_tag()),
             last_modified: Some(object.last_modified()),
             content_type: Some(headers.content_type()),
@@ -79,31 +80,59 @@ impl Store {
     }
 
     pub(super) async fn get(&self, input: GetObjectInput) -> S3Result<GetObjectOutput> {
-        for _ in 0..TRIES {
-            let (bucket, key) = (input.bucket.clone(), input.key.clone());
-            let found = self.look(move |connection| {
-                let object = rows::existing(connection, &bucket, &key)?;
-                let segments = rows::segments(connection, object.id)?;
-                Ok((object, segments))
-            });
-            let (object, segments) = found.await?;
-            check_read(&object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
-            let range = input.range.map(|range: Range| range.check(object.size)).transpose()?;
-            let bytes = range.clone().unwrap_or(0..object.size);
-            // Opened before the answer begins: if a writer was faster, the next look sees its object.
-            if let Some(reader) = Reader::open(&self.blobs, segments, &bytes).await? {
-                let content_range =
-                    range.map(|r| format!("bytes {}-{}/{}", r.start, r.end.saturating_sub(1), object.size));
-                return Ok(answer(object, bytes.end - bytes.start, content_range, reader));
-            }
+        only_version(input.version_id.as_deref())?;
+        if input.range.is_some() && input.part_number.is_some() {
+            return Err(s3_error!(InvalidRequest, "Ask for a range or for a part, not for both."));
         }
-        Err(s3_error!(SlowDown, "The object is being replaced all the time: try again."))
+        let partial = input.range.is_some() || input.part_number.is_some();
+        let wanted = |object: &Object, segments: &[Segment]| {
+            conditions_of!(input).check(object)?;
+            match (&input.range, input.part_number) {
+                (Some(range), _) => Ok(range.check(object.size)?),
+                (None, Some(number)) => part(segments, number),
+                (None, None) => Ok(0..object.size),
+            }
+        };
+        let opened = self.opened((&input.bucket, &input.key), wanted).await?;
+        let answer = answer(opened, partial);
+        Ok(GetObjectOutput { parts_count: input.part_number.and(answer.parts_count), ..answer })
     }
 
-    pub(super) async fn delete(&self, bucket: String, key: String, if_match: Option<ETagCondition>) -> S3Result<()> {
+    /// An object and where its bytes lie.
+    pub(super) async fn find(&self, bucket: &str, key: &str) -> S3Result<(Object, Vec<Segment>)> {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        self.look(move |connection| {
+            let object = rows::existing(connection, &bucket, &key)?;
+            let segments = rows::segments(connection, object.id)?;
+            Ok((object, segments))
+        })
+        .await
+    }
+
+    /// The range of an object that `wanted` names, ready to be read.
+    pub(super) async fn opened(
+        &self,
+        (bucket, key): (&str, &str),
+        wanted: impl Fn(&Object, &[Segment]) -> S3Result<std::ops::Range<u64>>,
+    ) -> S3Result<Opened> {
+        for _ in 0..TRIES {
+            let (object, segments) = self.find(bucket, key).await?;
+            let range = wanted(&object, &segments)?;
+            let parts = segments.len();
+            // Opened before the answer begins: if a writer was faster, the next look sees its object.
+            if let Some(reader) = Reader::open(&self.blobs, segments, &range).await? {
+                return Ok(Opened { object, range, parts, reader });
+            }
+        }
+        Err(restless())
+    }
+
+    pub(super) async fn delete(&self, input: DeleteObjectInput) -> S3Result<()> {
+        only_version(input.version_id.as_deref())?;
         self.change(move |tx| {
-            rows::check_conditions(tx, (&bucket, &key), if_match.as_ref(), None)?;
-            Ok(((), rows::delete(tx, &bucket, &key)?))
+            let DeleteObjectInput { bucket, key, if_match, .. } = &input;
+            rows::check_conditions(tx, (bucket, key), if_match.as_ref(), None)?;
+            Ok(((), rows::delete(tx, bucket, key)?))
         })
         .await
     }
@@ -114,99 +143,60 @@ impl Store {
             return Err(s3_error!(MalformedXML, "At most {MAX_DELETES} keys at a time."));
         }
         let quiet = delete.quiet.unwrap_or(false);
-        let deleted = self.change(move |tx| {
+        let done = self.change(move |tx| {
             rows::check_bucket(tx, &bucket)?;
-            let mut garbage = Vec::new();
-            let mut deleted = Vec::new();
+            let (mut garbage, mut deleted, mut refused) = (Vec::new(), Vec::new(), Vec::new());
             for object in delete.objects {
+                if let Err(error) = only_version(object.version_id.as_deref()) {
+                    let (code, message) = (Some(error.code().as_str().to_owned()), error.message().map(str::to_owned));
+                    refused.push(dto::Error { code, message, key: Some(object.key), version_id: object.version_id });
+                    continue;
+                }
                 garbage.extend(rows::delete(tx, &bucket, &object.key)?);
                 deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() });
             }
-            Ok((deleted, garbage))
+            Ok(((deleted, refused), garbage))
         });
-        let deleted = deleted.await?;
-        Ok(DeleteObjectsOutput { deleted: (!quiet).then_some(deleted), ..DeleteObjectsOutput::default() })
-    }
-
-    /// The copy shares the bytes on the disk and keeps the ETag.
-    pub(super) async fn copy(&self, mut input: CopyObjectInput) -> S3Result<CopyObjectOutput> {
-        let CopySource::Bucket { bucket, key, version_id: None } = input.copy_source.clone() else {
-            return Err(s3_error!(NotImplemented, "Only `bucket/key` can be copied."));
-        };
-        let (object, segments) = self
-            .look(move |connection| {
-                let object = rows::existing(connection, &bucket, &key)?;
-                let segments = rows::segments(connection, object.id)?;
-                Ok((object, segments))
-            })
-            .await?;
-        if let Err(error) =
-            check_read(&object, input.copy_source_if_match.as_ref(), input.copy_source_if_none_match.as_ref())
-        {
-            return Err(if *error.code() == s3s::S3ErrorCode::NotModified {
-                s3_error!(PreconditionFailed)
-            } else {
-                error
-            });
-        }
-        let replaced = input.metadata_directive.as_ref().is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
-        let headers = if replaced { headers_of!(input).checked()? } else { object.headers.clone() };
-        let blobs = self.blobs.clone();
-        let linked = blocking(move || {
-            let link = |Segment { content, size }| match content {
-                Content::Blob(name) => {
-                    let blob = blobs.link(&name)?;
-                    blob.sync()?;
-                    Ok((Unkept::Blob(blob), size))
-                }
-                Content::Inline(bytes) => Ok((Unkept::Inline(bytes), size)),
-            };
-            segments.into_iter().map(link).collect::<io::Result<Vec<_>>>()
-        })
-        .await?;
-        let (rules, etag) = (self.notifications.clone(), object.etag.clone());
-        self.change(move |tx| {
-            rows::check_bucket(tx, &input.bucket)?;
-            let segments = linked.into_iter().map(|(content, size)| Segment { content: content.keep(), size });
-            let segments: Vec<_> = segments.collect();
-            let (bucket, key) = (&input.bucket, &input.key);
-            let new = NewObject { bucket, key, etag: &etag, headers: &headers, segments: &segments };
-            let garbage = rows::replace(tx, &new)?;
-            event::notify(tx, &rules, "Copy", &new)?;
-            Ok(((), garbage))
-        })
-        .await?;
-        let copy_object_result = CopyObjectResult {
-            e_tag: Some(object.e_tag()),
-            last_modified: Some(rows::timestamp(crate::db::now_ms())),
-            ..CopyObjectResult::default()
-        };
-        Ok(CopyObjectOutput { copy_object_result: Some(copy_object_result), ..CopyObjectOutput::default() })
+        let (deleted, refused) = done.await?;
+        let (deleted, errors) = ((!quiet).then_some(deleted), (!refused.is_empty()).then_some(refused));
+        Ok(DeleteObjectsOutput { deleted, errors, ..DeleteObjectsOutput::default() })
     }
 }
 
-/// S3's order: a failed If-Match is 412, a matching If-None-Match 304.
-fn check_read(
-    object: &Object,
-    if_match: Option<&ETagCondition>,
-    if_none_match: Option<&ETagCondition>,
-) -> S3Result<()> {
-    if if_match.is_some_and(|condition| !rows::matches(condition, &object.etag)) {
-        return Err(s3_error!(PreconditionFailed));
-    }
-    if if_none_match.is_some_and(|condition| rows::matches(condition, &object.etag)) {
-        return Err(s3_error!(NotModified));
-    }
-    Ok(())
+/// The range of one part of a multipart object; of another object the whole is the only part.
+fn part(segments: &[Segment], number: i32) -> S3Result<std::ops::Range<u64>> {
+    let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    let Some((segment, before)) = index.and_then(|index| Some((segments.get(index)?, &segments[..index]))) else {
+        return Err(s3_error!(InvalidPart, "The object has no such part."));
+    };
+    let start: u64 = before.iter().map(|segment| segment.size).sum();
+    Ok(start..start + segment.size)
 }
 
-fn answer(object: Object, length: u64, content_range: Option<String>, reader: Reader) -> GetObjectOutput {
+/// The answer where every look at an object came too late.
+pub fn restless() -> S3Error {
+    s3_error!(SlowDown, "The object is being replaced all the time: try again.")
+}
+
+/// A part of an object, open.
+pub(super) struct Opened {
+    pub(super) object: Object,
+    pub(super) range: std::ops::Range<u64>,
+    /// Of how many parts the object is made.
+    parts: usize,
+    pub(super) reader: Reader,
+}
+
+fn answer(Opened { object, range, parts, reader }: Opened, partial: bool) -> GetObjectOutput {
     let headers = object.headers.clone();
+    let content_range =
+        partial.then(|| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), object.size));
     GetObjectOutput {
         body: Some(StreamingBlob::wrap(reader.stream())),
         accept_ranges: Some("bytes".into()),
-        content_length: Some(signed(length)),
+        content_length: Some(signed(range.end - range.start)),
         content_range,
+        parts_count: i32::try_from(parts).ok(),
         e_tag: Some(object.e_tag()),
         last_modified: Some(object.last_modified()),
         content_type: Some(headers.content_type()),

@@ -161,6 +161,10 @@ impl Sink {
 
     async fn write(mut self, bytes: Bytes) -> S3Result<Self> {
         blocking(move || {
+            // Again: others write too, and not every body says how long it is.
+            if !self.blobs.has_room_for(bytes.len() as u64)? {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             self.hash(&bytes);
             let mut blob = self.blob.map_or_else(|| self.blobs.create(), Ok)?;
             blob.write(&bytes)?;

@@ -13,7 +13,7 @@ use s3s::{
 use super::{Garbage, headers::Headers};
 use crate::db::{Error, now_ms};
 
-/// Uploads that were begun or completed this long ago are ended at the next start.
+/// Uploads that were begun this long ago are ended when the next one begins, and at the next start.
 const STALE_UPLOAD_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// An object, without its bytes.
@@ -199,10 +199,13 @@ pub fn blobs(tx: &Transaction<'_>, sql: &str, params: &[&dyn rusqlite::ToSql]) -
     Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
 }
 
-/// Forgets uploads that nobody finished, and the answers to completions that nobody will repeat.
-pub fn end_stale_uploads(tx: &Transaction<'_>) -> Result<(), Error> {
-    tx.execute("DELETE FROM uploads WHERE initiated_at < ?1", [now_ms() - STALE_UPLOAD_MS])?;
-    Ok(())
+/// Forgets uploads that nobody finished, and the answers to completions that nobody will repeat; returns their blobs.
+pub fn end_stale_uploads(tx: &Transaction<'_>) -> Result<Garbage, Error> {
+    let before = now_ms() - STALE_UPLOAD_MS;
+    let sql = "SELECT blob FROM parts JOIN uploads ON uploads.id = parts.upload WHERE initiated_at < ?1";
+    let garbage = blobs(tx, sql, params![before])?;
+    tx.prepare_cached("DELETE FROM uploads WHERE initiated_at < ?1")?.execute([before])?;
+    Ok(garbage)
 }
 
 /// Every blob that a row names.

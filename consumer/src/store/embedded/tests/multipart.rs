@@ -99,3 +99,53 @@ async fn a_wrong_list_is_refused_and_the_upload_goes_on() {
     assert_eq!(blob_files(dir.path()), 1);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_range_of_an_object_becomes_a_part_and_parts_are_read_by_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), options()).await;
+    let body = noise(PART + 100);
+    server.put("in/source", &body).await;
+    let begin = server.client.create_multipart_upload().bucket("in-bucket").key("in/m").send().await.unwrap();
+    let id = begin.upload_id.unwrap();
+    let copy = |number: i32, range: &str| {
+        let copy = server.client.upload_part_copy().bucket("in-bucket").key("in/m").upload_id(&id).part_number(number);
+        copy.copy_source("in-bucket/in%2Fsource").copy_source_range(range)
+    };
+    assert_eq!(refusal(copy(1, "bytes=9-3").send().await), (400, "InvalidArgument".into()));
+    assert_eq!(refusal(copy(1, "bytes=0-9").copy_source_if_match("\"other\"").send().await).0, 412);
+    let mut listed = CompletedMultipartUpload::builder();
+    for (number, range) in [(1, format!("bytes=0-{}", PART - 1)), (2, format!("bytes={PART}-{}", PART + 99))] {
+        let copied = copy(number, &range).send().await.unwrap().copy_part_result.unwrap();
+        listed = listed.parts(CompletedPart::builder().part_number(number).e_tag(copied.e_tag.unwrap()).build());
+    }
+    let listed = listed.build();
+    complete!(server, id, listed).send().await.unwrap();
+    assert!(server.get("in/m").await == body);
+
+    let get = || server.client.get_object().bucket("in-bucket").key("in/m");
+    let second = get().part_number(2).send().await.unwrap();
+    assert_eq!((second.parts_count, second.content_length), (Some(2), Some(100)));
+    assert_eq!(second.content_range, Some(format!("bytes {PART}-{}/{}", PART + 99, body.len())));
+    assert_eq!(second.body.collect().await.unwrap().to_vec(), body[PART..]);
+    let head = server.client.head_object().bucket("in-bucket").key("in/m").part_number(1).send().await.unwrap();
+    assert_eq!((head.parts_count, head.content_length), (Some(2), Some(PART as i64)));
+    assert_eq!(refusal(get().part_number(3).send().await), (400, "InvalidPart".into()));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_finished_ends_when_another_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), options()).await;
+    let (id, listed) = uploaded(&server, &[(1, b"left behind")]).await;
+    let age = server.db.write(|tx| -> Result<(), db::Error> {
+        tx.execute("UPDATE uploads SET initiated_at = initiated_at - 8 * 24 * 3600 * 1000", [])?;
+        Ok(())
+    });
+    age.await.unwrap();
+    uploaded(&server, &[(1, b"new")]).await;
+    assert_eq!(refusal(complete!(server, id, listed).send().await), (404, "NoSuchUpload".into()));
+    assert_eq!(blob_files(dir.path()), 1);
+    server.stop().await;
+}

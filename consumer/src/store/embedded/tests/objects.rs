@@ -272,3 +272,44 @@ async fn a_put_wakes_the_receiver_of_its_event() {
     );
     server.stop().await;
 }
+
+#[tokio::test]
+async fn there_is_one_version_and_no_other_is_read_or_deleted_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), options()).await;
+    server.put("a", b"kept").await;
+    let missing = || (404, "NoSuchVersion".to_owned());
+    let get = || server.client.get_object().bucket("in-bucket").key("a");
+    assert_eq!(refusal(get().version_id("older").send().await), missing());
+    assert!(get().version_id("null").send().await.is_ok());
+    assert_eq!(
+        refusal(server.client.head_object().bucket("in-bucket").key("a").version_id("older").send().await).0,
+        404
+    );
+    let delete = server.client.delete_object().bucket("in-bucket").key("a").version_id("older").send().await;
+    assert_eq!(refusal(delete), missing());
+    let copy = server.client.copy_object().bucket("in-bucket").key("b").copy_source("in-bucket/a?versionId=older");
+    assert_eq!(refusal(copy.send().await), missing());
+    let named = ObjectIdentifier::builder().key("a").version_id("older").build().unwrap();
+    let delete = Delete::builder().objects(named).build().unwrap();
+    let answer = server.client.delete_objects().bucket("in-bucket").delete(delete).send().await.unwrap();
+    assert_eq!((answer.deleted().len(), answer.errors()[0].code()), (0, Some("NoSuchVersion")));
+    assert_eq!(server.get("a").await, b"kept");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn old_habits_of_clients_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), options()).await;
+    server.client.get_bucket_location().bucket("in-bucket").send().await.unwrap();
+    assert_eq!(refusal(server.client.get_bucket_location().bucket("nowhere").send().await).0, 404);
+    server.put("in/a", b"x").await;
+    let ago = aws_sdk_s3::primitives::DateTime::from_secs(1_000_000_000);
+    let get = server.client.get_object().bucket("in-bucket").key("in/a").if_unmodified_since(ago);
+    assert_eq!(refusal(get.send().await), (412, "PreconditionFailed".into()));
+    let itself = server.client.copy_object().bucket("in-bucket").key("in/a").copy_source("in-bucket/in/a");
+    assert_eq!(refusal(itself.send().await), (400, "InvalidRequest".into()));
+    assert_eq!(server.events().await.len(), 1, "a copy that changes nothing is no new object");
+    server.stop().await;
+}

@@ -19,9 +19,34 @@ const DENIED: &[i64] = &[
     libc::SYS_process_vm_writev,
     libc::SYS_kcmp,
     libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_tkill,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
     // leaving the group that the consumer kills
     libc::SYS_setsid,
     libc::SYS_setpgid,
+    // what Landlock lets pass: a path that may not be written may still be made unreadable, or (before ABI 3) empty
+    libc::SYS_fchmodat,
+    libc::SYS_fchmodat2,
+    libc::SYS_fchmod,
+    libc::SYS_fchownat,
+    libc::SYS_fchown,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
+    libc::SYS_truncate,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chmod,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
     // mounts and namespaces
     libc::SYS_mount,
     libc::SYS_umount2,
@@ -101,11 +126,29 @@ pub fn restrict(device: bool) -> Result<bool, String> {
 }
 
 fn programs(device: bool, arch: TargetArch) -> Result<(BpfProgram, BpfProgram), BackendError> {
-    let only = |arg, op, value| SeccompRule::new(vec![SeccompCondition::new(arg, SeccompCmpArgLen::Dword, op, value)?]);
+    let when = |arg, op, value| SeccompCondition::new(arg, SeccompCmpArgLen::Dword, op, value);
+    let only = |arg, op, value| SeccompRule::new(vec![when(arg, op, value)?]);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, vec![])).collect();
     let local = u64::from(libc::AF_UNIX.unsigned_abs());
     let sockets = if device { vec![only(0, SeccompCmpOp::Ne, local)?] } else { vec![] };
     rules.insert(libc::SYS_socket, sockets);
+    if !device {
+        // One end of a pair of datagram sockets can be turned to any socket in the file system.
+        let datagram = u64::from(libc::SOCK_DGRAM.unsigned_abs());
+        rules.insert(libc::SYS_socketpair, vec![only(1, SeccompCmpOp::MaskedEq(0xf), datagram)?]);
+    }
+    // Signals and limits reach this process alone. Landlock holds signals back too, but only from ABI 6 on.
+    let own = u64::from(std::process::id());
+    rules.insert(libc::SYS_kill, vec![only(0, SeccompCmpOp::Ne, own)?]);
+    rules.insert(libc::SYS_tgkill, vec![only(0, SeccompCmpOp::Ne, own)?]);
+    let others = vec![when(0, SeccompCmpOp::Ne, 0)?, when(0, SeccompCmpOp::Ne, own)?];
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(others)?]);
+    // Opened for reading and yet emptied, which Landlock sees from ABI 3 on.
+    let emptied = u64::from(libc::O_TRUNC.unsigned_abs());
+    let flags = emptied | u64::from(libc::O_ACCMODE.unsigned_abs());
+    rules.insert(libc::SYS_openat, vec![only(2, SeccompCmpOp::MaskedEq(flags), emptied)?]);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, vec![only(1, SeccompCmpOp::MaskedEq(flags), emptied)?]);
     let namespaces = NAMESPACES.iter().map(|flag| {
         let flag = u64::from(flag.unsigned_abs());
         only(0, SeccompCmpOp::MaskedEq(flag), flag)
@@ -113,9 +156,9 @@ fn programs(device: bool, arch: TargetArch) -> Result<(BpfProgram, BpfProgram), 
     rules.insert(libc::SYS_clone, namespaces.collect::<Result<_, _>>()?);
     let errno = |errno: libc::c_int| SeccompAction::Errno(errno.unsigned_abs());
     let denied = SeccompFilter::new(rules, SeccompAction::Allow, errno(libc::EPERM), arch)?;
-    // The flags of `clone3` lie in memory, where a filter cannot look. Absent, the C library falls back to `clone`.
-    let clone3 = BTreeMap::from([(libc::SYS_clone3, vec![])]);
-    let absent = SeccompFilter::new(clone3, SeccompAction::Allow, errno(libc::ENOSYS), arch)?;
+    // The flags of these lie in memory, where a filter cannot look. Absent, their callers fall back to the older calls.
+    let unseen = BTreeMap::from([(libc::SYS_clone3, vec![]), (libc::SYS_openat2, vec![])]);
+    let absent = SeccompFilter::new(unseen, SeccompAction::Allow, errno(libc::ENOSYS), arch)?;
     Ok((denied.try_into()?, absent.try_into()?))
 }
 
@@ -145,6 +188,37 @@ mod tests {
                 std::os::unix::net::UnixStream::pair().unwrap();
             });
         }
+    }
+
+    #[test]
+    fn other_processes_and_files_that_are_only_read_stay_as_they_are() {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model");
+        std::fs::write(&path, "weights").unwrap();
+        let parent = i32::try_from(std::os::unix::process::parent_id()).unwrap();
+        within(false, move || {
+            let errno = |result: i32| (result == -1).then(|| std::io::Error::last_os_error().raw_os_error().unwrap());
+            let (own, none) = (std::process::id().cast_signed(), std::ptr::null());
+            // SAFETY: signal 0 is none; the limits are only read, into a local, or not at all.
+            unsafe {
+                assert_eq!(errno(libc::kill(parent, 0)), Some(libc::EPERM));
+                assert_eq!(errno(libc::kill(-1, 0)), Some(libc::EPERM));
+                assert_eq!(errno(libc::kill(own, 0)), None);
+                let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+                assert_eq!(errno(libc::prlimit(parent, libc::RLIMIT_NOFILE, none, &mut limit)), Some(libc::EPERM));
+                assert_eq!(errno(libc::prlimit(own, libc::RLIMIT_NOFILE, none, &mut limit)), None);
+                assert_eq!(errno(libc::prlimit(0, libc::RLIMIT_NOFILE, none, &mut limit)), None);
+            }
+            let denied = |result: std::io::Result<()>| assert_eq!(result.unwrap_err().kind(), PermissionDenied);
+            denied(std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)));
+            denied(std::os::unix::fs::lchown(&path, Some(1), None));
+            denied(std::fs::OpenOptions::new().read(true).custom_flags(libc::O_TRUNC).open(&path).map(drop));
+            denied(std::os::unix::net::UnixDatagram::pair().map(drop));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "weights");
+            std::fs::write(&path, "still written where Landlock lets it").unwrap();
+        });
+        assert!(dir.path().join("model").metadata().unwrap().len() > 7);
     }
 
     #[test]

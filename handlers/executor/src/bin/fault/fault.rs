@@ -160,6 +160,13 @@ fn internal(what: impl std::fmt::Display) -> JobError {
     JobError::new(ErrorCode::Internal, what.to_string())
 }
 
+fn full_or_internal(error: std::io::Error) -> JobError {
+    match error.kind() {
+        ErrorKind::StorageFull => JobError::new(ErrorCode::ScratchFull, "The scratch disk is full: free some space."),
+        _ => internal(error),
+    }
+}
+
 fn progress(ctx: &JobContext, done: u64) {
     ctx.reporter.progress(Progress { stage: "work".into(), percent: None, done, total: None, fps: None });
 }
@@ -299,7 +306,10 @@ fn copy(ctx: &JobContext, inputs: &Inputs) -> Result<Outputs> {
     let mut files = Vec::new();
     for input in inputs.0.get("video").into_iter().flatten() {
         let name = format!("{}.copy", files.len());
-        fs::copy(input, ctx.output_dir.join(&name)).map_err(internal)?;
+        // Not `fs::copy`: that sets permissions, which is denied here.
+        let copied = fs::File::open(input)
+            .and_then(|mut from| std::io::copy(&mut from, &mut fs::File::create(ctx.output_dir.join(&name))?));
+        copied.map_err(full_or_internal)?;
         files.push(OutputFile { name, media_type: "application/octet-stream".into() });
     }
     let environment: Vec<String> = std::env::vars().map(|(name, _)| name).collect();

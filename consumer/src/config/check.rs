@@ -18,11 +18,17 @@ const MAX_SECRET_BYTES: u64 = 64 << 10;
 /// Notes everything out of range, and replaces `*_file` keys by what the files hold.
 pub(super) fn check(decoded: &mut Decoded<Config>, errors: &mut Vec<ConfigError>) {
     let store_keys: Vec<String> = decoded.keys_of("stores").take(decoded.value.stores.len()).collect();
+    let route_keys: Vec<String> = decoded.keys_of("routes").take(decoded.value.routes.len()).collect();
     let sink_keys: Vec<String> = decoded.keys_of("sinks").take(decoded.value.sinks.len()).collect();
     let config = &mut decoded.value;
     let mut errors = Errors(errors);
     worker(config, &mut errors);
     stores(config, &store_keys, &mut errors);
+    for (key, route) in route_keys.iter().zip(&config.routes) {
+        if let Some(secs) = route.deadline_secs {
+            errors.range(&format!("{key}.deadline_secs"), secs, 1..=30 * DAY_SECS);
+        }
+    }
     processes(config, &mut errors);
     for (key, sink) in sink_keys.iter().zip(&mut config.sinks) {
         self::sink(key, sink, &mut errors);
@@ -37,8 +43,7 @@ pub(super) fn check(decoded: &mut Decoded<Config>, errors: &mut Vec<ConfigError>
 
 fn worker(config: &Config, errors: &mut Errors) {
     let worker = &config.worker;
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if worker.id.is_empty() || worker.id.len() > 128 || !worker.id.chars().all(good) {
+    if worker.id.is_empty() || worker.id.len() > 128 || !worker.id.chars().all(is_plain) {
         errors.add("worker.id", &worker.id, "allowed are 1 to 128 letters, digits, `.`, `_` and `-`");
     }
     errors.range("worker.scratch_max_bytes", worker.scratch_max_bytes, 1 << 20..=1 << 50);
@@ -60,6 +65,13 @@ fn stores(config: &Config, keys: &[String], errors: &mut Errors) {
         if config.stores[..index].iter().any(|other| other.name == store.name) {
             errors.add(&format!("{key}.name"), &store.name, "another store has this name; rename one");
         }
+        if store.name.is_empty() || store.name.len() > 64 || !store.name.chars().all(is_plain) {
+            errors.add(&format!("{key}.name"), &store.name, "allowed are 1 to 64 letters, digits, `.`, `_` and `-`");
+        }
+        if let Some(Err(why)) = store.endpoint.as_deref().map(endpoint) {
+            // Not quoted: it may hold a password.
+            errors.missing(&format!("{key}.endpoint"), why);
+        }
         if let Err(why) = store.keys() {
             errors.missing(key, &why);
         }
@@ -71,6 +83,22 @@ fn stores(config: &Config, keys: &[String], errors: &mut Errors) {
     if let Some(name) = config.worker.state_store.as_ref().filter(|name| !known(name)) {
         errors.add("worker.state_store", name, "allowed is the name of a [[stores]] entry");
     }
+}
+
+/// Where requests would go is known at the start, not after the first job.
+fn endpoint(url: &str) -> Result<(), &'static str> {
+    let url = url::Url::parse(url).map_err(|_| "is no URL; write it https://s3.example.com")?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("allowed are http and https URLs");
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("allowed is host, port and path; keys belong in access_key and secret_key");
+    }
+    Ok(())
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
 fn processes(config: &Config, errors: &mut Errors) {

@@ -141,3 +141,20 @@ fn variables_that_name_no_key_are_refused() {
     }
     assert_error(&errors("", &[("DARKROOM__WORKER__SLOT", "1")]), "worker.slot", None, "unknown field");
 }
+
+#[test]
+fn stores_and_routes_are_checked_before_anything_is_sent() {
+    let store = |endpoint: &str| format!("[[stores]]\nname = \"main\"\nendpoint = \"{endpoint}\"\n");
+    assert!(load(&store("http://127.0.0.1:9000/s3"), &[]).is_ok());
+    for bad in ["s3.example.com:9000", "ftp://s3.example.com", "https://me:hunter2@s3.example.com", "https://h/?x=1"] {
+        let found = errors(&store(bad), &[]);
+        assert_error(&found, "stores[0].endpoint", None, "");
+        assert!(!format!("{found:?}").contains("hunter2"));
+    }
+    let toml = "[[stores]]\nname = \"a b\"\naccess_key = \"x\"\nsecret_key = \"\"\n\
+                [[routes]]\nbucket = \"in\"\nhandler = \"h\"\noutput = \"s3://out/\"\ndeadline_secs = 0\n";
+    let found = errors(toml, &[]);
+    assert_error(&found, "stores[0].name", Some("a b"), "letters");
+    assert_error(&found, "stores[0]", None, "empty");
+    assert_error(&found, "routes[0].deadline_secs", Some("0"), "1 to");
+}

@@ -13,6 +13,8 @@ use crate::trigger::Submission;
 
 /// Most outputs that an event lists; the manifest lists all. Keeps a sequence of a million pictures sendable.
 pub const MAX_LISTED_OUTPUTS: usize = 100;
+/// Most bytes that the outputs take of an event: a queue carries 256 KiB.
+const MAX_OUTPUTS_BYTES: usize = 96 << 10;
 /// Most warnings that an event lists.
 const MAX_LISTED_WARNINGS: usize = 20;
 
@@ -186,6 +188,12 @@ impl CompletedData {
         let Completion { manifest, destination, urls } = completion;
         let mut urls = urls.iter().cloned();
         let outputs = manifest.outputs.iter().take(MAX_LISTED_OUTPUTS);
+        let outputs = outputs.map(|output| ListedOutput { output: output.clone(), url: urls.next() });
+        let mut bytes = 0;
+        let fits = |listed: &ListedOutput| {
+            bytes += serde_json::json!(listed).to_string().len();
+            bytes <= MAX_OUTPUTS_BYTES
+        };
         CompletedData {
             job: job.clone(),
             run_id: manifest.run_id.to_string(),
@@ -194,7 +202,7 @@ impl CompletedData {
                 bucket: destination.bucket.clone(),
                 key: manifest::key(destination, &manifest.job_id),
             },
-            outputs: outputs.map(|output| ListedOutput { output: output.clone(), url: urls.next() }).collect(),
+            outputs: outputs.take_while(fits).collect(),
             outputs_total: manifest.outputs.len(),
             timings_secs: manifest.timings.clone(),
             stages: manifest.stages.clone(),

@@ -44,7 +44,7 @@ impl EventKind {
         }
     }
 
-    /// Whether no other event about the same job follows, short of a redrive. Such events are never dropped.
+    /// Whether no other event about the same job follows, short of a redrive. A required sink never misses one.
     pub const fn is_terminal(self) -> bool {
         matches!(self, EventKind::Completed | EventKind::Failed | EventKind::Cancelled)
     }

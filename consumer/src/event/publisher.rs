@@ -21,6 +21,8 @@ use crate::telemetry::{EventOutcome, Metrics};
 
 /// Events that wait for one sink in the background.
 const MAX_WAITING: usize = 256;
+/// Of these, places that only terminal events take: news of the way never push out how a job ended.
+const KEPT_FOR_TERMINAL: usize = 64;
 
 /// Gets events to their sinks. See the module.
 #[derive(Debug)]
@@ -89,7 +91,8 @@ impl Publisher {
     }
 
     fn enqueue(&self, lane: &Lane, message: &Arc<Message>) {
-        if lane.waiting.try_send(Arc::clone(message)).is_err() {
+        let has_place = message.kind.is_terminal() || lane.waiting.capacity() > KEPT_FOR_TERMINAL;
+        if !has_place || lane.waiting.try_send(Arc::clone(message)).is_err() {
             let sink = lane.outlet.config.name();
             self.metrics.event(sink, EventOutcome::Dropped);
             tracing::warn!(sink, event = message.id, "event dropped: the sink does not keep up");

@@ -79,6 +79,10 @@ impl StoreConfig {
         let access = self.secret("access_key", self.access_key.as_ref(), self.access_key_file.as_ref())?;
         let secret = self.secret("secret_key", self.secret_key.as_ref(), self.secret_key_file.as_ref())?;
         match (access, secret) {
+            (Some(access), Some(secret)) if access.is_empty() || secret.is_empty() => Err(format!(
+                "Store `{}` has an empty access_key or secret_key: fill it in, or leave both out.",
+                self.name
+            )),
             (Some(access), Some(secret)) => Ok(Some((access, secret))),
             (None, None) => Ok(None),
             _ => Err(format!("Store `{}` has only one of access_key and secret_key: give both or none.", self.name)),

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Longest key S3 allows, in bytes of UTF-8.
 pub const MAX_KEY_BYTES: usize = 1024;
 
+/// Longest prefix to write under, in bytes: job, run and an output's name follow it, and all of them make a key.
+const MAX_PREFIX_BYTES: usize = 512;
+
 /// One object, at best pinned to one version of its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -64,13 +67,22 @@ impl Place {
     /// A place for writing: the URL's key becomes a prefix that ends in `/` (or is empty).
     ///
     /// # Errors
-    /// [`ErrorCode::DestinationForbidden`] for what is no `s3://bucket/prefix/`, or has `.`, `..` or empty segments:
-    /// HTTP clients and proxies fold these, so that results would not be found where they were written.
+    /// [`ErrorCode::DestinationForbidden`] for what is no `s3://bucket/prefix/` of at most 512 bytes, or has `.`, `..` or
+    /// empty segments: HTTP clients and proxies fold these, so that results would not be found where they were written.
     pub fn for_writing(store: &str, url: &str) -> Result<Self> {
         let (bucket, key) = split(url).map_err(|why| JobError::new(ErrorCode::DestinationForbidden, why))?;
         let mut prefix = key.to_owned();
         if !prefix.is_empty() && !prefix.ends_with('/') {
             prefix.push('/');
+        }
+        if prefix.len() > MAX_PREFIX_BYTES {
+            return Err(JobError::new(
+                ErrorCode::DestinationForbidden,
+                format!(
+                    "The output's prefix has {} bytes: {MAX_PREFIX_BYTES} leave room for the results' names.",
+                    prefix.len()
+                ),
+            ));
         }
         let folded = |segment: &str| matches!(segment, "" | "." | "..");
         if !prefix.is_empty() && prefix[..prefix.len() - 1].split('/').any(folded) {
@@ -199,6 +211,9 @@ mod tests {
         assert_eq!(place("s3://results").unwrap(), "");
         assert_eq!(place("s3://results/a/b").unwrap(), "a/b/");
         assert_eq!(place("s3://results/a/").unwrap(), "a/");
+        let long = |length: usize| place(&format!("s3://results/{}/", "p".repeat(length - 1)));
+        assert_eq!(long(MAX_PREFIX_BYTES).unwrap().len(), MAX_PREFIX_BYTES);
+        assert_eq!(long(MAX_PREFIX_BYTES + 1).unwrap_err().code, ErrorCode::DestinationForbidden);
         for bad in ["s3://results//", "s3://results/a//b", "s3://results/../x/", "s3://results/a/./", "/tmp/x", "s3://"]
         {
             assert_eq!(place(bad).unwrap_err().code, ErrorCode::DestinationForbidden, "{bad}");

@@ -1,7 +1,8 @@
 //! Metrics in Prometheus' words. Every label has few values: handlers that exist, closed codes, configured sinks.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use darkroom_api::{ErrorCode, StageReport};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -124,6 +125,9 @@ struct EventLabels {
     outcome: &'static str,
 }
 
+/// Most stages of all handlers together. Their names come from executors: more than these count as `other`.
+const MAX_STAGES: usize = 64;
+
 type Seconds = Counter<f64, AtomicU64>;
 type Count = Gauge<i64, AtomicI64>;
 
@@ -136,6 +140,7 @@ pub struct Metrics {
     job_duration: Family<HandlerLabels, Histogram>,
     job_fps: Family<HandlerLabels, Histogram>,
     stage_seconds: Family<StageLabels, Seconds>,
+    stages: Mutex<BTreeSet<(String, String)>>,
     queue_visible: Count,
     queue_in_flight: Count,
     queue_dead: Count,
@@ -163,6 +168,7 @@ impl Metrics {
             job_duration: Family::new_with_constructor(seconds),
             job_fps: Family::new_with_constructor(fps),
             stage_seconds: Family::default(),
+            stages: Mutex::default(),
             queue_visible: Count::default(),
             queue_in_flight: Count::default(),
             queue_dead: Count::default(),
@@ -222,16 +228,26 @@ impl Metrics {
             self.job_fps.get_or_create(&labels).observe(fps);
         }
         for stage in stages {
+            let name = self.stage_label(handler, &stage.name);
             let kinds = [
                 ("busy", stage.busy_secs),
                 ("waiting_input", stage.waiting_input_secs),
                 ("waiting_output", stage.waiting_output_secs),
             ];
             for (kind, secs) in kinds {
-                let labels = StageLabels { handler: handler.into(), stage: stage.name.clone(), kind };
+                let labels = StageLabels { handler: handler.into(), stage: name.clone(), kind };
                 self.stage_seconds.get_or_create(&labels).inc_by(secs.max(0.0));
             }
         }
+    }
+
+    fn stage_label(&self, handler: &str, stage: &str) -> String {
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = (handler.to_owned(), stage.to_owned());
+        if stages.contains(&known) || stages.len() < MAX_STAGES && stages.insert(known) {
+            return stage.to_owned();
+        }
+        "other".to_owned()
     }
 
     /// How full the queue is.
@@ -300,6 +316,21 @@ impl Drop for BusySlot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stages_that_executors_name_do_not_add_up() {
+        let metrics = Metrics::new();
+        for n in 0..MAX_STAGES + 10 {
+            let (name, busy_secs) = (format!("stage-{n}"), 1.0);
+            let (waiting_input_secs, waiting_output_secs, cpu_secs) = (0.0, 0.0, 0.0);
+            let stage = StageReport { name, frames: 1, busy_secs, waiting_input_secs, waiting_output_secs, cpu_secs };
+            metrics.run("matting", None, None, &[stage]);
+        }
+        let text = metrics.encode().unwrap();
+        let busy = text.lines().filter(|line| line.contains("kind=\"busy\""));
+        assert_eq!(busy.count(), MAX_STAGES + 1);
+        assert!(text.contains("darkroom_stage_seconds_total{handler=\"matting\",stage=\"other\",kind=\"busy\"} 10.0"));
+    }
 
     #[test]
     fn everything_stands_in_the_exposition_under_its_name() {

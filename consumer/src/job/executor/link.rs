@@ -1,7 +1,7 @@
 //! The consumer's end of the socket pair: frames in, frames out.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use darkroom_api::LogLevel;
 use darkroom_api::protocol::{self, Down, Up};
@@ -15,6 +15,9 @@ use super::drain::{LineBudget, printable};
 
 /// Frames that wait for whoever asked; an executor that says more has to wait.
 const FRAMES_IN_FLIGHT: usize = 64;
+
+/// Time in which an executor, whose main thread does little but read, must have taken a message from the socket.
+pub(super) const SEND_LIMIT: Duration = Duration::from_secs(30);
 
 /// Both directions of the talk with one executor.
 #[derive(Debug)]
@@ -35,9 +38,12 @@ impl Link {
     /// Sends one message.
     ///
     /// # Errors
-    /// Those of the socket; `InvalidData` for messages longer than a frame.
+    /// Those of the socket; `InvalidData` for messages longer than a frame; `TimedOut` where nobody reads: what is left of
+    /// the message then never goes out, so the executor is of no further use.
     pub(super) async fn send(&mut self, message: &Down) -> io::Result<()> {
-        self.writer.write_all(&protocol::encode(message)?).await
+        let frame = protocol::encode(message)?;
+        let sent = tokio::time::timeout(SEND_LIMIT, self.writer.write_all(&frame)).await;
+        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// The next frame; `None` once the executor is gone. Cancel-safe.
@@ -111,5 +117,20 @@ fn log(budget: &mut LineBudget, pid: u32, level: LogLevel, message: &str) {
         LogLevel::Info => tracing::info!(target: "darkroom::executor", pid, "{message}"),
         LogLevel::Warn => tracing::warn!(target: "darkroom::executor", pid, "{message}"),
         LogLevel::Error => tracing::error!(target: "darkroom::executor", pid, "{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_executor_that_reads_nothing_holds_nobody_up() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut link = Link::new(ours, 0);
+        let params = serde_json::json!({"long": "x".repeat(900 << 10)});
+        let message = Down::Warm { handler: "matting".into(), params, load: false };
+        assert_eq!(link.send(&message).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(theirs);
     }
 }

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-use darkroom_api::{ErrorCode, JobError, OutputFile, Outputs, Result};
+use darkroom_api::{ErrorCode, JobError, OutputFile, Outputs, Result, StageReport};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 /// Longest list of outputs: room for a PNG sequence of some hours.
@@ -16,6 +16,15 @@ const MAX_LIST_BYTES: u64 = 64 << 20;
 const MAX_FILES: usize = 400_000;
 /// Longest name.
 const MAX_NAME_BYTES: usize = 512;
+/// Most stages and models, and longest text about one.
+const MAX_PARTS: usize = 32;
+const MAX_WORD_BYTES: usize = 256;
+/// Longest parameters and metrics, as JSON: they go into the manifest and the event.
+const MAX_JSON_BYTES: usize = 64 << 10;
+/// Most warnings; further ones are dropped.
+const MAX_WARNINGS: usize = 100;
+/// Longest time that is believed: no run lasts thirty years.
+const MAX_SECS: f64 = 1e9;
 
 /// An output on the scratch disk, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +55,8 @@ pub(super) fn read(list: &Path, scratch_dir: &Path, output_dir: &Path) -> Result
         let why = format!("The handler's outputs cannot be used ({what}); the job is tried again.");
         JobError::new(ErrorCode::ExecutorProtocol, why)
     };
-    let outputs = read_list(list, scratch_dir).map_err(|error| broken(format!("their list: {error}")))?;
+    let mut outputs = read_list(list, scratch_dir).map_err(|error| broken(format!("their list: {error}")))?;
+    check_report(&mut outputs).map_err(broken)?;
     if outputs.files.len() > MAX_FILES {
         return Err(broken(format!("{} files are more than {MAX_FILES}", outputs.files.len())));
     }
@@ -64,6 +74,32 @@ pub(super) fn read(list: &Path, scratch_dir: &Path, output_dir: &Path) -> Result
         files.push(LocalOutput { file: file.clone(), path: output_dir.join(&file.name), bytes });
     }
     Ok(RunResult { outputs, files })
+}
+
+/// Holds what a run says of itself to the size of a report: every receiver of its event gets it.
+fn check_report(outputs: &mut Outputs) -> Result<(), String> {
+    let plain = |text: &str| !text.is_empty() && text.len() <= MAX_WORD_BYTES && !text.contains(char::is_control);
+    if outputs.stages.len() > MAX_PARTS || outputs.models.len() > MAX_PARTS {
+        return Err(format!("more than {MAX_PARTS} stages or models"));
+    }
+    if !outputs.stages.iter().all(|stage| plain(&stage.name))
+        || !outputs.models.iter().all(|model| plain(&model.name) && plain(&model.sha256))
+    {
+        return Err("a stage or a model has no proper name".into());
+    }
+    let times = |s: &StageReport| [s.busy_secs, s.waiting_input_secs, s.waiting_output_secs, s.cpu_secs];
+    if !outputs.stages.iter().flat_map(times).all(|secs| (0.0..=MAX_SECS).contains(&secs)) {
+        return Err("a stage took no time that there is".into());
+    }
+    let bytes = serde_json::json!([outputs.params, outputs.metrics]).to_string().len();
+    if bytes > MAX_JSON_BYTES {
+        return Err(format!("{bytes} bytes of parameters and metrics are more than {MAX_JSON_BYTES}"));
+    }
+    outputs.warnings.truncate(MAX_WARNINGS);
+    for warning in &mut outputs.warnings {
+        *warning = super::drain::printable(warning);
+    }
+    Ok(())
 }
 
 fn read_list(list: &Path, scratch_dir: &Path) -> io::Result<Outputs> {
@@ -172,6 +208,36 @@ mod tests {
         }
         assert!(dirs.read(&["fine", "fine"]).is_err(), "a name twice");
         assert!(dirs.read(&["fine"]).is_ok());
+    }
+
+    #[test]
+    fn a_report_is_bounded() {
+        let stage = |name: &str, busy_secs| StageReport {
+            name: name.into(),
+            frames: 1,
+            busy_secs,
+            waiting_input_secs: 0.0,
+            waiting_output_secs: 0.0,
+            cpu_secs: 0.0,
+        };
+        let report = |stages| Outputs { stages, ..Outputs::default() };
+        let mut fine = report(vec![stage("encode", 1.5)]);
+        fine.warnings = vec!["a\u{1b}[31m".repeat(5000); 1000];
+        check_report(&mut fine).unwrap();
+        let longest = fine.warnings.iter().map(String::len).max().unwrap();
+        assert!(fine.warnings.len() == MAX_WARNINGS && longest < 10_000 && !fine.warnings[0].contains('\u{1b}'));
+
+        let long = [("x".to_owned(), "y".repeat(MAX_JSON_BYTES).into())].into_iter().collect();
+        for mut bad in [
+            report(vec![stage("encode", 1.0); MAX_PARTS + 1]),
+            report(vec![stage(&"x".repeat(300), 1.0)]),
+            report(vec![stage("a\nb", 1.0)]),
+            report(vec![stage("encode", -1.0)]),
+            report(vec![stage("encode", 1e300)]),
+            Outputs { metrics: long, ..Outputs::default() },
+        ] {
+            assert!(check_report(&mut bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

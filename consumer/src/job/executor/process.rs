@@ -17,7 +17,7 @@ use tokio::time::{Instant, interval};
 
 use super::drain::{Tail, drain};
 use super::end::{Evidence, Lost};
-use super::link::Link;
+use super::link::{Link, SEND_LIMIT};
 use super::options::ExecutorOptions;
 use super::run::LOOK_EVERY;
 use super::slot::RestartReason;
@@ -100,6 +100,13 @@ impl Executor {
         match self.answer("hello", START_LIMIT).await? {
             Up::Hello { protocol: PROTOCOL_VERSION, version, confinement } => {
                 tracing::debug!(target: "darkroom::executor", pid = self.pid, version, ?confinement, "executor ready");
+                if confinement.landlock_abi == 0 || !confinement.seccomp {
+                    let landlock = confinement.landlock_abi;
+                    tracing::warn!(
+                        target: "darkroom::executor", landlock, seccomp = confinement.seccomp,
+                        "this kernel does not confine executors: hostile media could reach your files; `darkroom doctor` tells more"
+                    );
+                }
                 self.confinement = confinement;
                 Ok(())
             }
@@ -179,9 +186,11 @@ impl Executor {
     /// Asks it to exit and waits for a moment; killed where it does not.
     pub async fn shutdown(mut self) {
         if self.lost.is_none() && self.link.send(&Down::Shutdown).await.is_ok() {
-            // Dropping it kills what is left, so an overrun needs no handling.
+            // What is left is killed below, so an overrun needs no handling.
             drop(tokio::time::timeout(EXIT_GRACE, self.child.wait()).await);
         }
+        // It may have ended in peace and left children behind; they are in its group, whose number is theirs meanwhile.
+        self.kill();
     }
 
     /// Sends what starts a talk; what was said before without being asked is a violation.
@@ -195,7 +204,7 @@ impl Executor {
                 let why = format!("The request does not fit into a frame ({error}): use fewer or shorter parameters.");
                 Err(JobError::new(ErrorCode::ParamsInvalid, why))
             }
-            Err(_) => Err(self.lose(Lost::Closed).await),
+            Err(error) => Err(self.lose(unsent(&error)).await),
         }
     }
 
@@ -289,6 +298,14 @@ impl Drop for Executor {
         if self.child.id().is_some() {
             self.kill();
         }
+    }
+}
+
+/// Why a message did not go out.
+pub(super) fn unsent(error: &std::io::Error) -> Lost {
+    match error.kind() {
+        std::io::ErrorKind::TimedOut => Lost::Silent { request: "a message", secs: SEND_LIMIT.as_secs_f64() },
+        _ => Lost::Closed,
     }
 }
 

@@ -10,10 +10,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::drain::printable;
 use super::end::Lost;
 use super::options::{RunLimits, RunNote, RunWatch};
-use super::process::Executor;
+use super::process::{Executor, unsent};
 
 /// How often memory and time are looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Longest name of a stage that is passed on.
+const MAX_STAGE_CHARS: usize = 64;
 /// Longest `detail` of an error that is passed on.
 const MAX_DETAIL_BYTES: usize = 16 * 1024;
 
@@ -38,6 +40,7 @@ impl Executor {
                     Some(Ok(Up::Done { outputs })) => return Ok(outputs),
                     Some(Ok(Up::Failed { error })) => return Err(believable(error, clock.asked())),
                     Some(Ok(Up::Progress(progress))) => {
+                        let progress = bounded(progress);
                         clock.progress(&progress);
                         (watch.on_note)(RunNote::Progress(progress));
                         continue;
@@ -56,7 +59,7 @@ impl Executor {
                     clock.ask();
                     match self.link.send(&Down::Cancel).await {
                         Ok(()) => continue,
-                        Err(_) => Lost::Closed,
+                        Err(error) => unsent(&error),
                     }
                 }
                 _ = look.tick() => match clock.overdue().or_else(|| self.over_memory()) {
@@ -138,6 +141,14 @@ pub(super) fn is_within(path: &Path, dir: &Path) -> bool {
     })
 }
 
+/// Progress as it may stand in records and events: the stage is a short name, the numbers are numbers.
+fn bounded(mut progress: Progress) -> Progress {
+    progress.stage = printable(&progress.stage.chars().take(MAX_STAGE_CHARS).collect::<String>());
+    progress.percent = progress.percent.filter(|percent| percent.is_finite()).map(|percent| percent.clamp(0.0, 100.0));
+    progress.fps = progress.fps.filter(|fps| fps.is_finite() && *fps >= 0.0);
+    progress
+}
+
 /// An executor's error, as far as it may be believed: it cannot claim what only the consumer can know, and it cannot
 /// fill our events.
 pub(super) fn believable(mut error: JobError, cancel_asked: bool) -> JobError {
@@ -200,6 +211,15 @@ mod tests {
         assert_eq!(clock.overdue(), None);
         tokio::time::advance(Duration::from_secs(6)).await;
         assert_eq!(clock.overdue(), Some(Lost::CancelIgnored { secs: 5.0 }));
+    }
+
+    #[test]
+    fn progress_cannot_fill_our_events() {
+        let hostile = Progress { percent: Some(1e30), fps: Some(-1.0), ..progress(&"\n".repeat(1 << 20), 7) };
+        let bounded = bounded(hostile);
+        assert_eq!(bounded.stage, "\u{fffd}".repeat(MAX_STAGE_CHARS));
+        assert_eq!((bounded.percent, bounded.fps, bounded.done), (Some(100.0), None, 7));
+        assert_eq!(super::bounded(progress("encode", 3)), progress("encode", 3));
     }
 
     #[test]

@@ -225,27 +225,38 @@ pub(super) fn clear(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes the roots of workers that are gone. One that resists, another user's for instance, is no reason not to work.
 fn remove_unlocked(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if !entry.file_name().to_string_lossy().starts_with(ROOT_PREFIX) || !entry.file_type()?.is_dir() {
             continue;
         }
-        let dead = match File::open(entry.path().join("lock")) {
-            Ok(lock) => match lock.try_lock() {
-                Ok(()) => true,
-                Err(fs::TryLockError::WouldBlock) => false,
-                Err(fs::TryLockError::Error(error)) => return Err(error),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-            Err(error) => return Err(error),
-        };
-        if dead {
-            tracing::info!(root = %entry.path().display(), "removing the scratch of a worker that is gone");
-            fs::remove_dir_all(entry.path())?;
+        let root = entry.path();
+        let removed = is_dead(&root).and_then(|dead| if dead { fs::remove_dir_all(&root) } else { Ok(()) });
+        match removed {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(root = %root.display(), %error, "an old scratch root stays: remove it by hand")
+            }
         }
     }
     Ok(())
+}
+
+fn is_dead(root: &Path) -> io::Result<bool> {
+    let lock = match File::open(root.join("lock")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        other => other?,
+    };
+    match lock.try_lock() {
+        Ok(()) => {
+            tracing::info!(root = %root.display(), "removing the scratch of a worker that is gone");
+            Ok(true)
+        }
+        Err(fs::TryLockError::WouldBlock) => Ok(false),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -260,6 +271,9 @@ mod tests {
         let dead = dir.path().join("worker-0/jobs/x");
         fs::create_dir_all(&dead).unwrap();
         fs::write(dead.join("clip.mp4"), "left over").unwrap();
+        // A directory where the lock should be: it can be neither locked nor taken for dead.
+        let odd = dir.path().join("worker-odd");
+        fs::create_dir_all(odd.join("lock")).unwrap();
         let foreign = dir.path().join("holiday");
         fs::create_dir(&foreign).unwrap();
 

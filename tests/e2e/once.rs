@@ -1,13 +1,16 @@
 //! One job has one visible result, whatever happens to its worker; and a worker that is told to stop stops in order.
 
-use rustix::process::Signal;
+use std::fs::File;
+use std::process::{Child, Command};
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::media::{Workshop, sound};
-use crate::harness::{Up, json_lines, poll, stdout};
+use crate::harness::{Gate, Queues, Up, binary, json_lines, poll, stdout};
 
 /// Puts a job into the queue that copies its input after some seconds of work.
-fn slow(up: &Up, key: &str, secs: f64) -> String {
+pub(crate) fn slow(up: &Up, key: &str, secs: f64) -> String {
     up.inbox().put(key, sound());
     let input = format!("s3://inbox/{key}");
     let secs = format!("secs={secs}");
@@ -18,7 +21,7 @@ fn slow(up: &Up, key: &str, secs: f64) -> String {
 
 /// The job about an input, once it is in this state.
 #[track_caller]
-fn job_in(up: &Up, input: &str, state: &str) -> String {
+pub(crate) fn job_in(up: &Up, input: &str, state: &str) -> String {
     let find = || {
         let jobs = json_lines(&stdout(&up.cli(&["--json", "jobs", "list"])));
         let job = jobs.into_iter().find(|job| job["input"] == input && job["state"] == state)?;
@@ -86,6 +89,52 @@ fn a_worker_killed_in_the_middle_leaves_one_result() {
     assert!(up.end(Signal::TERM).success());
     assert_eq!(up.events(&input).len(), 1);
     assert_eq!(up.queues().depth(), Default::default());
+}
+
+/// A worker of its own on the buckets of `up`, with a queue in its own file and these variables.
+fn work(up: &Up, queue: &std::path::Path, env: &[(&str, &str)]) -> Child {
+    let log = File::options().create(true).append(true).open(up.dir().join("up.log")).unwrap();
+    let mut command = Command::new(binary("darkroom"));
+    command.arg("--config").arg(up.dir().join("darkroom.toml")).arg("work").stderr(log);
+    command.env("DARKROOM_EXECUTOR", binary("darkroom-executor-fault")).env("DARKROOM__QUEUE__LEASE_SECS", "2");
+    command.env("DARKROOM__QUEUE__PATH", queue.join("darkroom.sqlite")).envs(env.iter().copied());
+    command.spawn().unwrap()
+}
+
+#[test]
+fn killed_between_its_uploads_and_its_manifest_a_run_is_invisible() {
+    let up = Up::with_faults(&[]);
+    up.inbox().put("late.wav", sound());
+    let other = tempfile::tempdir().unwrap();
+    let queues = Queues::open(other.path());
+    let gate = Gate::before(up.fact("s3"), |head| head.starts_with("PUT /results/") && head.contains("/manifest.json"));
+    let mut first = work(&up, other.path(), &[("DARKROOM__STORES__0__ENDPOINT", gate.endpoint())]);
+    let input = "s3://inbox/late.wav";
+    let message = json!({"schema": "darkroom.job.v1", "handler": "fault", "input": input,
+        "output": "s3://results/fault/", "params": {"action": "ok"}});
+    queues.send(&message.to_string());
+    gate.wait();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let lost = up.results().keys("fault/");
+    assert!(lost.len() == 1 && lost[0].ends_with("/0.copy"), "uploaded, and no manifest: {lost:?}");
+    assert_eq!(up.events(input), Vec::<Value>::new());
+
+    let mut second = work(&up, other.path(), &[]);
+    let event = up.event(input);
+    assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
+    let job = event["jobid"].as_str().unwrap();
+    let manifest = up.results().json(&format!("fault/{job}/manifest.json"));
+    let outputs: Vec<&str> =
+        manifest["outputs"].as_array().unwrap().iter().map(|o| o["key"].as_str().unwrap()).collect();
+    assert!(outputs.len() == 1 && !lost.iter().any(|key| outputs.contains(&key.as_str())), "{outputs:?} {lost:?}");
+    assert_eq!(up.results().get(outputs[0]), sound());
+    let shown: Value = serde_json::from_str(&stdout(&up.cli(&["--json", "jobs", "show", job]))).unwrap();
+    assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");
+    assert!(lost[0].contains(shown["attempts"][0]["run_id"].as_str().unwrap()), "{shown:#}");
+    kill_process(Pid::from_child(&second), Signal::TERM).unwrap();
+    assert!(second.wait().unwrap().success());
+    assert_eq!((up.events(input).len(), queues.depth()), (1, Default::default()));
 }
 
 #[test]

@@ -28,10 +28,16 @@ impl Bucket {
         Bucket { client: Client::from_conf(config), name: name.to_owned() }
     }
 
-    /// An ordinary PUT.
-    pub(crate) fn put(&self, key: &str, body: impl Into<Vec<u8>>) {
+    /// Makes the bucket.
+    pub(crate) fn create(&self) {
+        wait_for(self.client.create_bucket().bucket(&self.name).send()).unwrap();
+    }
+
+    /// An ordinary PUT; its ETag.
+    pub(crate) fn put(&self, key: &str, body: impl Into<Vec<u8>>) -> String {
         let put = self.client.put_object().bucket(&self.name).key(key).body(body.into().into());
-        wait_for(put.send()).unwrap_or_else(|e| panic!("PUT {key}: {e:?}"));
+        let answer = wait_for(put.send()).unwrap_or_else(|e| panic!("PUT {key}: {e:?}"));
+        answer.e_tag.unwrap().trim_matches('"').to_owned()
     }
 
     /// An object's content.

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod events;
+mod gate;
 pub(crate) mod media;
 mod up;
 
@@ -14,6 +15,8 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 pub(crate) use bucket::Bucket;
+pub(crate) use events::Queues;
+pub(crate) use gate::Gate;
 pub(crate) use up::Up;
 
 /// What one job may take on a busy machine. Nothing waits this long when all is well.

@@ -80,6 +80,11 @@ impl Up {
         Bucket::of(&self.facts, "darkroom-state")
     }
 
+    /// Any other bucket.
+    pub(crate) fn bucket(&self, name: &str) -> Bucket {
+        Bucket::of(&self.facts, name)
+    }
+
     /// Queues of jobs and events.
     pub(crate) fn queues(&self) -> &Queues {
         &self.queues

@@ -9,7 +9,7 @@ use crate::harness::{Up, poll};
 fn record(event: &str, key: &str, etag: &str, sequencer: &str) -> Value {
     json!({
         "eventSource": "aws:s3", "eventName": event, "responseElements": {"x-amz-request-id": format!("R{sequencer}")},
-        "s3": {"bucket": {"name": "quiet"}, "object": {"key": key, "size": 1, "eTag": etag, "sequencer": sequencer}},
+        "s3": {"bucket": {"name": "quiet"}, "object": {"key": key, "eTag": etag, "sequencer": sequencer}},
     })
 }
 

@@ -5,6 +5,7 @@ pub mod config;
 pub mod db;
 pub mod event;
 pub mod gateway;
+mod http;
 pub mod job;
 pub mod queue;
 pub mod store;

@@ -202,11 +202,7 @@ async fn listen(
     let fail = |e: std::io::Error| Failure::Failed(format!("The gateway cannot listen on {address}: {e}."));
     let listener = TcpListener::bind(address).await.map_err(fail)?;
     let address = listener.local_addr().map_err(fail)?;
-    let server = tokio::spawn(async move {
-        if let Err(error) = gateway::serve(listener, state, closing.cancelled_owned()).await {
-            tracing::error!(%error, "the gateway ended");
-        }
-    });
+    let server = tokio::spawn(gateway::serve(listener, state, closing.cancelled_owned()));
     Ok((address, server))
 }
 

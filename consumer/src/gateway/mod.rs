@@ -20,19 +20,20 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 pub use ready::{Readiness, Unready};
 
+use crate::http::{self, Bounds};
 use crate::telemetry::Metrics;
 
 /// Longest a readiness check may take; orchestrators give up earlier than brokers do.
 const READY_WITHIN: Duration = Duration::from_secs(5);
-/// Time that open connections get to end at shutdown.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// Few, so that whoever reaches the gateway cannot use up the worker's descriptors.
+const BOUNDS: Bounds = Bounds { connections: 64, headers: Duration::from_secs(30), drain: Duration::from_secs(2) };
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the routes answer from.
@@ -45,28 +46,9 @@ pub struct GatewayState {
 }
 
 /// Serves until `shutdown` resolves.
-///
-/// # Errors
-/// Those of the listener.
-pub async fn serve(
-    listener: TcpListener,
-    state: GatewayState,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let closing = CancellationToken::new();
-    let closed = closing.clone();
-    let signal = async move {
-        shutdown.await;
-        closing.cancel();
-    };
-    let server = axum::serve(listener, router(state)).with_graceful_shutdown(signal).into_future();
-    let expired = async move {
-        closed.cancelled().await;
-        tokio::time::sleep(CLOSE_WITHIN).await;
-    };
-    tokio::select! {
-        ended = server => ended,
-        () = expired => Ok(()),
+pub async fn serve(listener: TcpListener, state: GatewayState, shutdown: impl Future<Output = ()>) {
+    if !http::serve(listener, TowerToHyperService::new(router(state)), BOUNDS, shutdown).await {
+        tracing::debug!("requests to the gateway were still in progress at its end");
     }
 }
 

@@ -23,7 +23,7 @@ struct Running {
     readiness: Arc<Switch>,
     metrics: Arc<Metrics>,
     stop: oneshot::Sender<()>,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
 }
 
 async fn start() -> Running {
@@ -77,6 +77,6 @@ async fn shutdown_ends_it_although_a_connection_stays_open() {
     tokio::io::AsyncWriteExt::write_all(&mut open, b"GET /livez HTTP/1.1\r\n").await.unwrap();
     assert_eq!(get(&running, "/livez").await.status().as_u16(), 200);
     running.stop.send(()).unwrap();
-    running.server.await.unwrap().unwrap();
+    running.server.await.unwrap();
     assert!(TcpListener::bind(running.address).await.is_ok(), "the port is free again");
 }

@@ -11,6 +11,7 @@ mod architecture;
 mod bad_media;
 mod bad_messages;
 mod cli;
+mod cli_jobs;
 mod disk;
 mod faults;
 mod happy;

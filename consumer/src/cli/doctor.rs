@@ -214,7 +214,7 @@ fn show(global: &Global, report: &Report) -> Result<(), Failure> {
         }
     }
     let bad = report.0.iter().filter(|finding| finding.state == State::Bad).count();
-    if bad == 0 { Ok(()) } else { Err(Failure::Failed(format!("{bad} findings need attention"))) }
+    if bad == 0 { Ok(()) } else { Err(Failure::Failed(format!("{bad} of {} findings need attention", report.0.len()))) }
 }
 
 fn text(value: &Value) -> &str {

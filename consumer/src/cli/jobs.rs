@@ -55,7 +55,7 @@ pub(crate) async fn jobs(global: &Global, command: Command) -> Result<(), Failur
         Command::List(args) => listing::list(global, &args).await,
         Command::Show { job } => show(global, job).await,
         Command::Cancel { job } => {
-            let record = Records::open(&global.config()?).await?.of(job.clone())?;
+            let record = Records::open(&global.backends()?).await?.of(job.clone())?;
             let history = record.history().await?;
             if history.last_attempt() == 0 {
                 return Err(unrecorded(&job));
@@ -77,7 +77,7 @@ pub(crate) async fn jobs(global: &Global, command: Command) -> Result<(), Failur
 }
 
 async fn show(global: &Global, job: JobId) -> Result<(), Failure> {
-    let records = Records::open(&global.config()?).await?;
+    let records = Records::open(&global.backends()?).await?;
     let history = records.of(job.clone())?.history().await?;
     let Some(last) = history.attempts.last() else {
         return Err(unrecorded(&job));
@@ -105,7 +105,7 @@ fn job_of(letter: &DeadLetter) -> Option<JobId> {
 }
 
 async fn dead_letters(global: &Global, limit: usize) -> Result<(), Failure> {
-    let queue = open::queue(&global.config()?).await?;
+    let queue = open::queue(&global.backends()?).await?;
     for letter in queue.dead_letters(limit).await? {
         let job = job_of(&letter);
         if global.json {
@@ -125,7 +125,7 @@ async fn dead_letters(global: &Global, limit: usize) -> Result<(), Failure> {
 }
 
 async fn redrive(global: &Global, ids: &[String], all: bool) -> Result<(), Failure> {
-    let config = global.config()?;
+    let config = global.backends()?;
     let queue = open::queue(&config).await?;
     let records = Records::open(&config).await?;
     let letters = queue.dead_letters(MAX_LISTED).await?;

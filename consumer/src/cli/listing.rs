@@ -1,7 +1,7 @@
 //! `darkroom jobs list`: one row a job.
 
 use clap::ValueEnum;
-use darkroom_api::{ErrorClass, JobError};
+use darkroom_api::{ErrorCode, JobError};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -52,6 +52,8 @@ pub(super) enum JobState {
     Failed,
     /// A user did not want it.
     Cancelled,
+    /// The upload was replaced before it was worked on: the new content is a job of its own.
+    Superseded,
     /// Its record cannot be read.
     Damaged,
 }
@@ -68,6 +70,7 @@ impl JobState {
             };
         }
         match history.live_until() {
+            None if is_superseded(history) => JobState::Superseded,
             None => JobState::Retrying,
             Some(until) if until <= Timestamp::now() => JobState::Lost,
             Some(_) => history.status.as_ref().map_or(JobState::Fetching, |status| status.state.into()),
@@ -77,6 +80,14 @@ impl JobState {
     fn word(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
+}
+
+/// An upload that changed has no other attempt to come, though its record has no final end: the same content may return.
+fn is_superseded(history: &History) -> bool {
+    history.ends.last().is_some_and(|end| {
+        let changed = end.error.as_ref().is_some_and(|error| error.code == ErrorCode::InputChanged);
+        end.outcome == Outcome::Interrupted && changed
+    })
 }
 
 impl From<State> for JobState {
@@ -145,7 +156,7 @@ impl Row<'_> {
 
 /// Jobs whose record changed last come first; only as many records are read as are shown.
 pub(super) async fn list(global: &Global, args: &Args) -> Result<(), Failure> {
-    let records = Records::open(&global.config()?).await?;
+    let records = Records::open(&global.backends()?).await?;
     let store = records.stores.get(&records.place.store)?;
     let ids = list_jobs(store, &records.place, MAX_OBJECTS).await?;
     let (records, all) = (&records, ids.len());
@@ -157,7 +168,7 @@ pub(super) async fn list(global: &Global, args: &Args) -> Result<(), Failure> {
             };
             match history {
                 // One damaged record is a row; a store that does not answer is the end.
-                Err(error) if error.class() == ErrorClass::Transient => Err(Failure::from(error)),
+                Err(error) if error.code != ErrorCode::Internal => Err(Failure::from(error)),
                 history => Ok((id, history)),
             }
         })

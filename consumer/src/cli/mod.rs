@@ -43,7 +43,8 @@ pub(crate) struct Global {
     /// Configuration file; `infra/config.example.toml` shows every key.
     #[arg(long, global = true, env = "DARKROOM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Directory of a `darkroom up`: stands for the configuration it wrote there.
+    /// Directory of a `darkroom up` (itself: where to keep everything, `.darkroom/up` if absent): stands for the
+    /// configuration that it writes there.
     #[arg(long, global = true, conflicts_with = "config", value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Output and progress as JSON, one object a line.
@@ -55,7 +56,24 @@ impl Global {
     /// The configuration that was asked for, or the defaults.
     fn config(&self) -> Result<Config, Failure> {
         let of_up = self.data_dir.as_ref().map(|dir| dir.join("darkroom.toml"));
+        if let (Some(dir), Some(file)) = (&self.data_dir, &of_up)
+            && !file.is_file()
+        {
+            let why = format!("No `darkroom up` has run in {}: start one, or name its --data-dir.", dir.display());
+            return Err(Failure::Usage(why));
+        }
         Ok(Config::from_process(self.config.as_deref().or(of_up.as_deref()))?)
+    }
+
+    /// [`Global::config`] for commands that talk to a worker's queue and buckets: there are no defaults for those.
+    fn backends(&self) -> Result<Config, Failure> {
+        let config = self.config()?;
+        if self.config.is_none() && self.data_dir.is_none() && config.stores.is_empty() {
+            let why = "Say which worker is meant: `--data-dir DIR` of a `darkroom up` (.darkroom/up if it was given none), \
+                       or `--config FILE` of a `darkroom work`.";
+            return Err(Failure::Usage(why.into()));
+        }
+        Ok(config)
     }
 
     /// A remark on standard error.
@@ -85,7 +103,7 @@ enum Command {
     Models(models::Command),
     /// Tell what is installed, what is missing, and what to do about it.
     Doctor,
-    /// Measure a handler beside its parts alone, and beside Python.
+    /// Measure a handler beside its parts alone, and beside Python; or the way of an upload to the executor.
     Bench(bench::Args),
     /// Print a completion script for your shell.
     Completions(completions::Args),
@@ -193,6 +211,17 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// A device as executors know it.
+pub(crate) fn device(text: &str) -> Result<String, String> {
+    let (kind, index) = text.split_once(':').unwrap_or((text, "0"));
+    let good = match kind {
+        "auto" | "cpu" => text == kind,
+        "cuda" | "tensorrt" => index.parse::<u32>().is_ok(),
+        _ => false,
+    };
+    if good { Ok(text.to_owned()) } else { Err("use auto, cpu, cuda:0 or tensorrt:0".into()) }
+}
+
 /// Parameters of `--set`: JSON where the value is JSON, else text.
 pub(crate) fn params(set: &[(String, String)]) -> serde_json::Map<String, serde_json::Value> {
     let value = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text.as_str()));
@@ -215,5 +244,11 @@ mod tests {
         let params = params(&set);
         assert_eq!(serde_json::json!({"quality": 5, "format": "png", "colour": "#00ff00"}), serde_json::json!(params));
         assert!(pair("quality").is_err());
+    }
+
+    #[test]
+    fn devices_are_those_that_executors_know() {
+        assert!(["auto", "cpu", "cuda", "cuda:1", "tensorrt:0"].iter().all(|text| device(text).is_ok()));
+        assert!(["gpu", "cpu:0", "cuda:x", ""].iter().all(|text| device(text).is_err()));
     }
 }

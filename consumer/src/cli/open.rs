@@ -1,12 +1,15 @@
 //! From a configuration to the things it names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use darkroom_api::Descriptor;
 
 use crate::config::{Config, QueueKind};
 use crate::db::Db;
 use crate::job::JobId;
+use crate::job::executor;
 use crate::job::record::Record;
 use crate::queue::Queue;
 use crate::queue::sqlite::{Options, SqliteQueue};
@@ -38,6 +41,19 @@ pub(crate) async fn file(path: &Path) -> Result<Db, Failure> {
 /// All stores.
 pub(crate) async fn stores(config: &Config) -> Result<Stores, Failure> {
     Stores::open(&config.stores).await.map_err(|errors| Failure::Usage(errors.join("\n       ")))
+}
+
+/// The executor's binary, and what it says of a handler.
+pub(crate) async fn handler(config: &Config, name: &str) -> Result<(PathBuf, Descriptor), Failure> {
+    let binary = match config.executor.binary.clone() {
+        Some(binary) => binary,
+        None => executor::find_binary()?,
+    };
+    let handlers = executor::describe(&binary).await?;
+    let known: Vec<_> = handlers.iter().map(|handler| handler.name.clone()).collect();
+    let found = handlers.into_iter().find(|handler| handler.name == name);
+    let unknown = || Failure::Usage(format!("no handler is called `{name}`: there is {}", known.join(", ")));
+    Ok((binary, found.ok_or_else(unknown)?))
 }
 
 /// The store of a bucket, as the rules name it; the default one for buckets that no rule names.

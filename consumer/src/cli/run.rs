@@ -13,7 +13,7 @@ use crate::job::local::{self, LocalJob, Surroundings};
 
 use super::display::{Display, Style, human_secs};
 use super::signals::Signals;
-use super::{Failure, Global, note, pair, params, print_line};
+use super::{Failure, Global, device, note, open, pair, params, print_line};
 
 /// Directory beside the outputs, for what is being made: so results are moved, and not copied.
 const SCRATCH: &str = ".darkroom-scratch";
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long = "input", value_name = "ROLE=FILE", value_parser = pair)]
     inputs: Vec<(String, String)>,
     /// Device to run on: `auto`, `cpu`, `cuda:0`, `tensorrt:0`.
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
     device: Option<String>,
 }
 
@@ -70,16 +70,8 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
 async fn develop(global: &Global, args: &Args, cancel: &CancellationToken) -> Result<(), Failure> {
     let config = global.config()?;
     // Bars and lines show what matters; a log of everything is for `work`.
-    let binary = match config.executor.binary.clone() {
-        Some(binary) => binary,
-        None => executor::find_binary()?,
-    };
-    let handlers = executor::describe(&binary).await?;
-    let handler = handlers.iter().find(|h| h.name == args.handler).ok_or_else(|| {
-        let known: Vec<_> = handlers.iter().map(|h| h.name.as_str()).collect();
-        Failure::Usage(format!("no handler is called `{}`: there is {}", args.handler, known.join(", ")))
-    })?;
-    let jobs = jobs(args, handler)?;
+    let (binary, handler) = open::handler(&config, &args.handler).await?;
+    let jobs = jobs(args, &handler)?;
     std::fs::create_dir_all(&args.output)
         .map_err(|e| Failure::Usage(format!("{} cannot be made: {e}", args.output.display())))?;
     let pool = Pool::open(PoolOptions {
@@ -102,7 +94,7 @@ async fn develop(global: &Global, args: &Args, cancel: &CancellationToken) -> Re
     .await?;
     let around = Surroundings {
         pool: &pool,
-        handler,
+        handler: &handler,
         params: params(&args.set),
         limits: config.limits,
         run_limit_secs: config.worker.run_limit_secs as f64,

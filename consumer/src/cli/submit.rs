@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::job::message::{JobMessage, OneOrMany, Schema};
 use crate::queue::SendOptions;
+use crate::store::{Place, parse_input};
 
 use super::{Failure, Global, open, pair, params, print_line};
 
@@ -36,7 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn submit(global: &Global, args: Args) -> Result<(), Failure> {
-    let config = global.config()?;
+    let config = global.backends()?;
     let message = JobMessage {
         schema: Schema::V1,
         handler: args.handler,
@@ -48,7 +49,10 @@ pub(crate) async fn submit(global: &Global, args: Args) -> Result<(), Failure> {
         deadline_secs: args.deadline_secs,
         rerun: args.rerun,
     };
-    message.check().map_err(|error| Failure::Usage(error.message))?;
+    let urls = message.inputs.iter().flat_map(BTreeMap::values).flat_map(OneOrMany::as_slice).chain(&message.input);
+    let checked = urls.map(|url| parse_input(url).map(drop)).collect::<Result<(), _>>();
+    let checked = message.check().and(checked).and(Place::for_writing("", &message.output).map(drop));
+    checked.map_err(|error| Failure::Usage(error.message))?;
     let body = serde_json::to_string(&message).map_err(|e| Failure::Usage(e.to_string()))?;
     let id = open::queue(&config).await?.send(&body, SendOptions::default()).await?;
     if global.json {

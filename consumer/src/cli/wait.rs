@@ -81,7 +81,7 @@ fn since(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(crate) async fn wait(global: &Global, args: Args) -> Result<(), Failure> {
-    let config = global.config()?;
+    let config = global.backends()?;
     let event = Waiter::new(&config, &args).await?.event().await?;
     print_line(&event.to_string())?;
     if event["type"] != "dev.darkroom.job.completed.v1" {

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::job::executor::{self, Measurement};
 
 use super::signals::Signals;
-use super::{Failure, Global, pair, params, print_line};
+use super::{Failure, Global, device, open, pair, params, print_line};
 use report::{Report, Row};
 
 /// Arguments.
@@ -47,7 +47,7 @@ struct HandlerArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Device to run on: `auto`, `cpu`, `cuda:0`, `tensorrt:0`.
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
     device: Option<String>,
     /// Compare with this Python (of `matting`, with the packages of `requirements.txt`), in the same rounds.
     #[arg(long, value_name = "PYTHON")]
@@ -80,10 +80,7 @@ async fn measure(global: &Global, args: &HandlerArgs) -> Result<(), Failure> {
     let config = global.config()?;
     let clip =
         args.clip.canonicalize().map_err(|e| Failure::Usage(format!("{} cannot be read: {e}", args.clip.display())))?;
-    let binary = match config.executor.binary.clone() {
-        Some(binary) => binary,
-        None => executor::find_binary()?,
-    };
+    let (binary, _) = open::handler(&config, &args.handler).await?;
     let configured = config.executor.devices.first().map_or("cpu", String::as_str);
     let ours = Measurement {
         binary: &binary,

@@ -49,8 +49,8 @@ pub(crate) async fn submit(global: &Global, args: Args) -> Result<(), Failure> {
         deadline_secs: args.deadline_secs,
         rerun: args.rerun,
     };
-    let urls = message.inputs.iter().flat_map(BTreeMap::values).flat_map(OneOrMany::as_slice).chain(&message.input);
-    let checked = urls.map(|url| parse_input(url).map(drop)).collect::<Result<(), _>>();
+    let mut urls = message.inputs.iter().flat_map(BTreeMap::values).flat_map(OneOrMany::as_slice).chain(&message.input);
+    let checked = urls.try_for_each(|url| parse_input(url).map(drop));
     let checked = message.check().and(checked).and(Place::for_writing("", &message.output).map(drop));
     checked.map_err(|error| Failure::Usage(error.message))?;
     let body = serde_json::to_string(&message).map_err(|e| Failure::Usage(e.to_string()))?;

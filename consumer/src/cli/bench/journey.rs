@@ -128,7 +128,7 @@ impl Bench {
         let late = || Failure::Failed(format!("{key} was not done in {} s.", PATIENCE.as_secs()));
         let all = async {
             let mut steps = Vec::new();
-            while !steps.last().is_some_and(|(step, _)| *step == Step::Settled) {
+            while steps.last().is_none_or(|(step, _)| *step != Step::Settled) {
                 steps.extend(self.reached.recv().await);
             }
             Ok::<_, Failure>((steps, self.event().await?))

@@ -64,7 +64,7 @@ struct HandlerArgs {
 pub(crate) async fn bench(global: &Global, args: Args) -> Result<(), Failure> {
     let done = async {
         match (&args.what, &args.handler) {
-            (Some(What::Journey(args)), _) => journey::journey(global, args).await,
+            (Some(What::Journey(args)), _) => Box::pin(journey::journey(global, args)).await,
             (None, Some(args)) => measure(global, args).await,
             (None, None) => Err(Failure::Usage("name a handler and a clip, or `journey`".into())),
         }

@@ -96,7 +96,7 @@ impl Runtime {
 
     /// Threads of one call on the CPU.
     pub fn intra_threads(&self) -> usize {
-        let from_env = || std::env::var("OMP_NUM_THREADS").ok()?.split(',').next()?.trim().parse().ok();
+        let from_env = || omp_threads(&std::env::var("OMP_NUM_THREADS").ok()?);
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         self.options.intra_threads.or_else(from_env).map_or_else(cores, NonZero::get)
     }
@@ -210,6 +210,11 @@ impl Runtime {
         environment.set_log_level(LogLevel::Warning);
         Ok(shared.insert(environment).clone())
     }
+}
+
+/// The first number of `OMP_NUM_THREADS`: the others are for nested regions, of which there are none.
+fn omp_threads(list: &str) -> Option<NonZero<usize>> {
+    list.split(',').next()?.trim().parse().ok()
 }
 
 fn unusable_device(device: Device, error: &ort::Error) -> JobError {

@@ -81,7 +81,12 @@ impl Handler for Matting {
     fn plan(&self, params: &Params, probes: &Probes) -> Result<Plan> {
         let first = |role: &str| probes.get(role).and_then(|probes| probes.first());
         pipeline::check_background(params.format, first(BACKGROUND).is_some())?;
-        first(VIDEO).map_or(Ok(Plan::default()), |probe| self.plan_video(params, probe))
+        let mut plan = first(VIDEO).map_or(Ok(Plan::default()), |probe| self.plan_video(params, probe))?;
+        if let Some(video) = first(BACKGROUND).and_then(|probe| probe.video.as_ref()) {
+            pipeline::check_background_hdr(params, video.is_hdr)?;
+            plan.host_mib += (u64::from(video.width_px) * u64::from(video.height_px) * BACKGROUND_BYTES_A_PIXEL) >> 20;
+        }
+        Ok(plan)
     }
 
     fn run(&self, ctx: &JobContext, inputs: &Inputs, params: &Params) -> Result<Outputs> {
@@ -99,6 +104,8 @@ impl Handler for Matting {
 const BASE_MIB: u64 = 230;
 /// The same, per pixel of a frame.
 const BYTES_A_PIXEL: u64 = 240;
+/// Of a background's own pixels: three planes of floats, one more while it is scaled, and decoded frames.
+const BACKGROUND_BYTES_A_PIXEL: u64 = 30;
 
 impl Matting {
     fn plan_video(&self, params: &Params, probe: &Probe) -> Result<Plan> {

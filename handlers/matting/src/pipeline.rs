@@ -200,6 +200,18 @@ pub fn hdr(params: &Params, is_hdr: bool) -> Result<Hdr> {
     }
 }
 
+/// The same for what a composite lies over.
+///
+/// # Errors
+/// [`ErrorCode::InputHdr`].
+pub fn check_background_hdr(params: &Params, is_hdr: bool) -> Result<()> {
+    if is_hdr && !params.tone_map {
+        let why = "The background is HDR (PQ or HLG) and the output has 8 bits: set `tone_map`, or name another file.";
+        return Err(JobError::new(ErrorCode::InputHdr, why));
+    }
+    Ok(())
+}
+
 /// Which part of the video to read.
 pub fn read_options(params: &Params, threads: usize, ctx: &JobContext) -> ReadOptions {
     ReadOptions {

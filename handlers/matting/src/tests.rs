@@ -117,6 +117,38 @@ fn a_composite_lies_over_a_colour_a_picture_or_a_video() {
 }
 
 #[test]
+fn colours_of_what_is_solid_are_those_of_the_source() {
+    let bench = Bench::new();
+    let clip = bench.person(6);
+    let source = bench.pixels("person.mp4", &[], "null", "rgb24");
+    bench.run(&[(VIDEO, &clip)], json!({"format": "png"})).unwrap();
+    let pictures = bench.pixels("out/frames/%06d.png", &[], "null", "rgba");
+    let solid: Vec<usize> = (5 * PIXELS..6 * PIXELS).filter(|i| pictures[4 * i + 3] == 255).collect();
+    assert!(solid.len() > PIXELS / 20, "{} solid pixels", solid.len());
+    let shift = |rgb: &[u8], step: usize| {
+        let sum = |c: usize| -> f64 {
+            solid.iter().map(|i| f64::from(rgb[step * i + c]) - f64::from(source[3 * i + c])).sum()
+        };
+        [0, 1, 2].map(|c| sum(c) / solid.len() as f64)
+    };
+    let mut shifts = vec![("png", shift(&pictures, 4))];
+    for (format, file, decoder) in [
+        ("webm-alpha", "out/matte.webm", LIBVPX),
+        ("prores4444", "out/matte.mov", &[]),
+        ("composite", "out/composite.mp4", &[]),
+    ] {
+        // Grey behind it, since chroma at half size carries a coloured background into the edge.
+        let params = json!({"format": format, "quality": 95, "background_colour": "#808080"});
+        bench.run(&[(VIDEO, &clip)], params).unwrap();
+        shifts.push((format, shift(&bench.pixels(file, decoder, "format=rgb24", "rgb24"), 3)));
+    }
+    println!("mean shift of red, green and blue, of 255: {shifts:.2?}");
+    for (format, shift) in shifts {
+        assert!(shift.iter().all(|s| s.abs() < 2.0), "{format}: {shift:?}");
+    }
+}
+
+#[test]
 fn prores_keeps_alpha_and_the_grey_matte_is_silent() {
     let bench = Bench::new();
     let tone = ["-f", "lavfi", "-i", "sine=d=1"];
@@ -206,12 +238,20 @@ fn it_describes_checks_warms_and_plans_itself() {
 
     let limits = &described.limits;
     let probe = darkroom_media::probe::probe(&media("sports2d_demo.mp4"), &described.inputs[0].kinds, limits).unwrap();
-    let probes = Probes::from([(VIDEO.to_owned(), vec![probe])]);
+    let mut probes = Probes::from([(VIDEO.to_owned(), vec![probe.clone()])]);
     let small = handler.plan(&json!({}), &probes).unwrap();
     let pictures = handler.plan(&json!({"format": "png"}), &probes).unwrap();
     assert_eq!(small.device_mib, 0, "on the CPU");
     assert!((300..700).contains(&small.host_mib), "{}", small.host_mib);
     assert!(pictures.scratch_bytes > 10 * small.scratch_bytes);
+    let mut behind = probe;
+    behind.video.as_mut().unwrap().is_hdr = true;
+    probes.insert(BACKGROUND.to_owned(), vec![behind]);
+    let bright = handler.plan(&json!({"format": "composite"}), &probes).unwrap_err();
+    assert!(bright.code == ErrorCode::InputHdr && bright.message.contains("background"), "{}", bright.message);
+    let two = handler.plan(&json!({"format": "composite", "tone_map": true}), &probes).unwrap();
+    assert!(two.host_mib > small.host_mib, "a background takes memory");
+    probes.remove(BACKGROUND);
     let refused = handler.plan(&json!({"downsample_ratio": 0.1, "format": "composite"}), &probes);
     assert!(refused.is_ok(), "994 lines are enough");
     assert!(parse_params::<Params>(&json!({"batch_size": 33})).is_err());

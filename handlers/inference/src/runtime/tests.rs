@@ -99,4 +99,7 @@ fn threads_are_those_of_the_options_first() {
     let runtime = Runtime::new(RuntimeOptions { intra_threads: threads, ..options(&[]) });
     assert_eq!(runtime.intra_threads(), 3);
     assert!(Runtime::new(options(&[])).intra_threads() >= 1);
+    for (list, threads) in [("3", Some(3)), (" 2 , 4", Some(2)), ("0", None), ("", None), ("many", None)] {
+        assert_eq!(omp_threads(list).map(NonZero::get), threads, "{list:?}");
+    }
 }

@@ -18,12 +18,10 @@ pub(crate) fn best_video(input: &Input) -> Result<usize> {
     let best = input.streams().best(ff::media::Type::Video);
     match best.filter(|s| !s.disposition().contains(Disposition::ATTACHED_PIC)) {
         Some(stream) => Ok(stream.index()),
-        // A stream that FFmpeg has no decoder for is not "best", nor is one beside a cover marked as default: they are
-        // still videos.
+        // A stream that FFmpeg has no decoder for is not "best": it is still a video.
         None => match input.streams().find(|s| {
             s.parameters().medium() == ff::media::Type::Video && !s.disposition().contains(Disposition::ATTACHED_PIC)
         }) {
-            Some(stream) if ff::decoder::find(stream.parameters().id()).is_some() => Ok(stream.index()),
             Some(stream) => {
                 let codec = stream.parameters().id().name();
                 Err(unsupported(format!("There is no decoder for the codec `{codec}`")))

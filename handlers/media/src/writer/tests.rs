@@ -269,6 +269,7 @@ fn pictures_carry_their_times() {
         assert_eq!((report.frames, report.files.len()), (4, 5));
         let text = std::fs::read_to_string(folder.join("timestamps.json")).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["transfer"], "unknown", "the clip is silent");
         let told: Vec<f64> =
             json["frames"].as_array().unwrap().iter().map(|f| f["pts_secs"].as_f64().unwrap()).collect();
         assert_times(&told, &times(&small, "v:0"), 2e-6, pixels);

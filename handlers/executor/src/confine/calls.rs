@@ -211,7 +211,7 @@ mod tests {
                 assert_eq!(errno(libc::prlimit(0, libc::RLIMIT_NOFILE, none, &mut limit)), None);
             }
             let denied = |result: std::io::Result<()>| assert_eq!(result.unwrap_err().kind(), PermissionDenied);
-            denied(std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)));
+            denied(std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)));
             denied(std::os::unix::fs::lchown(&path, Some(1), None));
             denied(std::fs::OpenOptions::new().read(true).custom_flags(libc::O_TRUNC).open(&path).map(drop));
             denied(std::os::unix::net::UnixDatagram::pair().map(drop));

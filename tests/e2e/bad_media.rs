@@ -21,7 +21,7 @@ fn refused(up: &Up, name: &str, content: impl Into<Vec<u8>>, code: &str) -> Valu
 fn assert_given_up(up: &Up, event: &Value) {
     let (job, error) = (&event["jobid"], &event["data"]["error"]);
     let letter = poll("the dead letter", || {
-        let about = |reason: &darkroom_api::JobError| reason.detail.as_ref().is_some_and(|d| d["job_id"] == *job);
+        let about = |reason: &darkroom_api::JobError| reason.detail.as_ref().is_some_and(|d| d["job_ids"][0] == *job);
         let mut letters = up.queues().dead_letters().into_iter();
         letters.find(|letter| letter.reason.as_ref().is_some_and(about))
     });

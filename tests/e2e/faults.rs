@@ -46,6 +46,8 @@ fn each_is_tried_again_and_given_up_and_the_worker_lives() {
         assert_eq!(event["type"], "dev.darkroom.job.failed.v1", "{event:#}");
         assert_eq!(event["data"]["error"]["code"], code, "{event:#}");
         assert_eq!(event["attempt"], 2, "{event:#}");
+        let said = event["data"]["error"]["message"].as_str().unwrap();
+        assert!(said.contains("Given up after 2 attempts") && !said.contains("tried again"), "{said}");
         assert_eq!(up.events(&input).len(), 1);
     }
     poll("the dead letters", || (up.queues().depth().dead == cases.len() as u64).then_some(()));
@@ -65,7 +67,7 @@ fn a_dead_letter_is_listed_and_sent_again() {
     let job = event["jobid"].as_str().unwrap();
     let letters = || json_lines(&stdout(&up.cli(&["--json", "jobs", "dead-letters"])));
     let letter = poll("the dead letter", || letters().into_iter().next());
-    assert_eq!((&letter["job_id"], &letter["reason"]["code"]), (&event["jobid"], &Value::from("executor-crashed")));
+    assert_eq!((&letter["job_ids"][0], &letter["reason"]["code"]), (&event["jobid"], &Value::from("executor-crashed")));
     let people = stdout(&up.cli(&["jobs", "dead-letters"]));
     assert!(people.contains(job) && people.contains("executor-crashed"), "{people}");
 

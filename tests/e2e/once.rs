@@ -150,6 +150,73 @@ fn cancelled_in_the_middle() {
     assert_eq!(up.results().keys(""), Vec::<String>::new());
     assert_eq!(up.scratch(), Vec::<std::path::PathBuf>::new());
     job_in(&up, &input, "cancelled");
+
+    // It left no dead letter, and runs again all the same; its record speaks of it at any time.
+    stdout(&up.cli(&["jobs", "redrive", &job]));
+    let shown: Value = serde_json::from_str(&stdout(&up.cli(&["--json", "jobs", "show", &job]))).unwrap();
+    assert_eq!((&shown["job"]["job_id"], &shown["job"]["input"]), (&json!(job), &json!(input)));
+    job_in(&up, &input, "running");
+    stdout(&up.cli(&["jobs", "cancel", &job]));
+    let again = poll("the event after the redrive", || up.events(&input).into_iter().nth(1));
+    assert_eq!((&again["type"], &again["jobid"], &again["attempt"]), (&event["type"], &json!(job), &json!(2)));
+    assert_ne!(again["id"], event["id"]);
+}
+
+/// A notification as AWS writes it, of one upload of each key.
+fn notification(up: &Up, keys: &[&str]) -> String {
+    let records = keys.iter().map(|key| {
+        let etag = up.inbox().etag(key);
+        let object = json!({"key": key, "size": 11, "eTag": etag, "sequencer": "0055AED6DCD90281E5"});
+        json!({"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "inbox"}, "object": object},
+            "responseElements": {"x-amz-request-id": "C3D13FE58DE4C810"}})
+    });
+    json!({"Records": records.collect::<Vec<_>>()}).to_string()
+}
+
+#[test]
+fn a_failed_upload_runs_again_when_it_comes_again() {
+    let (up, key) = (Up::shared(), "matting/not-a-film.mp4");
+    let input = format!("s3://inbox/{key}");
+    let nth = |n: usize| poll("the next event", || up.events(&input).into_iter().nth(n));
+    up.inbox().put(key, "not a film.");
+    let first = nth(0);
+    assert_eq!((&first["type"], &first["attempt"]), (&json!("dev.darkroom.job.failed.v1"), &json!(1)), "{first:#}");
+    up.inbox().put(key, "not a film.");
+    let second = nth(1);
+    assert_eq!((&second["jobid"], &second["attempt"]), (&first["jobid"], &json!(2)), "{second:#}");
+    assert_ne!(second["id"], first["id"], "this failure is news");
+
+    // The same upload told twice is one submission: what is known already is told again.
+    let notification = notification(&up, &[key]);
+    up.queues().send(&notification);
+    assert_eq!(nth(2)["attempt"], 3);
+    up.queues().send(&notification);
+    assert_eq!((&nth(3)["id"], &nth(3)["attempt"]), (&nth(2)["id"], &json!(3)));
+    let shown = stdout(&up.cli(&["--json", "jobs", "show", first["jobid"].as_str().unwrap()]));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let served = &shown["attempts"][0]["submission"]["submission_id"];
+    assert_eq!((&shown["job"]["attempts"], served), (&json!(1), &nth(2)["data"]["submission_id"]), "{shown:#}");
+}
+
+#[test]
+fn a_notification_with_several_failed_uploads_is_redriven_whole() {
+    let up = Up::start(&[]);
+    let keys = ["matting/one.mp4", "matting/two.mp4"];
+    let inputs = keys.map(|key| format!("s3://inbox/{key}"));
+    let mut jobs: Vec<Value> = Vec::new();
+    for (key, input) in keys.iter().zip(&inputs) {
+        up.inbox().put(key, "not a film.");
+        jobs.push(up.event(input)["jobid"].clone());
+    }
+    let message = up.queues().send(&notification(&up, &keys));
+    let letters = || json_lines(&stdout(&up.cli(&["--json", "jobs", "dead-letters"])));
+    let letter = poll("the dead letter", || letters().into_iter().find(|letter| letter["message_id"] == *message));
+    assert_eq!(letter["job_ids"], json!(jobs));
+    let attempts = || inputs.each_ref().map(|input| up.events(input).last().unwrap()["attempt"].clone());
+    assert_eq!(attempts(), [2, 2]);
+    stdout(&up.cli(&["jobs", "redrive", jobs[1].as_str().unwrap()]));
+    poll("both to fail once more", || (attempts() == [3, 3]).then_some(()));
+    poll("the dead letters", || (letters().len() == 3).then_some(()));
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum JobState {
+    /// Redriven, and no worker has taken it yet.
+    Queued,
     /// Inputs are on their way to the worker.
     Fetching,
     /// Inputs are there, a device slot is not free.
@@ -61,7 +63,7 @@ pub(super) enum JobState {
 impl JobState {
     /// By what is recorded.
     fn of(history: &History) -> Self {
-        if let Some(end) = history.ends.last().filter(|end| end.is_final) {
+        if let Some(end) = history.ended() {
             return match end.outcome {
                 Outcome::Completed => JobState::Completed,
                 Outcome::Failed => JobState::Failed,
@@ -70,6 +72,8 @@ impl JobState {
             };
         }
         match history.live_until() {
+            None if history.is_cancelled => JobState::Cancelled,
+            None if history.attempts.is_empty() => JobState::Queued,
             None if is_superseded(history) => JobState::Superseded,
             None => JobState::Retrying,
             Some(until) if until <= Timestamp::now() => JobState::Lost,
@@ -128,7 +132,7 @@ impl Row<'_> {
     pub(super) fn json(&self) -> Value {
         let history = self.history.ok();
         let status = history.and_then(|history| history.status.as_ref());
-        let last = history.and_then(|history| history.attempts.last());
+        let last = history.and_then(History::latest);
         json!({
             "job_id": self.id,
             "state": self.state(),
@@ -145,7 +149,7 @@ impl Row<'_> {
     /// For people.
     fn text(&self) -> String {
         let history = self.history.ok();
-        let last = history.and_then(|history| history.attempts.last());
+        let last = history.and_then(History::latest);
         let input = last.and_then(|a| a.submission.inputs.first()).map(|i| i.object.to_string()).unwrap_or_default();
         let percent = history.and_then(|h| h.status.as_ref()?.percent).map(|p| format!("{p:.0} %")).unwrap_or_default();
         let error = self.error().map(|error| format!("  ({error})")).unwrap_or_default();

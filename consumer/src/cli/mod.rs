@@ -7,6 +7,7 @@ mod display;
 mod doctor;
 mod embedded;
 mod jobs;
+mod letters;
 mod listing;
 mod models;
 mod open;

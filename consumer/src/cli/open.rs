@@ -23,9 +23,8 @@ pub(crate) async fn queue(config: &Config) -> Result<Arc<dyn Queue>, Failure> {
         QueueKind::Sqlite => {
             let options = Options {
                 lease: Duration::from_secs(config.queue.lease_secs),
-                // Attempts are counted from records. Waiting for a live job, an outage or a receiver of events hands a
-                // message over too, so this backstop, for what kills a worker before it can record, is far.
-                max_receives: config.worker.max_attempts.saturating_mul(100),
+                // Attempts are counted from records: this is the backstop for what kills a worker before it can record.
+                max_receives: config.worker.max_attempts.saturating_mul(4),
                 ..Options::default()
             };
             Ok(Arc::new(SqliteQueue::new(file(&config.queue.path).await?, options)))

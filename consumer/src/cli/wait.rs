@@ -110,7 +110,7 @@ impl<'a> Waiter<'a> {
         let path = sink.ok_or_else(|| {
             Failure::Usage("No [[sinks]] of kind `queue` is configured to wait at: add one, or use --data-dir.".into())
         })?;
-        let queue = work::events_queue(path).await?;
+        let queue = work::events_queue(path, None).await?;
         let records = Records::open(config).await?;
         let upload = match &args.about {
             About::Input(url) => head(config, &records.stores, url).await?,
@@ -136,7 +136,7 @@ impl<'a> Waiter<'a> {
                 passed_over += usize::from(ours && !current);
                 let settlement = match current {
                     true => Settlement::Ack,
-                    false => Settlement::Release { after: PAUSE },
+                    false => Settlement::Release { after: PAUSE, counted: false },
                 };
                 let _settled = self.queue.settle(delivery.receipt, settlement).await?;
                 found = if current { Some(event) } else { found };
@@ -170,7 +170,7 @@ impl<'a> Waiter<'a> {
         if attempt.is_some_and(|attempt| attempt <= u64::from(history.redriven_to)) {
             return Ok(false);
         }
-        let worked_on = history.attempts.last().and_then(|a| a.submission.inputs.first()?.object.etag.as_deref());
+        let worked_on = history.latest().and_then(|a| a.submission.inputs.first()?.object.etag.as_deref());
         let there = self.upload.as_ref().and_then(|head| head.etag.as_deref());
         Ok(self.args.since.is_some() || worked_on.is_none() || there.is_none() || worked_on == there)
     }

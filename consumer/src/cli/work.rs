@@ -15,7 +15,7 @@ use crate::job::executor::{self, Pool, PoolOptions, SlotOptions};
 use crate::job::room::Room;
 use crate::job::runner::{Journey, Rules};
 use crate::queue::Queue;
-use crate::queue::sqlite::{Options, SqliteQueue};
+use crate::queue::sqlite::{Options, Retention, SqliteQueue};
 use crate::store::{Place, Stores};
 use crate::telemetry::{self, Metrics, Telemetry};
 use crate::trigger::Routes;
@@ -177,7 +177,7 @@ async fn publisher(config: &Config, metrics: Arc<Metrics>) -> Result<Publisher, 
     let mut outlets = Vec::with_capacity(config.sinks.len());
     for sink in &config.sinks {
         let queue = match &sink.path {
-            Some(path) if sink.kind == SinkKind::Queue => Some(events_queue(path).await?),
+            Some(path) if sink.kind == SinkKind::Queue => Some(events_queue(path, Some(sink.retention())).await?),
             _ => None,
         };
         outlets.push(Outlet::open(sink, queue).map_err(Failure::Usage)?);
@@ -185,10 +185,13 @@ async fn publisher(config: &Config, metrics: Arc<Metrics>) -> Result<Publisher, 
     Ok(Publisher::new(outlets, Duration::from_secs(config.event_retry_secs), metrics))
 }
 
-/// The queue in which a queue sink leaves events.
-pub(crate) async fn events_queue(path: &std::path::Path) -> Result<Arc<dyn Queue>, Failure> {
+/// The queue in which a queue sink leaves events; who only takes events needs no `retention`.
+pub(crate) async fn events_queue(
+    path: &std::path::Path,
+    retention: Option<Retention>,
+) -> Result<Arc<dyn Queue>, Failure> {
     // Whoever waits for one event hands the others back: that must not use them up.
-    let options = Options { name: EVENTS_QUEUE.into(), max_receives: u32::MAX, ..Options::default() };
+    let options = Options { name: EVENTS_QUEUE.into(), max_receives: u32::MAX, retention, ..Options::default() };
     Ok(Arc::new(SqliteQueue::new(open::file(path).await?, options)))
 }
 

@@ -178,8 +178,18 @@ fn sink(key: &str, sink: &mut SinkConfig, errors: &mut Errors) {
             None => {}
         }
     }
-    if (sink.kind == SinkKind::Queue) != sink.path.is_some() {
+    let queue = sink.kind == SinkKind::Queue;
+    if queue != sink.path.is_some() {
         errors.missing(&format!("{key}.path"), "a queue sink needs it, and no other has it");
+    }
+    for (name, value, most) in
+        [("max_age_secs", sink.max_age_secs, 365 * DAY_SECS), ("max_events", sink.max_events, 1_000_000)]
+    {
+        match value {
+            Some(_) if !queue => errors.missing(&format!("{key}.{name}"), "only a queue sink has it"),
+            Some(value) => errors.range(&format!("{key}.{name}"), value, 1..=most),
+            None => {}
+        }
     }
 }
 

@@ -1,11 +1,18 @@
 //! `[[sinks]]`: where events go.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
 use crate::event::EventKind;
+use crate::queue::sqlite::Retention;
+
+/// Seven days: how long a queue sink keeps an event that nobody takes.
+pub const DEFAULT_MAX_AGE_SECS: u64 = 7 * 24 * 3600;
+/// How many events a queue sink keeps.
+pub const DEFAULT_MAX_EVENTS: u64 = 10_000;
 
 /// Kinds of sinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +68,12 @@ pub struct SinkConfig {
     /// Queue: file of an embedded queue that takes the events.
     #[serde(default)]
     pub path: Option<PathBuf>,
+    /// Queue: an event that nobody takes is kept this long; [`DEFAULT_MAX_AGE_SECS`] if absent.
+    #[serde(default)]
+    pub max_age_secs: Option<u64>,
+    /// Queue: so many events are kept, the latest; [`DEFAULT_MAX_EVENTS`] if absent.
+    #[serde(default)]
+    pub max_events: Option<u64>,
 }
 
 impl SinkConfig {
@@ -76,6 +89,16 @@ impl SinkConfig {
             secret_file: None,
             allow_private: false,
             path: None,
+            max_age_secs: None,
+            max_events: None,
+        }
+    }
+
+    /// What a queue sink keeps.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            max_age: Duration::from_secs(self.max_age_secs.unwrap_or(DEFAULT_MAX_AGE_SECS)),
+            max_messages: self.max_events.unwrap_or(DEFAULT_MAX_EVENTS),
         }
     }
 

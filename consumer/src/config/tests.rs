@@ -81,6 +81,11 @@ fn everything_wrong_is_reported_at_once_with_key_value_and_what_is_allowed() {
         [[sinks]]
         kind = "log"
         types = ["done"]
+        [[sinks]]
+        kind = "queue"
+        name = "kept for ever"
+        path = "/e.sqlite"
+        max_events = 0
         [executor]
         devices = ["gpu"]
         [gateway]
@@ -102,13 +107,14 @@ fn everything_wrong_is_reported_at_once_with_key_value_and_what_is_allowed() {
     assert_error(&errors, "sinks[1].url", Some("not usable"), "allow_private");
     assert_error(&errors, "sinks[1].secret", None, "a webhook needs it");
     assert_error(&errors, "sinks[2].types", Some("a list"), "unknown variant `done`, expected one of `accepted`");
+    assert_error(&errors, "sinks[3].max_events", Some("0"), "1 to 1000000");
     assert_error(&errors, "executor.devices", Some("gpu"), "cuda:<n>");
     assert_error(&errors, "gateway.listen", Some("0.0.0.0:80"), "allow_public");
     assert_error(&errors, "log.keep", Some("-1"), "unsigned");
     assert_error(&errors, "log.level", Some("verbose"), "error, warn, info");
-    assert_eq!(errors.len(), 16, "{errors:#?}");
+    assert_eq!(errors.len(), 17, "{errors:#?}");
     let text = ConfigErrors(errors).to_string();
-    assert!(text.starts_with("The configuration has 16 errors:\n  `"), "{text}");
+    assert!(text.starts_with("The configuration has 17 errors:\n  `"), "{text}");
 }
 
 #[test]

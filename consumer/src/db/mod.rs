@@ -17,7 +17,9 @@ use tokio::sync::{Notify, futures::Notified};
 
 const SCHEMA: &str = include_str!("schema.sql");
 /// Version of [`SCHEMA`], in the file as `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+/// From version 1 to 2.
+const ADD_UNCOUNTED: &str = "ALTER TABLE messages ADD COLUMN uncounted INTEGER NOT NULL DEFAULT 0";
 /// Another process's write may take this long before ours fails.
 const BUSY: Duration = Duration::from_secs(10);
 /// Bound of the file, in pages of 4 KiB: 8 GiB.
@@ -184,13 +186,12 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Error> {
     connection.pragma_update(None, "max_page_count", MAX_PAGES)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match transaction.pragma_query_value(None, "user_version", |row| row.get(0))? {
-        0 => {
-            transaction.execute_batch(SCHEMA)?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
-        }
-        VERSION => {}
+        0 => transaction.execute_batch(SCHEMA)?,
+        1 => transaction.execute_batch(ADD_UNCOUNTED)?,
+        VERSION => return Ok(()),
         found => return Err(Error::Version { path: path.to_owned(), found }),
     }
+    transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     Ok(())
 }

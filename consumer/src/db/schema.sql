@@ -10,6 +10,7 @@ CREATE TABLE messages (
     sent_at    INTEGER NOT NULL,
     visible_at INTEGER NOT NULL,              -- in flight: when the lease expires
     receives   INTEGER NOT NULL DEFAULT 0,
+    uncounted  INTEGER NOT NULL DEFAULT 0,    -- of these, released without counting
     receipt    TEXT    UNIQUE,                -- of the latest delivery, until it is settled
     dead_at    INTEGER,
     reason     TEXT                           -- JobError as JSON

@@ -42,6 +42,27 @@ async fn a_newer_file_is_refused() {
 }
 
 #[tokio::test]
+async fn an_older_file_is_brought_up_to_date_with_what_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let old = Connection::open(&path).unwrap();
+    let first: String = SCHEMA.lines().filter(|line| !line.contains(" uncounted ")).map(|l| format!("{l}\n")).collect();
+    assert_ne!(first, SCHEMA);
+    old.execute_batch(&first).unwrap();
+    let sql =
+        "INSERT INTO messages (message_id, queue, body, sent_at, visible_at, receives) VALUES ('m', 'q', '', 0, 0, 3)";
+    old.execute(sql, []).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    let db = Db::open(&path).await.unwrap();
+    let counts = db.read(|connection| -> Result<(i64, i64), Error> {
+        Ok(connection
+            .query_row("SELECT receives, uncounted FROM messages", [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    });
+    assert_eq!(counts.await.unwrap(), (3, 0));
+}
+
+#[tokio::test]
 async fn writes_are_synced_in_full() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path().join("db")).await.unwrap();

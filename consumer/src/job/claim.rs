@@ -29,17 +29,15 @@ pub enum Claim {
     },
     /// A user asked for cancellation and no attempt is live.
     Cancelled {
-        /// Attempts so far.
-        attempts: u32,
+        /// Number of the last attempt, 0 before the first.
+        last: u32,
     },
     /// All attempts are used up, the last one perhaps without a word.
     Exhausted {
-        /// Attempts that counted.
-        attempts: u32,
         /// Number of the last attempt.
         last: u32,
-        /// The last error that was recorded.
-        error: Option<JobError>,
+        /// The last error that was recorded, or that there is none.
+        error: JobError,
     },
 }
 
@@ -74,7 +72,9 @@ pub struct ClaimRequest<'a> {
 }
 
 impl Record {
-    /// Claims the next attempt, unless the job is finished, cancelled, live elsewhere or out of attempts.
+    /// Claims the next attempt, unless the job is finished, cancelled, live elsewhere or out of attempts. A failed job
+    /// starts over for a submission that none of its attempts served: somebody asks again. Each submission can do that
+    /// once, since the attempt that follows serves it; of several at once one gets the attempt and the others wait.
     /// `results` is the store of the submission's destination.
     ///
     /// # Errors
@@ -86,8 +86,15 @@ impl Record {
             if let Some(manifest) = manifest {
                 return Ok(Claim::Completed(Box::new(manifest)));
             }
-            if let Some(claim) = history.refusal(request) {
-                return Ok(claim);
+            if let Some(refusal) = history.refusal(request) {
+                if history.is_asked_again(&refusal, request.submission) {
+                    self.start_over(&history).await?;
+                    continue;
+                }
+                if let Some(end) = history.last_word(&refusal, request.now) {
+                    self.write_end(&end).await?;
+                }
+                return Ok(refusal);
             }
             let number = history.last_attempt() + 1;
             let attempt = Attempt {

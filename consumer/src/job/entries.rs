@@ -98,3 +98,14 @@ pub struct End {
     /// When.
     pub ended_at: Timestamp,
 }
+
+/// `redrive-<n>`: attempts up to n no longer count.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Redrive {
+    /// When.
+    pub redriven_at: Timestamp,
+    /// Submissions that attempts up to n served, the latest last. A failure since then is news to them too, but none of
+    /// them makes the job start over by itself.
+    #[serde(default)]
+    pub answered: Vec<String>,
+}

@@ -1,9 +1,11 @@
 //! What a record tells when it is read as a whole.
 
+use darkroom_api::{ErrorCode, JobError};
 use jiff::{SignedDuration, Timestamp};
 
 use super::claim::{Claim, ClaimRequest};
 use super::entries::{Attempt, End, Outcome, Status};
+use crate::trigger::Submission;
 
 /// All that is recorded of a job. Lists are in order of attempts and begin after the last redrive.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +26,10 @@ pub struct History {
     pub attempts: Vec<Attempt>,
     /// Ends.
     pub ends: Vec<End>,
+    /// The last attempt before the last redrive, while none followed it.
+    pub before: Option<Attempt>,
+    /// Submissions that attempts before the last redrive served.
+    pub answered: Vec<String>,
     /// The last status.
     pub status: Option<Status>,
 }
@@ -58,6 +64,39 @@ impl History {
         self.attempt_numbers.last().copied().unwrap_or(0)
     }
 
+    /// The last attempt, whether it still counts or not.
+    pub fn latest(&self) -> Option<&Attempt> {
+        self.attempts.last().or(self.before.as_ref())
+    }
+
+    /// How the job ended, until it is redriven. Only the last attempt's word is final: an earlier one that speaks later
+    /// had lost its lease.
+    pub fn ended(&self) -> Option<&End> {
+        let last = self.last_attempt();
+        self.ends.iter().find(|end| end.attempt == last && end.is_final)
+    }
+
+    /// Submissions that led to an attempt, each once, the latest last.
+    pub(super) fn served(&self) -> Vec<String> {
+        let mut served = self.answered.clone();
+        for attempt in &self.attempts {
+            let id = &attempt.submission.submission_id;
+            served.retain(|other| other != id);
+            served.push(id.clone());
+        }
+        served
+    }
+
+    /// Whether this refusal is a failure that the submission has no part in: somebody asks again, knowing of it or not.
+    pub(super) fn is_asked_again(&self, refusal: &Claim, submission: &Submission) -> bool {
+        let failed = match refusal {
+            Claim::Ended(end) => end.outcome == Outcome::Failed,
+            Claim::Exhausted { .. } => true,
+            _ => false,
+        };
+        failed && !self.served().contains(&submission.submission_id)
+    }
+
     /// Attempts that count: since the last redrive, without those that were interrupted.
     pub fn counted(&self) -> u32 {
         let since = self.attempt_numbers.iter().filter(|n| **n > self.redriven_to && !self.was_interrupted(**n));
@@ -90,34 +129,50 @@ impl History {
 
     /// Why no new attempt may be claimed, if so.
     pub(super) fn refusal(&self, request: &ClaimRequest<'_>) -> Option<Claim> {
-        if let Some(end) = self.ends.iter().rev().find(|end| end.is_final && end.outcome != Outcome::Completed) {
+        if let Some(end) = self.ended().filter(|end| end.outcome != Outcome::Completed) {
             return Some(Claim::Ended(Box::new(end.clone())));
         }
         if let Some(until) = self.live_until().filter(|until| *until > request.now) {
             return Some(Claim::Live { until });
         }
-        let attempts = self.counted();
+        let (attempts, last) = (self.counted(), self.last_attempt());
         if self.is_cancelled {
-            return Some(Claim::Cancelled { attempts });
+            return Some(Claim::Cancelled { last });
         }
-        (attempts >= request.max_attempts).then(|| Claim::Exhausted {
-            attempts,
-            last: self.last_attempt(),
-            error: self.ends.iter().rev().find_map(|end| end.error.clone()),
-        })
+        let error =
+            || self.ends.iter().rev().find_map(|end| end.error.clone()).unwrap_or_else(|| worker_died(attempts));
+        (attempts >= request.max_attempts).then(|| Claim::Exhausted { last, error: error() })
     }
+
+    /// What a refusal says of the last attempt, if that ended without a word.
+    pub(super) fn last_word(&self, refusal: &Claim, now: Timestamp) -> Option<End> {
+        let (outcome, error) = match refusal {
+            Claim::Cancelled { .. } => (Outcome::Cancelled, None),
+            Claim::Exhausted { error, .. } => (Outcome::Failed, Some(error.clone())),
+            _ => return None,
+        };
+        let silent = self.attempts.last().filter(|last| !self.end_numbers.contains(&last.number))?;
+        let (attempt, run_id) = (silent.number, silent.run_id.clone());
+        Some(End { attempt, run_id, outcome, error, is_final: true, ended_at: now })
+    }
+}
+
+fn worker_died(attempts: u32) -> JobError {
+    let why = format!(
+        "The worker died in each of {attempts} attempts: look at its log and its memory limit, then redrive the job."
+    );
+    JobError::new(ErrorCode::ExecutorCrashed, why)
 }
 
 #[cfg(test)]
 mod tests {
-    use darkroom_api::{ErrorCode, JobError};
     use serde_json::Map;
 
     use super::*;
     use crate::job::RunId;
     use crate::job::entries::State;
     use crate::store::Place;
-    use crate::trigger::{Origin, Submission};
+    use crate::trigger::Origin;
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_second(secs).unwrap()
@@ -209,10 +264,14 @@ mod tests {
     #[test]
     fn attempts_run_out_but_interruptions_do_not_count() {
         let crashed = attempts(&[0, 20, 40]);
-        let lost = Claim::Exhausted { attempts: 3, last: 3, error: None };
-        assert_eq!(refusal(&crashed, 100), Some(lost));
+        let lost = Claim::Exhausted { last: 3, error: worker_died(3) };
+        assert_eq!(refusal(&crashed, 100), Some(lost.clone()));
+        let word = crashed.last_word(&lost, at(100)).unwrap();
+        assert_eq!((word.attempt, word.outcome, word.is_final), (3, Outcome::Failed, true));
+        let told = ended(crashed.clone(), 3, Outcome::Failed, Some(ErrorCode::StoreUnavailable), false);
+        assert_eq!(told.last_word(&lost, at(100)), None, "the last attempt has spoken");
         let busy = ended(attempts(&[0, 20, 40]), 2, Outcome::Failed, Some(ErrorCode::StoreUnavailable), false);
-        let Some(Claim::Exhausted { error: Some(error), .. }) = refusal(&busy, 100) else { panic!("not exhausted") };
+        let Some(Claim::Exhausted { error, .. }) = refusal(&busy, 100) else { panic!("not exhausted") };
         assert_eq!(error.code, ErrorCode::StoreUnavailable);
         assert_eq!(refusal(&ended(crashed, 2, Outcome::Interrupted, None, false), 100), None);
     }
@@ -223,7 +282,31 @@ mod tests {
         assert!(matches!(refusal(&failed, 100), Some(Claim::Ended(end)) if end.attempt == 1));
         let cancelled = History { is_cancelled: true, ..attempts(&[0]) };
         assert_eq!(refusal(&cancelled, 5), Some(Claim::Live { until: at(10) }), "the live worker sees it itself");
-        assert_eq!(refusal(&cancelled, 10), Some(Claim::Cancelled { attempts: 1 }));
+        assert_eq!(refusal(&cancelled, 10), Some(Claim::Cancelled { last: 1 }));
+    }
+
+    #[test]
+    fn a_late_word_of_an_earlier_attempt_is_not_final() {
+        let zombie = ended(attempts(&[0, 100]), 1, Outcome::Failed, Some(ErrorCode::InputCorrupt), true);
+        assert_eq!(refusal(&zombie, 105), Some(Claim::Live { until: at(110) }));
+        assert_eq!(refusal(&zombie, 110), None);
+    }
+
+    #[test]
+    fn a_failure_answers_the_submissions_that_led_to_it_and_no_other() {
+        let asks = |id: &str| Submission { submission_id: id.into(), ..submission() };
+        let mut failed = ended(attempts(&[0]), 1, Outcome::Failed, Some(ErrorCode::InputCorrupt), true);
+        failed.answered = vec!["s-0".into()];
+        let end = refusal(&failed, 100).unwrap();
+        assert!(!failed.is_asked_again(&end, &asks("s-1")), "a redelivery");
+        assert!(!failed.is_asked_again(&end, &asks("s-0")), "one from before the last redrive");
+        assert!(failed.is_asked_again(&end, &asks("s-2")));
+        assert_eq!(failed.served(), ["s-0", "s-1"]);
+        let worn_out = attempts(&[0, 20, 40]);
+        assert!(worn_out.is_asked_again(&refusal(&worn_out, 100).unwrap(), &asks("s-2")));
+        let cancelled = ended(attempts(&[0]), 1, Outcome::Cancelled, None, true);
+        assert!(!cancelled.is_asked_again(&refusal(&cancelled, 100).unwrap(), &asks("s-2")));
+        assert!(!failed.is_asked_again(&Claim::Live { until: at(0) }, &asks("s-2")));
     }
 
     #[test]

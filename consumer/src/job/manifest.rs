@@ -131,7 +131,10 @@ pub async fn commit(store: &Store, destination: &Place, manifest: &Manifest) -> 
             None => {}
         }
     }
-    Err(JobError::new(ErrorCode::StoreUnavailable, "The manifest comes and goes: the job is tried again."))
+    Err(JobError::new(
+        ErrorCode::StoreUnavailable,
+        "The manifest comes and goes: let nobody else delete in the destination.",
+    ))
 }
 
 /// Deletes the outputs of one run, and nothing else.

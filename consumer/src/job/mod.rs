@@ -11,6 +11,7 @@ pub mod message;
 pub mod record;
 #[cfg(test)]
 mod record_tests;
+pub mod redrive;
 pub mod room;
 pub mod runner;
 

@@ -5,7 +5,7 @@
 //! | `attempt-<n>.json` | once, if absent | attempt n is claimed |
 //! | `status.json` | last write wins, at transitions and heartbeats | how far, and until when its worker is taken to live |
 //! | `end-<n>.json` | once per attempt | how attempt n ended |
-//! | `redrive-<n>` | by an operator | attempts up to n no longer count |
+//! | `redrive-<n>` | by an operator, or for a new submission of a failed job | attempts up to n no longer count |
 //! | `cancel` | by a user | the job is not to run (on) |
 //! | `checkpoint/` | by a run | where a later attempt goes on |
 
@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 use super::JobId;
 pub use super::claim::{Claim, ClaimRequest, Won};
-pub use super::entries::{Attempt, End, Outcome, State, Status};
+pub use super::entries::{Attempt, End, Outcome, Redrive, State, Status};
 use super::history::History;
 use crate::store::{ObjectRef, Place, Put, Store};
 
@@ -29,6 +29,10 @@ use crate::store::{ObjectRef, Place, Put, Store};
 const MAX_BYTES: u64 = 1 << 20;
 /// Most objects of a record: attempts and ends.
 const MAX_OBJECTS: usize = 4096;
+/// Attempts before a redrive whose objects stay, for people: so a record stays small however often a job starts over.
+const KEPT_ATTEMPTS: u32 = 100;
+/// Submissions that a redrive remembers; a job that more than these asked for is taken to be new to the earliest.
+const MAX_ANSWERED: usize = 256;
 /// The checkpoint; the next one takes its place.
 const CHECKPOINT: &str = "checkpoint/latest";
 
@@ -90,6 +94,13 @@ impl Record {
         if history.has_status {
             history.status = self.get("status.json").await?;
         }
+        if since > 0 {
+            let redrive: Option<Redrive> = self.get(&format!("redrive-{since}")).await?;
+            history.answered = redrive.map(|redrive| redrive.answered).unwrap_or_default();
+        }
+        if history.attempts.is_empty() && history.last_attempt() > 0 {
+            history.before = self.get(&format!("attempt-{}.json", history.last_attempt())).await?;
+        }
         Ok(history)
     }
 
@@ -126,15 +137,27 @@ impl Record {
         Ok(self.store.get_bytes(&self.place.bucket, &key, MAX_BYTES).await?.is_some())
     }
 
-    /// Lets the job run again: attempts so far no longer count, and cancellation is withdrawn.
+    /// Lets the job run again: the attempts in `history` no longer count, and cancellation is withdrawn. An attempt that
+    /// was claimed since `history` was read counts on.
     ///
     /// # Errors
     /// Codes of [`crate::store::error::classify`].
-    pub async fn redrive(&self) -> Result<()> {
-        let last = self.history().await?.last_attempt();
+    pub async fn redrive(&self, history: &History) -> Result<()> {
         self.store.delete(&self.place.bucket, &self.place.key("cancel")).await?;
-        let at = serde_json::json!({ "redriven_at": Timestamp::now() });
-        self.put(&format!("redrive-{last}"), &at).await
+        self.start_over(history).await
+    }
+
+    /// The same for a new submission of a failed job; what a user cancelled stays cancelled.
+    pub(super) async fn start_over(&self, history: &History) -> Result<()> {
+        let last = history.last_attempt();
+        let mut answered = history.served();
+        answered.drain(..answered.len().saturating_sub(MAX_ANSWERED));
+        // Several who do this at once write the same.
+        self.put(&format!("redrive-{last}"), &Redrive { redriven_at: Timestamp::now(), answered }).await?;
+        let old = history.attempt_numbers.iter().filter(|n| n.saturating_add(KEPT_ATTEMPTS) <= last);
+        let names = old.flat_map(|n| [format!("attempt-{n}.json"), format!("end-{n}.json"), format!("redrive-{n}")]);
+        let keys: Vec<_> = names.map(|name| self.place.key(&name)).collect();
+        self.store.delete_many(&self.place.bucket, keys).await
     }
 
     /// Keeps a file for later attempts, in place of an earlier one.

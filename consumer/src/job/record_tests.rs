@@ -10,7 +10,7 @@ use tokio::sync::Barrier;
 
 use super::manifest::{Committed, Manifest, ManifestOutput, Schema, commit, delete_run, run_place};
 use super::record::{Claim, ClaimRequest, End, Outcome, Record, State, Status, Won, list_jobs};
-use super::{JobId, RunId};
+use super::{History, JobId, RunId};
 use crate::store::testing::TestStore;
 use crate::store::{ObjectRef, Place, Store};
 use crate::trigger::{InputRef, Origin, Submission};
@@ -109,6 +109,10 @@ impl Worker {
     }
 }
 
+async fn redrive(record: &Record) {
+    record.redrive(&record.history().await.unwrap()).await.unwrap();
+}
+
 fn attempt(claim: Claim) -> (u32, u32) {
     match claim {
         Claim::Won(Won { attempt, counted, .. }) => (attempt, counted),
@@ -197,18 +201,108 @@ async fn a_failed_job_stays_failed_until_it_is_redriven() {
     worker.end(1, Outcome::Failed, Some(ErrorCode::StoreUnavailable), false).await;
     assert_eq!(attempt(worker.claim(now).await), (2, 2));
     worker.end(2, Outcome::Failed, Some(ErrorCode::ExecutorCrashed), false).await;
-    let Claim::Exhausted { attempts: 2, last: 2, error: Some(error) } = worker.claim(now).await else {
-        panic!("not exhausted")
-    };
+    let Claim::Exhausted { last: 2, error } = worker.claim(now).await else { panic!("not exhausted") };
     assert_eq!(error.code, ErrorCode::ExecutorCrashed);
 
-    worker.record.redrive().await.unwrap();
+    redrive(&worker.record).await;
     assert_eq!(attempt(worker.claim(now).await), (3, 1), "numbers go on, the count starts again");
     worker.end(3, Outcome::Failed, Some(ErrorCode::InputCorrupt), true).await;
     // What ended cannot end again.
     worker.end(3, Outcome::Completed, None, true).await;
     let Claim::Ended(end) = worker.claim(now).await else { panic!("not ended") };
     assert_eq!((end.attempt, end.outcome), (3, Outcome::Failed));
+}
+
+#[tokio::test]
+async fn a_failed_job_starts_over_for_each_new_submission_once() {
+    let running = TestStore::start(&BUCKETS).await;
+    let asks = |id: &str| {
+        let mut worker = Worker::new(&running.store, "asked again");
+        worker.submission.submission_id = id.into();
+        worker
+    };
+    let now = Timestamp::now();
+    let first = asks("first");
+    assert_eq!(attempt(first.claim(now).await), (1, 1));
+    first.end(1, Outcome::Failed, Some(ErrorCode::InputCorrupt), true).await;
+    assert!(matches!(asks("first").claim(now).await, Claim::Ended(_)), "a duplicate");
+
+    // Several ask again at once: one of them is served, the others wait.
+    let barrier = Arc::new(Barrier::new(5));
+    let claims = (0..5).map(|n| {
+        let (worker, barrier) = (asks(&format!("again {n}")), barrier.clone());
+        tokio::spawn(async move {
+            barrier.wait().await;
+            (worker.claim(now).await, worker)
+        })
+    });
+    let mut claims = futures::future::try_join_all(claims).await.unwrap();
+    let won = claims.iter().position(|(claim, _)| matches!(claim, Claim::Won(_))).unwrap();
+    let (claim, winner) = claims.swap_remove(won);
+    assert_eq!(attempt(claim), (2, 1), "numbers go on, the count starts again");
+    assert!(claims.iter().all(|(claim, _)| matches!(claim, Claim::Live { .. })));
+
+    // Its failure is told to those it served, before and after; the others have their own turn, each once.
+    winner.end(2, Outcome::Failed, Some(ErrorCode::InputCorrupt), true).await;
+    for known in [&first, &winner] {
+        let Claim::Ended(end) = known.claim(now).await else { panic!("a known submission started it over") };
+        assert_eq!(end.attempt, 2);
+    }
+    for (n, (_, other)) in (3..).zip(&claims) {
+        assert_eq!(attempt(other.claim(now).await), (n, 1));
+        other.end(n, Outcome::Failed, Some(ErrorCode::InputCorrupt), true).await;
+    }
+    for (_, known) in &claims {
+        assert!(matches!(known.claim(now).await, Claim::Ended(_)));
+    }
+    let history = first.record.history().await.unwrap();
+    assert_eq!((history.redriven_to, history.last_attempt(), history.counted()), (5, 6, 1));
+}
+
+#[tokio::test]
+async fn a_redrive_voids_no_attempt_that_it_has_not_seen() {
+    let running = TestStore::start(&BUCKETS).await;
+    let worker = Worker::new(&running.store, "late redrive");
+    let now = Timestamp::now();
+    assert_eq!(attempt(worker.claim(now).await), (1, 1));
+    worker.end(1, Outcome::Failed, Some(ErrorCode::StoreUnavailable), false).await;
+    let seen = worker.record.history().await.unwrap();
+    assert_eq!(attempt(worker.claim(now).await), (2, 2));
+    worker.record.redrive(&seen).await.unwrap();
+    let history = worker.record.history().await.unwrap();
+    assert_eq!((history.redriven_to, history.counted()), (1, 1));
+    assert!(matches!(worker.claim(now).await, Claim::Live { .. }), "attempt 2 runs on");
+}
+
+#[tokio::test]
+async fn a_record_stays_small_however_often_its_job_starts_over() {
+    let running = TestStore::start(&BUCKETS).await;
+    let worker = Worker::new(&running.store, "often");
+    let numbers: Vec<u32> = (1..=103).collect();
+    for n in &numbers {
+        let key = format!("state/{}/attempt-{n}.json", worker.record.job());
+        running.store.put_bytes("records", &key, "{}".into(), "application/json").await.unwrap();
+    }
+    let seen = History { attempt_numbers: numbers, ..History::default() };
+    worker.record.redrive(&seen).await.unwrap();
+    let listed = running.store.list(&place("records", "state/"), 1000).await.unwrap();
+    assert_eq!(listed.len(), 101, "a hundred attempts and the redrive");
+    assert!(!listed.iter().any(|object| object.key.ends_with("/attempt-3.json")));
+    assert!(listed.iter().any(|object| object.key.ends_with("/attempt-4.json")));
+}
+
+#[tokio::test]
+async fn a_worker_that_died_in_its_last_attempt_leaves_a_failed_job() {
+    let running = TestStore::start(&BUCKETS).await;
+    let worker = Worker::new(&running.store, "silent");
+    let now = Timestamp::now();
+    for n in 1..=2 {
+        assert_eq!(attempt(worker.claim(now + (i64::from(n) * 40).seconds()).await), (n, n));
+    }
+    let later = now + 200.seconds();
+    let Claim::Exhausted { last: 2, error } = worker.claim(later).await else { panic!("not exhausted") };
+    let Claim::Ended(end) = worker.claim(later).await else { panic!("not recorded") };
+    assert_eq!((end.attempt, end.outcome, end.error), (2, Outcome::Failed, Some(error)));
 }
 
 #[tokio::test]
@@ -219,8 +313,8 @@ async fn a_cancelled_job_does_not_start_until_it_is_redriven() {
     assert!(!worker.record.is_cancelled().await.unwrap());
     worker.record.cancel(now).await.unwrap();
     assert!(worker.record.is_cancelled().await.unwrap());
-    assert_eq!(worker.claim(now).await, Claim::Cancelled { attempts: 0 });
-    worker.record.redrive().await.unwrap();
+    assert_eq!(worker.claim(now).await, Claim::Cancelled { last: 0 });
+    redrive(&worker.record).await;
     assert_eq!(attempt(worker.claim(now).await), (1, 1));
 }
 

@@ -84,12 +84,12 @@ impl Lease {
         self.settle(Settlement::Ack).await
     }
 
-    /// The work is not done: the message is visible again after `after`.
+    /// The work is not done: the message is visible again after `after`. See [`Settlement::Release`].
     ///
     /// # Errors
     /// As [`Queue::settle`].
-    pub async fn release(self, after: Duration) -> Result<Settled> {
-        self.settle(Settlement::Release { after }).await
+    pub async fn release(self, after: Duration, counted: bool) -> Result<Settled> {
+        self.settle(Settlement::Release { after, counted }).await
     }
 
     /// The work will never be done: the message is kept apart with the reason.

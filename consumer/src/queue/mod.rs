@@ -9,6 +9,9 @@
 //! * **Delivery is at least once.** No broker gives more; the journey claims, commits and publishes idempotently.
 //!   `receives` counts hand-overs, not attempts: dropped connections and shutdowns count in it too. Attempts are counted
 //!   from the job's own record, and the backend's receive limit is only the backstop for a message that kills its worker.
+//!   A release says whether it counts there ([`Settlement::Release`]); a lease that expires always does. A broker whose own
+//!   counter only rises (SQS, AMQP) sends an uncounted message anew and acknowledges the old one; it carries the first
+//!   [`MessageId`] along as an attribute, because a submission is known by it.
 //! * **A receipt is a capability.** It is not `Clone`, [`Queue::settle`] consumes it, and work should go through
 //!   [`lease::Lease`], which owns it: settling twice does not compile. A stale receipt (the lease expired, another
 //!   worker has the message) answers `Lost`; that is an answer, not an error.
@@ -111,6 +114,9 @@ pub enum Settlement {
     Release {
         /// Time until it is visible again.
         after: Duration,
+        /// Whether the hand-over counts against the backend's receive limit. What went wrong with the message itself
+        /// counts; an outage, a shutdown, or another worker that is at it does not.
+        counted: bool,
     },
     /// It will never be done: kept apart with the reason, until somebody looks at it and redrives it.
     DeadLetter {
@@ -206,11 +212,13 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     /// [`Error::Unavailable`].
     async fn depth(&self) -> Result<Depth>;
 
-    /// The dead letters, latest first, at most `limit`.
+    /// The dead letters, latest first, at most `limit`; with `after`, those that follow this one of an earlier answer.
+    /// Fewer than `limit` need not be all: none are. A broker without positions gives what it can at once, and nothing
+    /// after it.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>>;
+    async fn dead_letters(&self, limit: usize, after: Option<&DeadLetter>) -> Result<Vec<DeadLetter>>;
 
     /// Sends dead letters again, visible at once, with `receives` from 0; returns how many.
     ///

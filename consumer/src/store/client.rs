@@ -142,6 +142,13 @@ impl Stores {
         }
     }
 
+    /// One store, which is the default one.
+    #[cfg(test)]
+    pub(crate) fn of(store: Store) -> Self {
+        let default = store.name().to_owned();
+        Stores { by_name: BTreeMap::from([(default.clone(), store)]), default }
+    }
+
     /// A store by name.
     ///
     /// # Errors

@@ -151,7 +151,7 @@ fn sentence(code: ErrorCode, access: Access, what: &dyn Display, said: &str) -> 
         }
         (ErrorCode::DestinationMissing, _) => format!("The bucket of {what} does not exist ({said}): create it."),
         (ErrorCode::StoreUnavailable, _) => {
-            format!("The store does not answer for {what} ({said}): check its endpoint; the job is tried again.")
+            format!("The store does not answer for {what} ({said}): check its endpoint and the network.")
         }
         _ => format!("The store does not accept the request for {what} ({said}): check the store's configuration."),
     }

@@ -268,6 +268,6 @@ pub(super) fn size(length: Option<i64>) -> u64 {
 }
 
 pub(super) fn broken_off(object: &ObjectRef, error: &dyn std::fmt::Display) -> JobError {
-    let message = format!("The transfer of {object} broke off ({error}): the job is tried again.");
+    let message = format!("The transfer of {object} broke off ({error}): check the network and the store.");
     JobError::new(ErrorCode::StoreUnavailable, message)
 }

@@ -40,6 +40,12 @@ impl Bucket {
         answer.e_tag.unwrap().trim_matches('"').to_owned()
     }
 
+    /// An object's entity tag, without quotes.
+    pub(crate) fn etag(&self, key: &str) -> String {
+        let head = wait_for(self.client.head_object().bucket(&self.name).key(key).send()).unwrap();
+        head.e_tag().unwrap().trim_matches('"').to_owned()
+    }
+
     /// An object's content.
     pub(crate) fn get(&self, key: &str) -> Vec<u8> {
         wait_for(async {

@@ -51,6 +51,6 @@ impl Queues {
 
     /// What the worker has given up.
     pub(crate) fn dead_letters(&self) -> Vec<DeadLetter> {
-        wait_for(self.jobs.dead_letters(1000)).unwrap()
+        wait_for(self.jobs.dead_letters(1000, None)).unwrap()
     }
 }

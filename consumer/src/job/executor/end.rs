@@ -50,13 +50,13 @@ impl Lost {
             Lost::Hung { stage, secs } => {
                 let stage = stage.as_deref().map_or("before its first progress".into(), |s| format!("in stage `{s}`"));
                 let why = format!(
-                    "The handler made no progress for {secs} s {stage} and was ended; the job is tried again. If it hangs again, the input or the device is at fault."
+                    "The handler made no progress for {secs} s {stage} and was ended. If it hangs again, the input or the device is at fault: check that the input plays."
                 );
                 (lost(ErrorCode::ExecutorHung, why), RestartReason::Hung)
             }
             Lost::Silent { request, secs } => {
                 let why = format!(
-                    "The executor did not answer `{request}` within {secs} s and was ended; the job is tried again."
+                    "The executor did not answer `{request}` within {secs} s and was ended. If that happens again, look at the load of the machine."
                 );
                 (lost(ErrorCode::ExecutorHung, why), RestartReason::Hung)
             }
@@ -73,7 +73,7 @@ impl Lost {
             }
             Lost::Garbage(what) => {
                 let why = format!(
-                    "The executor broke the protocol ({what}) and was replaced; the job is tried again. Check that `darkroom` and `darkroom-executor` are of one version."
+                    "The executor broke the protocol ({what}) and was replaced. Check that `darkroom` and `darkroom-executor` are of one version."
                 );
                 (lost(ErrorCode::ExecutorProtocol, why), RestartReason::Protocol)
             }
@@ -98,7 +98,7 @@ fn crashed(evidence: &Evidence) -> (JobError, RestartReason) {
         (None, None) => "in an unknown way".into(),
     };
     let why = format!(
-        "The executor ended {how} in the middle of its work; the job is tried again. If it ends so again, the input is at fault: check that it plays."
+        "The executor ended {how} in the middle of its work. If it ends so again, the input is at fault: check that it plays."
     );
     let mut error = JobError::new(ErrorCode::ExecutorCrashed, why);
     let words = super::drain::printable(evidence.stderr.trim()).trim().to_owned();
@@ -171,6 +171,21 @@ mod tests {
         assert_eq!(error.detail.unwrap()["stderr"], "oops");
         assert_eq!(reason, RestartReason::Crashed);
         assert!(Lost::Closed.verdict(&with(3 << 8)).0.message.contains("exit code 3"));
+    }
+
+    #[test]
+    fn no_end_promises_another_attempt() {
+        let ends = [
+            Lost::Closed,
+            Lost::Hung { stage: None, secs: 1.0 },
+            Lost::Silent { request: "probe", secs: 1.0 },
+            Lost::OverMemory { bytes: 1 },
+            Lost::Garbage("x".into()),
+        ];
+        for end in ends {
+            let said = end.verdict(&Evidence::default()).0.message;
+            assert!(!said.contains("tried again"), "this may have been the last: {said}");
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub struct RunResult {
 /// [`ErrorCode::ExecutorProtocol`].
 pub(super) fn read(list: &Path, scratch_dir: &Path, output_dir: &Path) -> Result<RunResult> {
     let broken = |what: String| {
-        let why = format!("The handler's outputs cannot be used ({what}); the job is tried again.");
+        let why = format!("The handler's outputs cannot be used ({what}): this is a bug in it, please report it.");
         JobError::new(ErrorCode::ExecutorProtocol, why)
     };
     let mut outputs = read_list(list, scratch_dir).map_err(|error| broken(format!("their list: {error}")))?;

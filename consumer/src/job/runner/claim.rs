@@ -38,7 +38,7 @@ impl Journey {
         let (job, record, results) = match self.identify(&mut submission, stop).await {
             Ok(found) => found,
             Err(error) if error.code == ErrorCode::LeaseLost => return Verdict::Lost,
-            Err(error) if error.code == ErrorCode::Interrupted => return Verdict::Release { after: Duration::ZERO },
+            Err(error) if error.code == ErrorCode::Interrupted => return Verdict::uncounted(Duration::ZERO),
             Err(error) => return self.refuse(lease, rejected(&submission, error)).await,
         };
         let run_id = RunId::new();
@@ -62,27 +62,23 @@ impl Journey {
             Claim::Won(won) => {
                 let telemetry = telemetry(Some(won.attempt));
                 let case = Case { submission: &submission, job: job.clone(), run_id, won, telemetry, results };
-                self.in_hand.lock().insert(job.to_string());
-                let verdict = self.won(lease, &case, record, stop).await;
-                self.in_hand.lock().remove(job.as_str());
-                return verdict;
+                let _held = self.in_hand.hold(&job);
+                return self.won(lease, &case, record, stop).await;
             }
             Claim::Live { until } => {
                 // Its worker renews that time: looking ever less often keeps the queue's own limit of hand-overs far.
                 // And its clock may be wrong: no wait is longer than a life.
                 let wait: Duration = until.duration_since(now).try_into().unwrap_or_default();
                 let wait = wait.min(self.rules.life).max(self.pause(lease.receives()));
-                return Verdict::Release { after: wait };
+                return Verdict::uncounted(wait);
             }
             Claim::Completed(manifest) => {
                 (telemetry(None), Change::Completed(completion(&results, &submission, manifest).await))
             }
             Claim::Ended(end) if end.outcome == Outcome::Cancelled => (telemetry(Some(end.attempt)), Change::Cancelled),
             Claim::Ended(end) => (telemetry(Some(end.attempt)), Change::Failed(end.error.unwrap_or_else(unexplained))),
-            Claim::Cancelled { attempts } => (telemetry(Some(attempts)), Change::Cancelled),
-            Claim::Exhausted { attempts, last, error } => {
-                (telemetry(Some(last)), Change::Failed(error.unwrap_or_else(|| worker_died(attempts))))
-            }
+            Claim::Cancelled { last } => (telemetry(Some(last)), Change::Cancelled),
+            Claim::Exhausted { last, error } => (telemetry(Some(last)), Change::Failed(error)),
         };
         // Of these nobody has told yet: the last attempt ended without a word.
         let told = match first_told {
@@ -183,9 +179,14 @@ impl Journey {
                 let after = self.pause(case.won.counted);
                 (Outcome::Failed, Change::Retrying { error: error.clone(), after })
             }
-            ErrorClass::Permanent | ErrorClass::Transient | ErrorClass::ExecutorLost => {
-                (Outcome::Failed, Change::Failed(error.clone()))
+            ErrorClass::Transient | ErrorClass::ExecutorLost => {
+                (Outcome::Failed, Change::Failed(given_up(error.clone(), case.won.counted)))
             }
+            ErrorClass::Permanent => (Outcome::Failed, Change::Failed(error.clone())),
+        };
+        let error = match &change {
+            Change::Failed(told) => told.clone(),
+            _ => error,
         };
         ((outcome, Some(error)), change)
     }
@@ -231,15 +232,19 @@ impl Case<'_> {
     }
 }
 
+/// An error that may pass, met in the last attempt.
+fn given_up(mut error: JobError, attempts: u32) -> JobError {
+    let times = if attempts == 1 { "1 attempt".into() } else { format!("{attempts} attempts") };
+    error.message = format!("{} Given up after {times}: redrive the job once that is mended.", error.message);
+    error
+}
+
 /// What a change that ends our part of a job means for its delivery.
 fn settled_as(change: Change, job: &JobId) -> Verdict {
     match change {
-        // With the job's id a dead letter can be redriven together with its record.
-        Change::Failed(error) => {
-            Verdict::DeadLetter { reason: error.with_detail(serde_json::json!({ "job_id": job })) }
-        }
-        Change::Retrying { after, .. } => Verdict::Release { after },
-        Change::Interrupted => Verdict::Release { after: Duration::ZERO },
+        Change::Failed(error) => Verdict::DeadLetter { reason: error, jobs: vec![job.clone()] },
+        Change::Retrying { after, .. } => Verdict::Release { after, counted: true },
+        Change::Interrupted => Verdict::uncounted(Duration::ZERO),
         Change::LeaseLost => Verdict::Lost,
         _ => Verdict::Ack,
     }
@@ -277,11 +282,4 @@ fn gone(object: &ObjectRef) -> JobError {
 
 fn unexplained() -> JobError {
     JobError::new(ErrorCode::Internal, "The job failed before and its record does not say why: redrive it.")
-}
-
-fn worker_died(attempts: u32) -> JobError {
-    let why = format!(
-        "The worker died in each of {attempts} attempts: look at its log and its memory limit, then redrive the job."
-    );
-    JobError::new(ErrorCode::ExecutorCrashed, why)
 }

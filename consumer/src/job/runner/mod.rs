@@ -18,16 +18,16 @@ mod stop;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use darkroom_api::{Descriptor, ErrorClass, ErrorCode, JobError, Limits};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::event::Rejected;
-use crate::job::JobMessage;
 use crate::job::executor::Pool;
 use crate::job::room::Room;
+use crate::job::{JobId, JobMessage};
 use crate::queue::lease::Lease;
 use crate::store::{Place, Stores};
 use crate::telemetry::{Step, Telemetry};
@@ -87,17 +87,35 @@ pub struct Journey {
 }
 
 /// Jobs that a worker has claimed and not yet let go.
-#[derive(Debug, Default)]
-pub struct InHand(Mutex<BTreeSet<String>>);
+#[derive(Debug, Clone, Default)]
+pub struct InHand(Arc<Mutex<BTreeSet<JobId>>>);
 
 impl InHand {
     /// Their ids.
     pub fn jobs(&self) -> Vec<String> {
-        self.lock().iter().cloned().collect()
+        self.lock().iter().map(JobId::to_string).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    /// Counts a job in until the answer is dropped, by a panic too.
+    fn hold(&self, job: &JobId) -> Held {
+        self.lock().insert(job.clone());
+        Held { all: self.clone(), job: job.clone() }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<JobId>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A job that is in hand.
+struct Held {
+    all: InHand,
+    job: JobId,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.job);
     }
 }
 
@@ -112,7 +130,7 @@ impl Journey {
         let verdict = tokio::select! {
             biased;
             verdict = self.judge(&lease, &drain) => verdict,
-            () = late => Verdict::Release { after: Duration::ZERO },
+            () = late => Verdict::uncounted(Duration::ZERO),
         };
         let message_id = lease.message_id().clone();
         verdict.carry_out(lease).await;
@@ -197,12 +215,15 @@ impl Journey {
 
     async fn refuse(&self, lease: &Lease, rejected: Rejected) -> Verdict {
         let error = rejected.error.clone();
-        // Nothing was attempted, so nothing is used up: an outage of an hour must not cost a job.
-        if error.class() == ErrorClass::Transient {
-            return Verdict::Release { after: self.pause(lease.receives()) };
+        // Nothing was attempted, so nothing is used up: an outage of an hour must not cost a job. But what no waiting
+        // mends, a damaged record for one, must not go round for ever.
+        let outage = error.class() == ErrorClass::Transient && error.code != ErrorCode::Internal;
+        if outage || error.code == ErrorCode::Internal && lease.receives() < self.rules.max_attempts {
+            tracing::warn!(%error, message_id = %lease.message_id(), "delivery released: nothing could be attempted");
+            return Verdict::Release { after: self.pause(lease.receives()), counted: !outage };
         }
         match self.telemetry.rejected(&rejected).await {
-            Ok(()) => Verdict::DeadLetter { reason: error },
+            Ok(()) => Verdict::DeadLetter { reason: error, jobs: Vec::new() },
             Err(undelivered) => self.undelivered(lease, &undelivered),
         }
     }
@@ -210,7 +231,7 @@ impl Journey {
     /// A required sink did not confirm: the delivery comes again, uncounted, and with it the event.
     fn undelivered(&self, lease: &Lease, error: &JobError) -> Verdict {
         tracing::warn!(%error, message_id = %lease.message_id(), "delivery released: its event is not confirmed");
-        Verdict::Release { after: self.pause(lease.receives()) }
+        Verdict::uncounted(self.pause(lease.receives()))
     }
 
     /// Pause before another attempt: doubled with each, at random between half and all of it.
@@ -225,4 +246,22 @@ impl Journey {
 pub(super) fn after(start: Timestamp, time: Duration) -> Timestamp {
     let add = SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
     start.checked_add(add).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_whose_task_panics_is_in_hand_no_longer() {
+        let (in_hand, job) = (InHand::default(), "a".repeat(52).parse::<JobId>().unwrap());
+        let held = in_hand.hold(&job);
+        assert_eq!(in_hand.jobs(), [job.to_string()]);
+        let task = tokio::spawn(async move {
+            let _held = held;
+            panic!("as a bug would");
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        assert_eq!(in_hand.jobs(), Vec::<String>::new());
+    }
 }

@@ -69,9 +69,10 @@ impl Pulse {
 }
 
 async fn beat(patient: Patient, stop: Stop, mut seen: watch::Receiver<Now>, end: CancellationToken) {
-    let mut look = interval(LOOK_EVERY);
+    // Short lives have a quick pulse: each word must be followed by another before it expires.
+    let beat_every = (patient.life / 3).clamp(Duration::from_millis(100), LOOK_EVERY * 2);
+    let mut look = interval(LOOK_EVERY.min(beat_every));
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let beat_every = patient.life / 3;
     let mut written: Option<(Instant, State)> = None;
     loop {
         tokio::select! {
@@ -87,8 +88,7 @@ async fn beat(patient: Patient, stop: Stop, mut seen: watch::Receiver<Now>, end:
             _ = look.tick() => look_for_cancel(&patient, &stop).await,
         }
         let now = seen.borrow_and_update().clone();
-        let due =
-            written.is_none_or(|(at, state)| state != now.state || at.elapsed() >= beat_every.min(LOOK_EVERY * 2));
+        let due = written.is_none_or(|(at, state)| state != now.state || at.elapsed() >= beat_every);
         if due && write(&patient, &now).await {
             written = Some((Instant::now(), now.state));
         }

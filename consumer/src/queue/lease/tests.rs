@@ -92,7 +92,7 @@ impl Queue for Script {
     async fn depth(&self) -> Result<Depth> {
         unreachable!()
     }
-    async fn dead_letters(&self, _: usize) -> Result<Vec<DeadLetter>> {
+    async fn dead_letters(&self, _: usize, _: Option<&DeadLetter>) -> Result<Vec<DeadLetter>> {
         unreachable!()
     }
     async fn redrive(&self, _: Redrive) -> Result<u64> {
@@ -131,8 +131,11 @@ async fn a_replaced_receipt_is_used_from_then_on() {
     let script = Script::new([Beat::Replace("r2")]);
     let lease = lease(&script);
     seconds(21).await;
-    assert_eq!(lease.release(Duration::ZERO).await.unwrap(), Settled::Done);
-    assert_eq!(script.log(), ["10.0 Replace(\"r2\") r1", "20.0 Renew r2", "21.0 Release { after: 0ns } r2"]);
+    assert_eq!(lease.release(Duration::ZERO, true).await.unwrap(), Settled::Done);
+    assert_eq!(
+        script.log(),
+        ["10.0 Replace(\"r2\") r1", "20.0 Renew r2", "21.0 Release { after: 0ns, counted: true } r2"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

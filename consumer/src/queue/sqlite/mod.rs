@@ -31,8 +31,10 @@ pub struct Options {
     pub lease: Duration,
     /// Longest message in bytes.
     pub max_message_bytes: usize,
-    /// A message received this often and never settled is dead-lettered: it kills its worker.
+    /// A message received this often, uncounted releases aside, and never settled is dead-lettered: it kills its worker.
     pub max_receives: u32,
+    /// What is kept of messages that nobody takes; all, where absent. For queues of events: never for jobs.
+    pub retention: Option<Retention>,
     /// Time between two looks at the file for what other processes sent; a send of this process is seen at once.
     pub poll: Duration,
 }
@@ -45,9 +47,20 @@ impl Default for Options {
             lease: Duration::from_secs(60),
             max_message_bytes: 1 << 20,
             max_receives: 20,
+            retention: None,
             poll: Duration::from_millis(100),
         }
     }
+}
+
+/// Bounds of a queue whose receivers may stay away. When a message is sent the oldest ones beyond them go, but none that
+/// is in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// A message is kept this long after it was sent.
+    pub max_age: Duration,
+    /// So many messages are kept, the new one included.
+    pub max_messages: u64,
 }
 
 /// A named queue in the shared file.
@@ -101,9 +114,15 @@ impl Queue for SqliteQueue {
         if body.len() > max_bytes {
             return Err(Error::TooLarge { bytes: body.len(), max_bytes });
         }
-        let (name, body) = (self.name(), body.to_owned());
-        let id = self.db.write(move |tx| rows::enqueue(tx, &name, &body, &options)).await.map_err(error)?;
-        Ok(MessageId(id))
+        let (name, body, retention) = (self.name(), body.to_owned(), self.options.retention);
+        let send = move |tx: &rusqlite::Transaction<'_>| {
+            let id = rows::enqueue(tx, &name, &body, &options)?;
+            if let Some(retention) = &retention {
+                rows::expire(tx, &name, retention)?;
+            }
+            Ok(id)
+        };
+        Ok(MessageId(self.db.write(send).await.map_err(error)?))
     }
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>> {
@@ -134,7 +153,9 @@ impl Queue for SqliteQueue {
     async fn settle(&self, receipt: Receipt, settlement: Settlement) -> Result<Settled> {
         let work = move |tx: &rusqlite::Transaction<'_>| match &settlement {
             Settlement::Ack => rows::ack(tx, receipt.as_str()),
-            Settlement::Release { after: delay } => rows::release(tx, receipt.as_str(), after(*delay)),
+            Settlement::Release { after: delay, counted } => {
+                rows::release(tx, receipt.as_str(), after(*delay), *counted)
+            }
             Settlement::DeadLetter { reason } => rows::dead_letter(tx, receipt.as_str(), reason),
         };
         let settled = self.db.write(work).await.map_err(error)?;
@@ -146,10 +167,10 @@ impl Queue for SqliteQueue {
         self.db.read(move |connection| rows::depth(connection, &name)).await.map_err(error)
     }
 
-    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>> {
-        let name = self.name();
-        let limit = limit.min(MAX_BATCH);
-        self.db.read(move |connection| rows::dead_letters(connection, &name, limit)).await.map_err(error)
+    async fn dead_letters(&self, limit: usize, after: Option<&DeadLetter>) -> Result<Vec<DeadLetter>> {
+        let (name, limit) = (self.name(), limit.min(MAX_BATCH));
+        let after = after.map(|letter| (letter.dead_at.as_millisecond(), letter.message_id.0.clone()));
+        self.db.read(move |connection| rows::dead_letters(connection, &name, limit, after)).await.map_err(error)
     }
 
     async fn redrive(&self, which: Redrive) -> Result<u64> {

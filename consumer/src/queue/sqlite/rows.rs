@@ -4,7 +4,7 @@ use darkroom_api::{ErrorCode, JobError};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
 
-use super::{Options, after, reason, timestamp};
+use super::{Options, Retention, after, reason, timestamp};
 use crate::{
     db::{Error, now_ms},
     queue::{DeadLetter, Depth, MessageId, Redrive, SendOptions},
@@ -37,6 +37,25 @@ pub fn enqueue(tx: &Transaction<'_>, queue: &str, body: &str, options: &SendOpti
     Ok(message_id)
 }
 
+/// Drops the oldest messages beyond what the queue keeps. One in flight stays: its receiver is about to take it.
+pub fn expire(tx: &Transaction<'_>, queue: &str, retention: &Retention) -> Result<(), Error> {
+    let now = now_ms();
+    let oldest = now.saturating_sub(i64::try_from(retention.max_age.as_millis()).unwrap_or(i64::MAX));
+    let sql = "DELETE FROM messages WHERE queue = ?1 AND dead_at IS NULL AND (receipt IS NULL OR visible_at <= ?2)
+               AND sent_at < ?3";
+    tx.prepare_cached(sql)?.execute(params![queue, now, oldest])?;
+    let sql = "SELECT count(*) FROM messages WHERE queue = ?1 AND dead_at IS NULL";
+    let count: u64 = tx.prepare_cached(sql)?.query_row([queue], |row| row.get(0))?;
+    let sql = "DELETE FROM messages WHERE id IN
+               (SELECT id FROM messages WHERE queue = ?1 AND dead_at IS NULL AND (receipt IS NULL OR visible_at <= ?2)
+                ORDER BY id LIMIT ?3)";
+    let excess = count.saturating_sub(retention.max_messages);
+    if excess > 0 {
+        tx.prepare_cached(sql)?.execute(params![queue, now, excess])?;
+    }
+    Ok(())
+}
+
 /// When the next live message is, or was, visible.
 pub fn next_visible(connection: &Connection, queue: &str) -> Result<Option<i64>, Error> {
     let sql = "SELECT min(visible_at) FROM messages WHERE queue = ?1 AND dead_at IS NULL";
@@ -47,7 +66,7 @@ pub fn next_visible(connection: &Connection, queue: &str) -> Result<Option<i64>,
 pub fn claim(tx: &Transaction<'_>, options: &Options, max: usize) -> Result<Vec<Claimed>, Error> {
     let now = now_ms();
     let sql = "UPDATE messages SET dead_at = ?2, receipt = NULL, reason = ?4
-               WHERE queue = ?1 AND dead_at IS NULL AND visible_at <= ?2 AND receives >= ?3";
+               WHERE queue = ?1 AND dead_at IS NULL AND visible_at <= ?2 AND receives - uncounted >= ?3";
     tx.prepare_cached(sql)?.execute(params![options.name, now, options.max_receives, json(&worn_out(options))])?;
     let sql = "UPDATE messages SET visible_at = ?3, receives = receives + 1, receipt = lower(hex(randomblob(16)))
                WHERE id IN (SELECT id FROM messages WHERE queue = ?1 AND dead_at IS NULL AND visible_at <= ?2
@@ -91,9 +110,9 @@ pub fn ack(tx: &Transaction<'_>, receipt: &str) -> Result<bool, Error> {
 }
 
 /// The message is visible again at that time.
-pub fn release(tx: &Transaction<'_>, receipt: &str, visible_at: i64) -> Result<bool, Error> {
-    let sql = "UPDATE messages SET visible_at = ?2, receipt = NULL WHERE receipt = ?1";
-    Ok(tx.prepare_cached(sql)?.execute(params![receipt, visible_at])? == 1)
+pub fn release(tx: &Transaction<'_>, receipt: &str, visible_at: i64, counted: bool) -> Result<bool, Error> {
+    let sql = "UPDATE messages SET visible_at = ?2, uncounted = uncounted + ?3, receipt = NULL WHERE receipt = ?1";
+    Ok(tx.prepare_cached(sql)?.execute(params![receipt, visible_at, !counted])? == 1)
 }
 
 /// The message is kept apart.
@@ -125,12 +144,19 @@ pub fn depth(connection: &Connection, queue: &str) -> Result<Depth, Error> {
     Ok(depth)
 }
 
-/// The latest dead letters.
-pub fn dead_letters(connection: &Connection, queue: &str, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+/// The latest dead letters, or those that follow one with this time and id.
+pub fn dead_letters(
+    connection: &Connection,
+    queue: &str,
+    limit: usize,
+    after: Option<(i64, String)>,
+) -> Result<Vec<DeadLetter>, Error> {
     let sql = "SELECT message_id, body, reason, receives, sent_at, dead_at FROM messages
-               WHERE queue = ?1 AND dead_at IS NOT NULL ORDER BY dead_at DESC, id DESC LIMIT ?2";
+               WHERE queue = ?1 AND dead_at IS NOT NULL AND (?3 IS NULL OR (dead_at, message_id) < (?3, ?4))
+               ORDER BY dead_at DESC, message_id DESC LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![queue, limit], |row| {
+    let (dead_at, message_id) = after.unzip();
+    let rows = statement.query_map(params![queue, limit, dead_at, message_id], |row| {
         Ok(DeadLetter {
             message_id: MessageId(row.get(0)?),
             body: row.get::<_, String>(1)?.into(),
@@ -149,7 +175,8 @@ pub fn redrive(tx: &Transaction<'_>, queue: &str, which: &Redrive) -> Result<u64
         Redrive::One(MessageId(id)) => Some(id),
         Redrive::All => None,
     };
-    let sql = "UPDATE messages SET dead_at = NULL, reason = NULL, dedup_id = NULL, receives = 0, visible_at = ?3
+    let sql = "UPDATE messages SET dead_at = NULL, reason = NULL, dedup_id = NULL, receives = 0, uncounted = 0,
+                      visible_at = ?3
                WHERE queue = ?1 AND dead_at IS NOT NULL AND (?2 IS NULL OR message_id = ?2)";
     Ok(tx.prepare_cached(sql)?.execute(params![queue, message_id, now_ms()])? as u64)
 }

@@ -34,8 +34,62 @@ async fn a_message_that_kills_its_worker_is_given_up() {
         assert_eq!(queue.receive(1, PATIENCE).await.unwrap()[0].receives, receives);
     }
     assert!(queue.receive(1, Duration::from_millis(200)).await.unwrap().is_empty());
-    let letter = queue.dead_letters(10).await.unwrap().remove(0);
+    let letter = queue.dead_letters(10, None).await.unwrap().remove(0);
     assert_eq!((letter.receives, letter.reason.unwrap().code), (2, darkroom_api::ErrorCode::ExecutorCrashed));
+}
+
+#[tokio::test]
+async fn uncounted_releases_do_not_bring_a_message_nearer_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path(), Options { max_receives: 2, ..short("q") }).await;
+    queue.send("patient", SendOptions::default()).await.unwrap();
+    let release = async |counted| {
+        let delivery = queue.receive(1, PATIENCE).await.unwrap().remove(0);
+        let settlement = Settlement::Release { after: Duration::ZERO, counted };
+        assert_eq!(queue.settle(delivery.receipt, settlement).await.unwrap(), Settled::Done);
+        delivery.receives
+    };
+    for receives in 1..=10 {
+        assert_eq!(release(false).await, receives, "hand-overs are told all the same");
+    }
+    assert_eq!((release(true).await, release(true).await), (11, 12));
+    assert!(queue.receive(1, Duration::ZERO).await.unwrap().is_empty());
+    assert_eq!(queue.depth().await.unwrap().dead, 1);
+    // Redriven, it has all of its patience again.
+    assert_eq!(queue.redrive(Redrive::All).await.unwrap(), 1);
+    assert_eq!((release(false).await, release(true).await, release(true).await), (1, 2, 3));
+    assert!(queue.receive(1, Duration::ZERO).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn events_that_nobody_takes_go_oldest_first_and_jobs_never() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = queue(dir.path(), short("jobs")).await;
+    let keep =
+        |max_age, max_messages| Options { retention: Some(Retention { max_age, max_messages }), ..short("events") };
+    let events = queue(dir.path(), Options { lease: PATIENCE, ..keep(PATIENCE, 3) }).await;
+    for n in 0..5 {
+        jobs.send("job", SendOptions::default()).await.unwrap();
+        events.send(&n.to_string(), SendOptions::default()).await.unwrap();
+        if n == 0 {
+            assert_eq!(events.receive(1, PATIENCE).await.unwrap()[0].body, "0");
+        }
+    }
+    // The first is in flight, and stays; the second and third are the oldest of the rest.
+    let kept: Vec<_> = events.receive(9, PATIENCE).await.unwrap().into_iter().map(|delivery| delivery.body).collect();
+    assert_eq!(kept, ["3", "4"]);
+    assert_eq!(events.depth().await.unwrap().in_flight, 3);
+    assert_eq!(jobs.depth().await.unwrap().visible, 5);
+
+    let brief = queue(dir.path(), Options { name: "brief".into(), ..keep(Duration::from_millis(20), 100) }).await;
+    brief.send("old", SendOptions::default()).await.unwrap();
+    while brief.depth().await.unwrap().oldest_age_secs.unwrap() < 0.03 {
+        tokio::task::yield_now().await;
+    }
+    brief.send("new", SendOptions::default()).await.unwrap();
+    let kept: Vec<_> = brief.receive(9, PATIENCE).await.unwrap().into_iter().map(|delivery| delivery.body).collect();
+    assert_eq!(kept, ["new"]);
+    assert_eq!(jobs.depth().await.unwrap().visible, 5);
 }
 
 #[tokio::test]

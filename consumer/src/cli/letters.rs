@@ -1,0 +1,77 @@
+//! `darkroom jobs dead-letters` and `darkroom jobs redrive`.
+
+use darkroom_api::JobError;
+use serde_json::json;
+
+use crate::job::JobId;
+use crate::job::redrive::{self, Letter, Redriver};
+use crate::queue::MessageId;
+
+use super::open::{self, Records};
+use super::{Failure, Global, print_line};
+
+/// Most dead letters that are looked through.
+const MAX_LETTERS: usize = 1_000_000;
+
+impl From<redrive::Error> for Failure {
+    fn from(error: redrive::Error) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+pub(crate) async fn list(global: &Global, limit: usize) -> Result<(), Failure> {
+    let queue = open::queue(&global.backends()?).await?;
+    let lines = redrive::dead_letters(&*queue, limit, |letter| {
+        let jobs = Letter::from(letter).jobs;
+        if global.json {
+            let body = String::from_utf8_lossy(&letter.body);
+            let line = json!({
+                "message_id": letter.message_id, "job_ids": jobs, "reason": letter.reason, "receives": letter.receives,
+                "sent_at": letter.sent_at, "dead_at": letter.dead_at, "body": body,
+            });
+            return line.to_string();
+        }
+        let jobs: Vec<_> = jobs.iter().map(JobId::as_str).collect();
+        let jobs = if jobs.is_empty() { "-".to_owned() } else { jobs.join(",") };
+        let reason = letter.reason.as_ref().map_or_else(|| "given up by the queue".to_owned(), JobError::to_string);
+        format!("{}  {jobs}  {}  {reason}", letter.message_id, letter.dead_at)
+    });
+    lines.await?.iter().try_for_each(|line| print_line(line))
+}
+
+pub(crate) async fn redrive(global: &Global, ids: &[String], all: bool) -> Result<(), Failure> {
+    let config = global.backends()?;
+    let queue = open::queue(&config).await?;
+    let Records { stores, place } = Records::open(&config).await?;
+    let letters = redrive::dead_letters(&*queue, MAX_LETTERS, |letter| Letter::from(letter)).await?;
+    let is_of =
+        |letter: &Letter, id: &String| *id == letter.message_id.0 || letter.jobs.iter().any(|job| job.as_str() == id);
+    // Jobs that left no letter: cancelled, or failed under a message that was taken away.
+    let mut jobs = Vec::new();
+    for id in ids.iter().filter(|id| !letters.iter().any(|letter| is_of(letter, id))) {
+        jobs.push(id.parse::<JobId>().map_err(|_| {
+            let why = format!("No job and no dead letter is called {id}: see `darkroom jobs list` and `dead-letters`.");
+            Failure::Failed(why)
+        })?);
+    }
+    let chosen = letters.into_iter().filter(|letter| all || ids.iter().any(|id| is_of(letter, id)));
+    let redriver = Redriver { queue: &*queue, stores: &stores, state: &place };
+    let chosen: Vec<Letter> = chosen.collect();
+    redriver.records(&chosen).await?;
+    let mut sent = 0;
+    let mut told = |message_id: &MessageId, jobs: &[JobId], is_sent: bool| {
+        sent += u64::from(is_sent);
+        match global.json {
+            true => print_line(&json!({ "message_id": message_id, "job_ids": jobs, "redriven": is_sent }).to_string()),
+            false => Ok(()),
+        }
+    };
+    for letter in chosen {
+        let is_sent = redriver.letter(&letter).await?;
+        told(&letter.message_id, &letter.jobs, is_sent)?;
+    }
+    for job in jobs {
+        told(&redriver.job(&job).await?, &[job], true)?;
+    }
+    if global.json { Ok(()) } else { print_line(&format!("{sent} sent again")) }
+}

@@ -1,0 +1,156 @@
+//! On a real queue and a real store.
+
+use std::time::Duration;
+
+use serde_json::Map;
+
+use super::*;
+use crate::db::Db;
+use crate::job::RunId;
+use crate::job::record::{Claim, ClaimRequest, End};
+use crate::queue::sqlite::{Options, SqliteQueue};
+use crate::queue::{Settled, Settlement};
+use crate::store::testing::TestStore;
+use crate::trigger::{InputRef, Origin};
+
+fn place(bucket: &str) -> Place {
+    Place { store: "main".into(), bucket: bucket.into(), prefix: String::new() }
+}
+
+struct Lab {
+    running: TestStore,
+    stores: Stores,
+    queue: SqliteQueue,
+    state: Place,
+    _dir: tempfile::TempDir,
+}
+
+impl Lab {
+    async fn new() -> Lab {
+        let running = TestStore::start(&["uploads", "results", "state"]).await;
+        let dir = tempfile::tempdir().unwrap();
+        let queue = SqliteQueue::new(Db::open(dir.path().join("db")).await.unwrap(), Options::default());
+        Lab { stores: Stores::of(running.store.clone()), running, queue, state: place("state"), _dir: dir }
+    }
+
+    fn redriver(&self) -> Redriver<'_> {
+        Redriver { queue: &self.queue, stores: &self.stores, state: &self.state }
+    }
+
+    async fn put(&self, content: &'static str) {
+        self.running.store.put_bytes("uploads", "in/a b+%.mp4", content.into(), "video/mp4").await.unwrap();
+    }
+
+    async fn submission(&self) -> Submission {
+        let object = self.stores.pin(&ObjectRef::new("main", "uploads", "in/a b+%.mp4")).await.unwrap();
+        Submission {
+            submission_id: "first".into(),
+            origin: Origin::Upload,
+            handler: "matting".into(),
+            params: Map::from_iter([("format".into(), "png".into())]),
+            inputs: vec![InputRef { role: "video".into(), object }],
+            destination: Place { prefix: "m/".into(), ..place("results") },
+            reference: Some("order 17".into()),
+            deadline_secs: Some(60),
+            rerun: None,
+            submitted_at: Timestamp::now(),
+        }
+    }
+
+    /// Claims an attempt, which lives for as long as told.
+    async fn claim(&self, submission: &Submission, life: Duration) -> (Record, RunId, Claim) {
+        let run_id = RunId::new();
+        let record = self.redriver().record(&JobId::of(submission).unwrap()).unwrap();
+        let now = Timestamp::now();
+        let request =
+            ClaimRequest { run_id: &run_id, worker: "w", submission, max_attempts: 1, now, live_until: now + life };
+        let claim = record.claim(&self.running.store, &request).await.unwrap();
+        (record, run_id, claim)
+    }
+
+    async fn end(&self, submission: &Submission, outcome: Outcome) -> (JobId, Record) {
+        let (record, run_id, claim) = self.claim(submission, Duration::from_secs(60)).await;
+        let Claim::Won(won) = claim else { panic!("{claim:?}") };
+        let end =
+            End { attempt: won.attempt, run_id, outcome, error: None, is_final: true, ended_at: Timestamp::now() };
+        record.write_end(&end).await.unwrap();
+        (record.job().clone(), record)
+    }
+
+    async fn take(&self) -> queue::Delivery {
+        self.queue.receive(1, Duration::from_secs(20)).await.unwrap().remove(0)
+    }
+}
+
+#[tokio::test]
+async fn a_job_without_a_letter_is_asked_for_again_as_its_record_knows_it() {
+    let lab = Lab::new().await;
+    lab.put("one").await;
+    let submission = lab.submission().await;
+    let (job, record) = lab.end(&submission, Outcome::Cancelled).await;
+    record.cancel(Timestamp::now()).await.unwrap();
+    let id = lab.redriver().job(&job).await.unwrap();
+    let delivery = lab.take().await;
+    assert_eq!(delivery.message_id, id);
+    let message: JobMessage = serde_json::from_slice(&delivery.body).unwrap();
+    message.check().unwrap();
+    assert_eq!(message.inputs.unwrap()["video"].as_slice(), ["s3://uploads/in/a b+%.mp4"]);
+    assert_eq!((message.output.as_str(), message.params), ("s3://results/m/", submission.params.clone()));
+    assert_eq!((message.reference.as_deref(), message.deadline_secs), (Some("order 17"), Some(60)));
+
+    // It is known all the while, and the next attempt counts from zero.
+    let history = record.history().await.unwrap();
+    assert_eq!((history.counted(), history.latest().unwrap().number, history.is_cancelled), (0, 1, false));
+    let (.., claim) = lab.claim(&submission, Duration::from_secs(60)).await;
+    assert!(matches!(claim, Claim::Won(won) if (won.attempt, won.counted) == (2, 1)));
+    assert!(matches!(lab.redriver().job(&job).await, Err(Error::Live { .. })), "a worker is at it");
+}
+
+#[tokio::test]
+async fn what_cannot_run_again_is_told_and_left_alone() {
+    let lab = Lab::new().await;
+    lab.put("one").await;
+    let submission = lab.submission().await;
+    let unknown = JobId::of(&submission).unwrap();
+    assert!(matches!(lab.redriver().job(&unknown).await, Err(Error::Unrecorded(_))));
+    let (job, record) = lab.end(&submission, Outcome::Failed).await;
+    lab.put("two").await;
+    let Err(Error::Job(error)) = lab.redriver().job(&job).await else { panic!("it is another job now") };
+    assert_eq!(error.code, ErrorCode::InputChanged);
+    assert_eq!(record.history().await.unwrap().redriven_to, 0);
+    assert_eq!(lab.queue.depth().await.unwrap().visible, 0);
+}
+
+#[tokio::test]
+async fn a_letter_brings_all_its_jobs_back_and_no_letter_is_left_out() {
+    let lab = Lab::new().await;
+    let mut jobs = Vec::new();
+    for rerun in ["a", "b"] {
+        lab.put("one").await;
+        let submission = Submission { rerun: Some(rerun.into()), ..lab.submission().await };
+        jobs.push(lab.end(&submission, Outcome::Failed).await);
+    }
+    let ids: Vec<JobId> = jobs.iter().map(|(job, _)| job.clone()).collect();
+    let error = JobError::new(ErrorCode::InputCorrupt, "x").with_detail(json!({ "frame": 7 }));
+    for (n, named) in (0..PAGE + 3).map(|n| (n, if n == 0 { &ids[..] } else { &[] })) {
+        lab.queue.send(&n.to_string(), SendOptions::default()).await.unwrap();
+        let settlement = Settlement::DeadLetter { reason: reason(error.clone(), named) };
+        assert_eq!(lab.queue.settle(lab.take().await.receipt, settlement).await.unwrap(), Settled::Done);
+    }
+    let letters = dead_letters(&lab.queue, usize::MAX, |letter| Letter::from(letter)).await.unwrap();
+    assert_eq!(letters.len(), PAGE + 3, "page by page");
+    assert_eq!(letters.iter().filter(|letter| letter.jobs == ids).count(), 1);
+    assert_eq!(dead_letters(&lab.queue, 7, |_| ()).await.unwrap().len(), 7);
+    let kept = lab.queue.dead_letters(1, None).await.unwrap().remove(0).reason.unwrap().detail.unwrap();
+    assert_eq!(kept["frame"], 7, "what the error told is kept");
+
+    lab.redriver().records(&letters).await.unwrap();
+    for letter in &letters {
+        assert!(lab.redriver().letter(letter).await.unwrap());
+    }
+    assert!(!lab.redriver().letter(&letters[0]).await.unwrap(), "it is no letter any more");
+    assert_eq!(lab.queue.depth().await.unwrap().visible, (PAGE + 3) as u64);
+    for (_, record) in jobs {
+        assert_eq!(record.history().await.unwrap().redriven_to, 1);
+    }
+}

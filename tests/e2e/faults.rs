@@ -60,6 +60,16 @@ fn each_is_tried_again_and_given_up_and_the_worker_lives() {
 }
 
 #[test]
+fn a_crashed_run_goes_on_from_its_checkpoint() {
+    let up = start();
+    let event = up.event(&ask(&up, "checkpoint-crash"));
+    assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
+    assert_eq!((&event["attempt"], &event["data"]["metrics"]["resumed"]), (&2.into(), &"x".into()), "{event:#}");
+    let kept: Vec<_> = up.state().keys("").into_iter().filter(|key| key.contains("/checkpoint/")).collect();
+    assert_eq!(kept, Vec::<String>::new(), "a completed job needs none");
+}
+
+#[test]
 fn a_dead_letter_is_listed_and_sent_again() {
     let up = start();
     let input = ask(&up, "abort");

@@ -214,7 +214,7 @@ fn a_notification_with_several_failed_uploads_is_redriven_whole() {
     assert_eq!(letter["job_ids"], json!(jobs));
     let attempts = || inputs.each_ref().map(|input| up.events(input).last().unwrap()["attempt"].clone());
     assert_eq!(attempts(), [2, 2]);
-    stdout(&up.cli(&["jobs", "redrive", jobs[1].as_str().unwrap()]));
+    stdout(&up.cli(&["jobs", "redrive", &message]));
     poll("both to fail once more", || (attempts() == [3, 3]).then_some(()));
     poll("the dead letters", || (letters().len() == 3).then_some(()));
 }

@@ -50,8 +50,8 @@ pub struct Won {
     pub counted: u32,
     /// `deadline_secs` runs from here: the first claim since the last redrive, later by what interruptions took.
     pub budget_from: Timestamp,
-    /// Whether a checkpoint is there.
-    pub has_checkpoint: bool,
+    /// Size of the checkpoint that an earlier attempt left, if any.
+    pub checkpoint_bytes: Option<u64>,
 }
 
 /// What a worker says when it claims.
@@ -116,7 +116,7 @@ impl Record {
                     attempt: number,
                     counted: history.counted() + 1,
                     budget_from: history.budget_from(request.now),
-                    has_checkpoint: history.has_checkpoint,
+                    checkpoint_bytes: history.checkpoint_bytes,
                 }));
             }
         }

@@ -20,8 +20,8 @@ pub struct History {
     pub is_cancelled: bool,
     /// Whether there is a status.
     pub has_status: bool,
-    /// Whether there is a checkpoint.
-    pub has_checkpoint: bool,
+    /// Size of the checkpoint, where there is one.
+    pub checkpoint_bytes: Option<u64>,
     /// Attempts.
     pub attempts: Vec<Attempt>,
     /// Ends.
@@ -51,7 +51,6 @@ impl History {
             }
             history.is_cancelled |= name == "cancel";
             history.has_status |= name == "status.json";
-            history.has_checkpoint |= name == "checkpoint/latest";
         }
         // Listings sort `attempt-10` before `attempt-2`.
         history.attempt_numbers.sort_unstable();
@@ -231,11 +230,11 @@ mod tests {
     #[test]
     fn names_tell_attempts_ends_redrives_and_the_rest_is_passed_over() {
         let names = ["attempt-10.json", "attempt-2.json", "end-2.json", "redrive-1", "redrive-9", "cancel"];
-        let more = ["checkpoint/latest", "attempt-x.json", "attempt-3.json.tmp", "status.json", "end--1.json"];
+        let more = ["attempt-x.json", "attempt-3.json.tmp", "status.json", "end--1.json"];
         let history = History::from_names(names.into_iter().chain(more));
         assert_eq!(history.attempt_numbers, [2, 10]);
         assert_eq!((history.end_numbers.as_slice(), history.redriven_to), ([2].as_slice(), 9));
-        assert!(history.is_cancelled && history.has_status && history.has_checkpoint);
+        assert!(history.is_cancelled && history.has_status);
         assert_eq!((history.last_attempt(), history.counted()), (10, 1));
     }
 

@@ -84,6 +84,8 @@ impl Record {
         let listed = self.store.list(&self.place, MAX_OBJECTS).await?;
         let names = listed.iter().filter_map(|object| object.key.strip_prefix(&self.place.prefix));
         let mut history = History::from_names(names);
+        let checkpoint = self.place.key(CHECKPOINT);
+        history.checkpoint_bytes = listed.iter().find(|object| object.key == checkpoint).map(|object| object.bytes);
         let since = history.redriven_to;
         let counted = history.attempt_numbers.iter().copied().filter(|n| *n > since);
         let attempts = counted.map(|n| async move { self.get::<Attempt>(&format!("attempt-{n}.json")).await });
@@ -167,6 +169,14 @@ impl Record {
     pub async fn save_checkpoint(&self, file: &Path) -> Result<()> {
         let key = self.place.key(CHECKPOINT);
         self.store.put_file(file, &self.place.bucket, &key, "application/octet-stream", &|_| {}).await.map(|_| ())
+    }
+
+    /// Forgets the kept file: nobody will need it.
+    ///
+    /// # Errors
+    /// Codes of [`crate::store::error::classify`].
+    pub async fn drop_checkpoint(&self) -> Result<()> {
+        self.store.delete(&self.place.bucket, &self.place.key(CHECKPOINT)).await
     }
 
     /// Brings the kept file back, as a new file of at most `max_bytes`.

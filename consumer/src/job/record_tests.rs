@@ -158,7 +158,7 @@ async fn attempts_follow_each_other_until_there_is_a_manifest() {
     first.end(1, Outcome::Interrupted, None, false).await;
     let later = start + 100.seconds();
     let Claim::Won(won) = second.claim(later).await else { panic!("not won") };
-    assert_eq!((won.attempt, won.counted, won.has_checkpoint), (2, 1, false));
+    assert_eq!((won.attempt, won.counted, won.checkpoint_bytes), (2, 1, None));
     assert!((won.budget_from - later).get_seconds().abs() <= 1, "the interrupted attempt costs no budget");
     let third = Worker::new(&running.store, "story");
     let folder = tempfile::TempDir::new().unwrap();
@@ -170,7 +170,9 @@ async fn attempts_follow_each_other_until_there_is_a_manifest() {
     third.record.load_checkpoint(&back, 100).await.unwrap();
     assert_eq!(std::fs::read_to_string(&back).unwrap(), "frame 14");
     let Claim::Won(won) = third.claim(later + 30.seconds()).await else { panic!("not won") };
-    assert_eq!((won.attempt, won.counted, won.has_checkpoint), (3, 2, true));
+    assert_eq!((won.attempt, won.counted, won.checkpoint_bytes), (3, 2, Some(8)));
+    third.record.drop_checkpoint().await.unwrap();
+    assert_eq!(third.record.history().await.unwrap().checkpoint_bytes, None);
 
     third.write_output().await;
     assert_eq!(third.commit().await, Committed::Ours);

@@ -11,6 +11,7 @@ use crate::job::executor::{RunLimits, RunNote, RunOrder, RunResult, RunWatch};
 use crate::job::manifest::{self, Committed, Manifest, ManifestOutput, Schema};
 use crate::telemetry::{Change, Step};
 
+use super::checkpoint::Keeper;
 use super::claim::Case;
 use super::fetch::Fetched;
 use super::pulse::Pulse;
@@ -54,7 +55,15 @@ impl Journey {
         drop(scratch);
         drop(room);
         match outputs {
-            Ok(outputs) => self.commit(case, handler, result, outputs, clock).await,
+            Ok(outputs) => {
+                let manifest = self.commit(case, handler, result, outputs, clock).await?;
+                if handler.resumable
+                    && let Err(error) = case.record.drop_checkpoint().await
+                {
+                    tracing::warn!(job_id = %case.job, %error, "the checkpoint of a completed job is left");
+                }
+                Ok(manifest)
+            }
             Err(error) => {
                 self.drop_run(case).await;
                 Err(error)
@@ -89,26 +98,33 @@ impl Journey {
             handler: handler.name.clone(),
             params: serde_json::Value::Object(case.submission.params.clone()),
             inputs: fetched.inputs.clone(),
-            resume: None,
+            resume: fetched.resume.clone(),
         };
         let limits = RunLimits::of(handler, self.rules.run_limit_secs, self.rules.stall_secs);
         // Notes come in a callback that must not wait; events are sent from here.
         let (notes, mut seen) = watch::channel(None);
+        let (checkpoints, offered) = watch::channel(None);
         let mut on_note = |note: RunNote| match note {
             RunNote::Progress(progress) => drop(notes.send_replace(Some(progress))),
-            // No handler can resume yet; one that can says so in its descriptor.
-            RunNote::Checkpoint(_) => tracing::debug!(job_id = %case.job, "checkpoint not kept"),
+            RunNote::Checkpoint(file) if handler.resumable => drop(checkpoints.send_replace(Some(file))),
+            RunNote::Checkpoint(_) => tracing::debug!(job_id = %case.job, "checkpoint of a handler that cannot resume"),
         };
+        let mut keeper = Keeper::new(case, offered);
         let how = RunWatch { limits, cancel: stop.token(), on_note: &mut on_note };
         let run = Box::pin(slot.run(&fetched.scratch, order, how));
         let outcome = tokio::select! {
             biased;
             outcome = run => outcome,
             never = tell_progress(case, pulse, &mut seen) => match never {},
+            never = keeper.keep_on() => match never {},
         };
         drop((slot, busy));
         clock.lap("run");
-        stop.explain(outcome)
+        let outcome = stop.explain(outcome);
+        if let Err(error) = &outcome {
+            keeper.finish(error).await;
+        }
+        outcome
     }
 
     /// Uploads the outputs to where only this run writes.

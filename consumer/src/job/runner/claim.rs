@@ -26,6 +26,7 @@ const PRESIGNED: usize = 20;
 pub(super) struct Case<'a> {
     pub(super) submission: &'a Submission,
     pub(super) job: JobId,
+    pub(super) record: Record,
     pub(super) run_id: RunId,
     pub(super) won: Won,
     pub(super) telemetry: JobTelemetry,
@@ -61,9 +62,9 @@ impl Journey {
         let (telemetry, change) = match claim {
             Claim::Won(won) => {
                 let telemetry = telemetry(Some(won.attempt));
-                let case = Case { submission: &submission, job: job.clone(), run_id, won, telemetry, results };
+                let case = Case { submission: &submission, job: job.clone(), record, run_id, won, telemetry, results };
                 let _held = self.in_hand.hold(&job);
-                return self.won(lease, &case, record, stop).await;
+                return self.won(lease, &case, stop).await;
             }
             Claim::Live { until } => {
                 // Its worker renews that time: looking ever less often keeps the queue's own limit of hand-overs far.
@@ -108,10 +109,10 @@ impl Journey {
     }
 
     /// A won claim: the attempt, its end in the record, the event, the verdict.
-    async fn won(&self, lease: &Lease, case: &Case<'_>, record: Record, stop: &Stop) -> Verdict {
+    async fn won(&self, lease: &Lease, case: &Case<'_>, stop: &Stop) -> Verdict {
         Step::Claimed.reached(&case.job);
         let patient = Patient {
-            record: record.clone(),
+            record: case.record.clone(),
             attempt: case.won.attempt,
             run_id: case.run_id.clone(),
             life: self.rules.life,
@@ -139,7 +140,7 @@ impl Journey {
                 None => self.judge_error(case, error),
             },
         };
-        case.note_end(&record, outcome, &change).await;
+        case.note_end(outcome, &change).await;
         let told = case.change(&pulse, change.clone()).await;
         pulse.end().await;
         match told {
@@ -217,7 +218,7 @@ impl Case<'_> {
 
     /// Writes how the attempt ended. Where that fails, the next claim finds an attempt without an end, which is the
     /// truth as far as the record knows.
-    async fn note_end(&self, record: &Record, (outcome, error): (Outcome, Option<JobError>), change: &Change) {
+    async fn note_end(&self, (outcome, error): (Outcome, Option<JobError>), change: &Change) {
         let end = End {
             attempt: self.won.attempt,
             run_id: self.run_id.clone(),
@@ -226,7 +227,7 @@ impl Case<'_> {
             is_final: matches!(change, Change::Completed(_) | Change::Failed(_) | Change::Cancelled),
             ended_at: Timestamp::now(),
         };
-        if let Err(error) = record.write_end(&end).await {
+        if let Err(error) = self.record.write_end(&end).await {
             tracing::warn!(job_id = %self.job, %error, "the end of an attempt could not be recorded");
         }
     }

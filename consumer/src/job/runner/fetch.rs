@@ -1,6 +1,7 @@
 //! Brings inputs to the scratch disk and has them looked at.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, Result};
 
@@ -10,12 +11,14 @@ use crate::store::ObjectRef;
 use crate::telemetry::Step;
 
 use super::claim::Case;
-use super::{Journey, Stop};
+use super::{Journey, Stop, checkpoint};
 
 /// Inputs on the scratch disk, found good.
 pub(super) struct Fetched {
     pub(super) scratch: JobScratch,
     pub(super) inputs: Inputs,
+    /// Checkpoint of an earlier attempt.
+    pub(super) resume: Option<PathBuf>,
     /// Held until the run's directory is gone.
     pub(super) room: Reservation,
     pub(super) bytes: u64,
@@ -31,7 +34,9 @@ impl Journey {
         Step::Checked.reached(&case.job);
         let limits = stricter(&self.rules.limits, &handler.limits);
         let bytes = promised(submission.inputs.iter().map(|input| &input.object), &limits)?;
-        let mut room = stop.unless(self.room.reserve_when_free(bytes)).await?;
+        let checkpoint = case.won.checkpoint_bytes.filter(|_| handler.resumable);
+        let needed = bytes.saturating_add(checkpoint.unwrap_or(0));
+        let mut room = stop.unless(self.room.reserve_when_free(needed)).await?;
         let scratch = self.pool.job_scratch(case.run_id.as_str())?;
         let mut files: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for (index, input) in submission.inputs.iter().enumerate() {
@@ -49,8 +54,12 @@ impl Journey {
         let inputs = Inputs(files);
         let plan = stop.unless(self.pool.admit(handler, &params, &inputs, &limits)).await?;
         room.grow(plan.scratch_bytes)?;
+        let resume = match checkpoint {
+            Some(bytes) => checkpoint::bring(case, &scratch, bytes, stop).await?,
+            None => None,
+        };
         Step::Planned.reached(&case.job);
-        Ok(Fetched { scratch, inputs, room, bytes })
+        Ok(Fetched { scratch, inputs, resume, room, bytes })
     }
 }
 

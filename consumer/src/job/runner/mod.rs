@@ -7,10 +7,11 @@
 //! | parse, route | `Journey::travel` |
 //! | claim | `claim.rs` |
 //! | fetch, probe, plan | `fetch.rs` |
-//! | run, commit | `attempt.rs` |
+//! | run, commit | `attempt.rs`, `checkpoint.rs` |
 //! | publish, settle | `claim.rs`, `Verdict` |
 
 mod attempt;
+mod checkpoint;
 mod claim;
 mod fetch;
 mod pulse;

@@ -55,6 +55,8 @@ pub enum Action {
     FalseCode,
     /// Offer a checkpoint, then do as `ok`.
     Checkpoint,
+    /// Offer a checkpoint and abort; where there is one already, report what is in it.
+    CheckpointCrash,
     /// Start a child that outlives the run.
     Orphan,
 }
@@ -138,6 +140,7 @@ impl Handler for Fault {
             Action::Garbage => garbage(),
             Action::FalseCode => return Err(JobError::new(ErrorCode::LeaseLost, "not mine to say")),
             Action::Checkpoint => checkpoint(ctx)?,
+            Action::CheckpointCrash => return checkpoint_crash(ctx),
             Action::Orphan => return orphan(ctx),
         }
         copy(ctx, inputs)
@@ -293,6 +296,16 @@ fn checkpoint(ctx: &JobContext) -> Result<()> {
     let before = ctx.resume.as_deref().map(fs::read_to_string).transpose().map_err(internal)?.unwrap_or_default();
     fs::write(&path, format!("{before}x")).map_err(internal)?;
     ctx.reporter.checkpoint(&path)
+}
+
+fn checkpoint_crash(ctx: &JobContext) -> Result<Outputs> {
+    let Some(file) = &ctx.resume else {
+        checkpoint(ctx)?;
+        std::process::abort();
+    };
+    let resumed = fs::read_to_string(file).map_err(internal)?;
+    let metrics = [("resumed".to_owned(), json!(resumed))].into_iter().collect();
+    Ok(Outputs { metrics, ..Outputs::default() })
 }
 
 fn orphan(ctx: &JobContext) -> Result<Outputs> {

@@ -1,0 +1,94 @@
+//! Checkpoints: what a run offers is kept in the job's record while the run goes on, and the next attempt gets it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use darkroom_api::{ErrorClass, ErrorCode, JobError, Result};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::job::executor::JobScratch;
+
+use super::Stop;
+use super::claim::Case;
+
+/// Longest checkpoint.
+const MAX_BYTES: u64 = 1 << 30;
+/// Pause after one was kept: the work is worth more than its safety.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Time that the last one of a run that failed gets.
+const LAST: Duration = Duration::from_secs(60);
+
+/// Keeps the latest checkpoint of a run.
+pub(super) struct Keeper<'a> {
+    case: &'a Case<'a>,
+    offered: watch::Receiver<Option<PathBuf>>,
+    kept: Option<PathBuf>,
+}
+
+impl<'a> Keeper<'a> {
+    /// For what is offered on this channel.
+    pub(super) fn new(case: &'a Case<'a>, offered: watch::Receiver<Option<PathBuf>>) -> Self {
+        Keeper { case, offered, kept: None }
+    }
+
+    /// Keeps what is offered, one after the other; those that come too fast are passed over.
+    pub(super) async fn keep_on(&mut self) -> std::convert::Infallible {
+        loop {
+            if self.offered.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            self.keep().await;
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// After a run that failed: keeps the latest one, if another attempt may follow. A worker that lost its lease keeps
+    /// nothing: another one may be further by now.
+    pub(super) async fn finish(mut self, error: &JobError) {
+        let goes_on =
+            matches!(error.class(), ErrorClass::Transient | ErrorClass::ExecutorLost | ErrorClass::Interrupted);
+        if goes_on && timeout(LAST, self.keep()).await.is_err() {
+            tracing::warn!(job_id = %self.case.job, "the last checkpoint was not kept: the store is slow");
+        }
+    }
+
+    async fn keep(&mut self) {
+        let Some(file) = self.offered.borrow_and_update().clone() else { return };
+        if self.kept.as_ref() == Some(&file) {
+            return;
+        }
+        // The run is worth more than its checkpoint.
+        match self.store(&file).await {
+            Ok(()) => self.kept = Some(file),
+            Err(error) => tracing::warn!(job_id = %self.case.job, %error, "a checkpoint was not kept"),
+        }
+    }
+
+    async fn store(&self, file: &Path) -> Result<()> {
+        let failed = |e: std::io::Error| JobError::new(ErrorCode::Internal, format!("It cannot be read: {e}."));
+        let bytes = tokio::fs::metadata(file).await.map_err(failed)?.len();
+        if bytes > MAX_BYTES {
+            let why = format!("It has {bytes} bytes, {MAX_BYTES} are allowed.");
+            return Err(JobError::new(ErrorCode::Internal, why));
+        }
+        self.case.record.save_checkpoint(file).await?;
+        tracing::debug!(job_id = %self.case.job, bytes, "checkpoint kept");
+        Ok(())
+    }
+}
+
+/// Brings the checkpoint of an earlier attempt, of `bytes`; none where it is gone or another by now: the run begins anew.
+pub(super) async fn bring(case: &Case<'_>, scratch: &JobScratch, bytes: u64, stop: &Stop) -> Result<Option<PathBuf>> {
+    let file = scratch.input_dir().join("checkpoint");
+    match stop.unless(case.record.load_checkpoint(&file, bytes)).await {
+        Ok(()) => Ok(Some(file)),
+        Err(error)
+            if matches!(error.code, ErrorCode::InputNotFound | ErrorCode::InputChanged | ErrorCode::InputTooLarge) =>
+        {
+            tracing::warn!(job_id = %case.job, %error, "the checkpoint cannot be had: the run begins anew");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -47,6 +47,6 @@ fn each_record_of_a_message_goes_its_own_way() {
     let letter = poll("the dead letter", || up.queues().dead_letters().into_iter().next());
     assert_eq!((letter.message_id.0, letter.receives), (id, 1));
     let reason = letter.reason.unwrap();
-    assert_eq!(reason.detail.unwrap()["job_id"], failed["jobid"]);
+    assert_eq!(reason.detail.unwrap()["job_ids"], json!([failed["jobid"]]));
     assert_eq!(up.queues().seen().len(), 2, "nothing is told of the other records");
 }

@@ -106,7 +106,7 @@ impl Bench {
         let sink = config.sinks.iter().find(|sink| sink.kind == SinkKind::Queue).and_then(|sink| sink.path.as_ref());
         let path = sink.ok_or_else(|| Failure::Failed("The embedded configuration has no queue of events.".into()))?;
         let store = open::stores(config).await?.default_store().clone();
-        Ok(Bench { store, events: work::events_queue(path).await?, reached })
+        Ok(Bench { store, events: work::events_queue(path, None).await?, reached })
     }
 
     async fn measure(mut self, count: u32) -> Result<Vec<Times>, Failure> {

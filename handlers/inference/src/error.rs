@@ -31,7 +31,7 @@ fn classify(code: Ort, text: &str, what: &str) -> (ErrorCode, String) {
         return (ErrorCode::OutOfMemory, format!("Not enough memory for {what}: {remedy}."));
     }
     if says(&DEVICE_LOST) || code == Ort::DeviceReset {
-        return (ErrorCode::DeviceBusy, format!("The device failed while {what}: the job is tried again."));
+        return (ErrorCode::DeviceBusy, format!("The device failed while {what}: check its driver and its load."));
     }
     match code {
         Ort::NoSuchFile => (ErrorCode::ModelMissing, format!("A file vanished while {what}: fetch the model again.")),

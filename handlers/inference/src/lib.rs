@@ -10,12 +10,14 @@
 
 mod device;
 mod error;
+mod graph;
 mod io;
 mod pool;
 mod runtime;
 
 pub use device::{Device, DeviceChoice};
 pub use error::{job_error, retry_halving};
+pub use graph::{Attribute, Edit, Graph, Node};
 pub use io::{TensorInfo, signature};
 pub use ort;
 pub use pool::PooledSession;

@@ -21,6 +21,8 @@ pub struct Key {
     pub device: Device,
     /// How it computes.
     pub precision: Precision,
+    /// Name of the edit that was made to it.
+    pub edit: Option<&'static str>,
 }
 
 /// Idle sessions, the one used last at the end.

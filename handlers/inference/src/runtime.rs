@@ -12,7 +12,9 @@ use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{AutoDevicePolicy, SessionBuilder};
 
+use crate::Edit;
 use crate::device::{Device, DeviceChoice, driver_present, leaves_visible};
+use crate::graph;
 use crate::job_error;
 use crate::pool::{Key, Pool, PooledSession};
 
@@ -117,18 +119,40 @@ impl Runtime {
     /// [`ErrorCode::ModelMissing`] and [`ErrorCode::RuntimeMissing`] with the command to run,
     /// [`ErrorCode::ModelInvalid`] for a file that ONNX Runtime does not accept, [`ErrorCode::OutOfMemory`].
     pub fn session(&self, name: &str, precision: Precision) -> Result<PooledSession<'_>> {
+        self.pooled(name, precision, None)
+    }
+
+    /// The same for a model with a change; the model is taken as it is where the change does not fit it, which its inputs
+    /// and outputs then tell.
+    ///
+    /// # Errors
+    /// As [`Runtime::session`].
+    pub fn edited_session(&self, name: &str, precision: Precision, edit: Edit) -> Result<PooledSession<'_>> {
+        self.pooled(name, precision, Some(edit))
+    }
+
+    fn pooled(&self, name: &str, precision: Precision, edit: Option<Edit>) -> Result<PooledSession<'_>> {
         let model = self.options.registry.resolve(name)?;
-        let key = Key { sha256: model.sha256.clone(), device: self.device()?, precision };
+        let (device, edit_name) = (self.device()?, edit.map(|edit| edit.name));
+        let key = Key { sha256: model.sha256.clone(), device, precision, edit: edit_name };
         let session = match self.pool.take(&key) {
             Some(session) => session,
-            None => self.load(&model, key.device, precision)?,
+            None => self.load(&model, &key, edit)?,
         };
         Ok(PooledSession::new(&self.pool, key, session, name.to_owned()))
     }
 
-    fn load(&self, model: &ResolvedModel, device: Device, precision: Precision) -> Result<Session> {
+    fn load(&self, model: &ResolvedModel, key: &Key, edit: Option<Edit>) -> Result<Session> {
         let environment = self.environment()?;
-        let commit = || self.builder(&environment, device, precision)?.commit_from_file(&model.path);
+        // A file that cannot be read has its error told by ONNX Runtime.
+        let edited = edit.and_then(|edit| graph::edited(&std::fs::read(&model.path).ok()?, edit));
+        let commit = || {
+            let mut builder = self.builder(&environment, key.device, key.precision)?;
+            match &edited {
+                Some(bytes) => builder.commit_from_memory(bytes),
+                None => builder.commit_from_file(&model.path),
+            }
+        };
         commit().map_err(|e| job_error(&format!("loading the model `{}`", model.name), &e))
     }
 

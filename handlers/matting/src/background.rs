@@ -1,5 +1,6 @@
 //! What a composite lies over: a colour, a picture or a video.
 
+use std::ops::Range;
 use std::path::Path;
 
 use darkroom_api::{CancelToken, ErrorCode, JobError, Result};
@@ -74,12 +75,12 @@ impl Background {
         Ok(Background::Moving(Box::new(moving)))
     }
 
-    /// Lays a matte over the background as it is at that moment, in place of its foreground.
+    /// Lays rows of a matte over the background as it is at that moment, in place of their foreground.
     ///
     /// # Errors
     /// Those of reading the background.
-    pub fn under(&mut self, secs: f64, foreground: &mut [f32], alpha: &[f32]) -> Result<()> {
-        let pixels = alpha.len();
+    pub fn under(&mut self, secs: f64, rows: Range<usize>, foreground: &mut [f32], alpha: &[f32]) -> Result<()> {
+        let (pixels, width) = (alpha.len(), alpha.len() / rows.len().max(1));
         match self {
             Background::Colour(colour) => {
                 for (plane, value) in foreground.chunks_exact_mut(pixels).zip(*colour) {
@@ -90,7 +91,9 @@ impl Background {
             }
             Background::Moving(moving) => {
                 moving.advance(secs)?;
-                for (plane, behind) in foreground.chunks_exact_mut(pixels).zip(moving.planes.chunks_exact(pixels)) {
+                let behind = moving.planes.chunks_exact(moving.planes.len() / CHANNELS);
+                for (plane, behind) in foreground.chunks_exact_mut(pixels).zip(behind) {
+                    let behind = &behind[rows.start * width..rows.end * width];
                     for ((front, back), a) in plane.iter_mut().zip(behind).zip(alpha) {
                         *front = *front * a + back * (1.0 - a);
                     }

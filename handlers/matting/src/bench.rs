@@ -6,7 +6,7 @@ use darkroom_api::{Alone, Inputs, JobContext, Part, Result};
 use darkroom_inference::Runtime;
 use darkroom_media::{Frame, Reader, Writer};
 
-use crate::pipeline::{self, check_ratio, hdr, output_info, read_options, secs_since_start};
+use crate::pipeline::{self, Decoded, check_ratio, hdr, output_info, read_options, secs_since_start};
 use crate::{BACKGROUND, Params, VIDEO};
 
 /// Most mattes that lie ready for the encoder: enough to see people move, 0.4 GB of 1080p.
@@ -44,25 +44,24 @@ fn decode<'a>(runtime: &Runtime, ctx: &JobContext, video: &Path, params: &Params
     })
 }
 
-/// The model computes the same whatever it sees, so the first frames stay where it reads them: to copy others there would
-/// be the run's work and not the model's.
+/// From decoded frames to mattes. The model computes the same whatever it sees, so it sees the first frames again and again.
 fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
     let mut reader = Reader::open(video, &read_options(params, runtime.intra_threads(), ctx))?;
     let info = reader.info().clone();
     let mut to_rgb = pipeline::to_rgb(hdr(params, info.colour.is_hdr())?);
     let mut rvm = pipeline::open_model(runtime, params, &info)?;
-    let mut frames = 0;
+    let (mut first, mut frames) = (Vec::new(), 0);
     while let Some(frame) = reader.next()? {
-        if frames < rvm.capacity() {
-            to_rgb.convert(&frame, rvm.input(frames))?;
+        if first.len() < rvm.capacity() {
+            first.push(frame);
         }
         frames += 1;
     }
     Ok(Alone::new(move || {
-        let mut done = 0;
+        let (mut source, mut done) = (Decoded { frames: &first, to_rgb: &mut to_rgb }, 0);
         while done < frames {
             let batch = rvm.capacity().min(frames - done);
-            rvm.run(batch, |_, _| Ok(()))?;
+            rvm.run(batch, &mut source, |_, _| Ok(()))?;
             done += batch;
         }
         Ok(done as u64)
@@ -118,13 +117,12 @@ fn mattes(
     while let Some(frame) = reader.next()? {
         times.push(frame.pts());
         if mattes.len() < MAX_MATTES {
-            to_rgb.convert(&frame, rvm.input(0))?;
-            rvm.run(1, |_, matte| {
-                let mut blank = writer.pool().take()?;
-                developer.develop(matte, secs_since_start(&info, frame.pts()), &mut blank)?;
-                mattes.push(blank);
-                Ok(())
-            })?;
+            let secs = secs_since_start(&info, frame.pts());
+            let mut blank = writer.pool().take()?;
+            let frames = [frame];
+            let mut source = Decoded { frames: &frames, to_rgb: &mut to_rgb };
+            rvm.run(1, &mut source, |_, matte| developer.develop(matte, secs, &mut blank))?;
+            mattes.push(blank);
         }
     }
     Ok((mattes, times))

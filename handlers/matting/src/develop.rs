@@ -24,32 +24,35 @@ pub struct Developer {
     from_rgb: FromRgb,
     preview: Preview,
     frames: u64,
-    coverage: f64,
+    alpha_sum: f64,
+    pixels: u64,
 }
 
 impl Developer {
     /// `dither` where the source has more bits than the output.
     pub fn new(look: Look, dither: bool, preview: Preview) -> Developer {
-        Developer { look, from_rgb: FromRgb::new(dither), preview, frames: 0, coverage: 0.0 }
+        Developer { look, from_rgb: FromRgb::new(dither), preview, frames: 0, alpha_sum: 0.0, pixels: 0 }
     }
 
-    /// Fills `out` from the matte of the moment `secs` after the first frame.
+    /// Fills rows of `out` from the matte of the moment `secs` after the first frame; the last rows end a frame.
     ///
     /// # Errors
     /// Those of the conversion and of the background.
     pub fn develop(&mut self, matte: Matte<'_>, secs: f64, out: &mut Frame) -> Result<()> {
-        let Matte { foreground, alpha } = matte;
-        #[allow(clippy::cast_precision_loss, reason = "a mean for people")]
-        let mean = sum(alpha) / alpha.len() as f64;
-        self.preview.offer(self.frames, foreground, alpha, out.width() as usize);
-        self.coverage += mean;
-        self.frames += 1;
+        let height = out.height() as usize;
+        self.preview.offer(self.frames, &matte, height);
+        let Matte { rows, foreground, alpha } = matte;
+        self.alpha_sum += sum(alpha);
+        self.pixels += alpha.len() as u64;
+        if rows.end == height {
+            self.frames += 1;
+        }
         match &mut self.look {
-            Look::Cutout => self.from_rgb.convert(foreground, Some(alpha), out),
-            Look::Grey => self.from_rgb.convert_grey(alpha, out),
+            Look::Cutout => self.from_rgb.convert_rows(rows, foreground, Some(alpha), out),
+            Look::Grey => self.from_rgb.convert_grey_rows(rows, alpha, out),
             Look::Over(background) => {
-                background.under(secs, foreground, alpha)?;
-                self.from_rgb.convert(foreground, None, out)
+                background.under(secs, rows.clone(), foreground, alpha)?;
+                self.from_rgb.convert_rows(rows, foreground, None, out)
             }
         }
     }
@@ -57,8 +60,8 @@ impl Developer {
     /// Mean alpha over all frames.
     pub fn coverage(&self) -> f64 {
         #[allow(clippy::cast_precision_loss, reason = "a mean for people")]
-        let frames = self.frames.max(1) as f64;
-        self.coverage / frames
+        let pixels = self.pixels.max(1) as f64;
+        self.alpha_sum / pixels
     }
 
     /// The picture to look at.
@@ -91,7 +94,7 @@ mod tests {
     fn develop(look: Look, pixel: Pixel, foreground: &mut [f32], alpha: &mut [f32]) -> (Frame, Developer) {
         let mut out = FramePool::new(pixel, W, 2, ColourTags::BT709).take().unwrap();
         let mut developer = Developer::new(look, false, Preview::new(None));
-        developer.develop(Matte { foreground, alpha }, 0.0, &mut out).unwrap();
+        developer.develop(Matte { rows: 0..2, foreground, alpha }, 0.0, &mut out).unwrap();
         (out, developer)
     }
 

@@ -18,9 +18,9 @@ use darkroom_api::{
     Alone, Descriptor, Handler, InputRole, Inputs, JobContext, Limits, MediaKind, Outputs, Part, Plan, Probe, Probes,
     Result, Stage,
 };
-use darkroom_inference::{Precision, Runtime};
+use darkroom_inference::Runtime;
 
-pub use model::{Matte, Rvm};
+pub use model::{Matte, Rvm, Source};
 pub use params::{Format, Params, Rgb};
 pub use ranges::{Auto, BatchSize, Bounded, GpuCount, Quality, Ratio, Seconds, Speed};
 
@@ -74,8 +74,7 @@ impl Handler for Matting {
     }
 
     fn warm(&self, params: &Params) -> Result<()> {
-        let session = self.runtime.session(params.model_name(), Precision::Full)?;
-        Rvm::check(&session)
+        Rvm::session(&self.runtime, params.model_name()).map(drop)
     }
 
     fn plan(&self, params: &Params, probes: &Probes) -> Result<Plan> {

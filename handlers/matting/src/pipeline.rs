@@ -1,18 +1,19 @@
 //! One run: file in, files out.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use darkroom_api::{ErrorCode, Inputs, JobContext, JobError, ModelUse, OutputFile, Outputs, Result};
-use darkroom_inference::{PooledSession, Precision, Runtime};
+use darkroom_inference::{PooledSession, Runtime};
 use darkroom_media::colour::{Hdr, ToRgb};
 use darkroom_media::pipeline::{self, PipelineOptions, PipelineReport};
-use darkroom_media::{AudioSource, ColourTags, OutputFormat, ReadOptions, Reader, VideoInfo, WriteOptions, Writer};
+use darkroom_media::{AudioSource, ColourTags, Frame, OutputFormat, ReadOptions, Reader, VideoInfo, WriteOptions, Writer};
 use serde_json::json;
 
 use crate::background::Background;
 use crate::develop::{Developer, Look};
 use crate::preview::{self, Preview};
-use crate::{BACKGROUND, Format, Params, Rvm, STAGE, VIDEO};
+use crate::{BACKGROUND, Format, Params, Rvm, STAGE, Source, VIDEO};
 
 /// Shortest side of the picture in which the model looks for people: its smallest layer is 16 times smaller.
 const MIN_INNER_SIDE_PX: f64 = 16.0;
@@ -36,17 +37,20 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
     let mut to_rgb = to_rgb(hdr);
     let options = PipelineOptions { batch: rvm.capacity(), stage: STAGE.to_owned(), ..PipelineOptions::default() };
     let report = pipeline::run(reader, writer, ctx, &options, |frames, out| {
-        for (place, frame) in frames.iter().enumerate() {
-            to_rgb.convert(frame, rvm.input(place))?;
-        }
-        rvm.run(frames.len(), |place, matte| {
+        let mut blank = None;
+        rvm.run(frames.len(), &mut Decoded { frames, to_rgb: &mut to_rgb }, |place, matte| {
             let frame = &frames[place];
-            let mut blank = out.blank(frame)?;
-            developer.develop(matte, secs_since_start(&info, frame.pts()), &mut blank)?;
-            out.send(blank)
+            let ends = matte.rows.end == frame.height() as usize;
+            let mut developed = blank.take().map_or_else(|| out.blank(frame), Ok)?;
+            developer.develop(matte, secs_since_start(&info, frame.pts()), &mut developed)?;
+            if ends {
+                return out.send(developed);
+            }
+            blank = Some(developed);
+            Ok(())
         })
     })?;
-    let model = model_use(rvm.session());
+    let model = model_use(rvm.used());
     let ratio = params.ratio(info.width_px, info.height_px);
     finish(ctx, params, &info, &Done { report, developer, model, ratio, batch: rvm.capacity() })
 }
@@ -57,7 +61,7 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
 /// Those of [`check_ratio`], of loading it and of its interface.
 pub fn open_model<'a>(runtime: &'a Runtime, params: &Params, info: &VideoInfo) -> Result<Rvm<'a>> {
     let ratio = check_ratio(params, info.width_px, info.height_px)?;
-    let session = runtime.session(params.model_name(), Precision::Full)?;
+    let session = Rvm::session(runtime, params.model_name())?;
     let batch = params.batch(info.width_px, info.height_px);
     Rvm::new(session, info.width_px, info.height_px, ratio, batch)
 }
@@ -66,6 +70,21 @@ pub fn open_model<'a>(runtime: &'a Runtime, params: &Params, info: &VideoInfo) -
 /// clip of known truth.
 pub fn to_rgb(hdr: Hdr) -> ToRgb {
     ToRgb::new(hdr).with_nearest_chroma()
+}
+
+/// Decoded frames as the model's source.
+pub struct Decoded<'a> {
+    /// A batch.
+    pub frames: &'a [Frame],
+    /// What makes colour of them.
+    pub to_rgb: &'a mut ToRgb,
+}
+
+impl Source for Decoded<'_> {
+    fn frame(&mut self, place: usize) -> Result<impl FnMut(Range<usize>, &mut [f32]) -> Result<()>> {
+        let mut frame = self.to_rgb.of(&self.frames[place])?;
+        Ok(move |rows: Range<usize>, out: &mut [f32]| frame.rows(rows, out))
+    }
 }
 
 /// What makes frames of `out_info`'s kind from mattes of `info`'s video.

@@ -1,13 +1,14 @@
 use std::path::Path;
 use std::process::Command;
 
+use darkroom_api::ErrorCode;
 use darkroom_inference::{Precision, Runtime};
 
 use super::*;
 use crate::testing::{RVM, media, runtime};
 
 fn open<'a>(runtime: &'a Runtime, name: &str, size: (usize, usize), ratio: f64, batch: usize) -> Result<Rvm<'a>> {
-    let session = runtime.session(name, Precision::Full)?;
+    let session = Rvm::session(runtime, name)?;
     Rvm::new(session, u32::try_from(size.0).unwrap(), u32::try_from(size.1).unwrap(), ratio, batch)
 }
 
@@ -21,17 +22,39 @@ fn fill(planes: &mut [f32], rgb: &[u8]) {
     }
 }
 
+/// Packed RGB pictures of one width.
+struct Packed<'a>(&'a [&'a [u8]], usize);
+
+impl Source for Packed<'_> {
+    fn frame(&mut self, place: usize) -> Result<impl FnMut(Range<usize>, &mut [f32]) -> Result<()>> {
+        let (rgb, stride) = (self.0[place], self.1 * 3);
+        Ok(move |rows: Range<usize>, out: &mut [f32]| {
+            fill(out, &rgb[rows.start * stride..rows.end * stride]);
+            Ok(())
+        })
+    }
+}
+
 /// Foregrounds and alphas of a clip, `batch` frames at a time.
 fn run(rvm: &mut Rvm<'_>, clip: &[&[u8]], batch: usize) -> Vec<(Vec<f32>, Vec<f32>)> {
+    let pixels = rvm.width * rvm.height;
     let mut mattes = Vec::new();
     for frames in clip.chunks(batch) {
-        for (place, rgb) in frames.iter().enumerate() {
-            fill(rvm.input(place), rgb);
-        }
-        let before = mattes.len();
-        rvm.run(frames.len(), |place, matte| {
-            assert_eq!(before + place, mattes.len(), "in order");
-            mattes.push((matte.foreground.to_vec(), matte.alpha.to_vec()));
+        let (before, width) = (mattes.len(), rvm.width);
+        let mut next = 0;
+        rvm.run(frames.len(), &mut Packed(frames, width), |place, matte| {
+            if matte.rows.start == 0 {
+                mattes.push((vec![0.0; 3 * pixels], vec![0.0; pixels]));
+                next = 0;
+            }
+            assert_eq!((before + place + 1, matte.rows.start), (mattes.len(), next), "in order");
+            next = matte.rows.end;
+            let (foreground, alpha) = mattes.last_mut().unwrap();
+            let rows = matte.rows.start * width..matte.rows.end * width;
+            alpha[rows.clone()].copy_from_slice(matte.alpha);
+            for (plane, part) in foreground.chunks_mut(pixels).zip(matte.foreground.chunks(rows.len())) {
+                plane[rows.clone()].copy_from_slice(part);
+            }
             Ok(())
         })
         .unwrap();
@@ -66,6 +89,26 @@ fn the_first_frames_equal_those_of_onnxruntime_in_python() {
     assert!(difference < 1e-3, "foreground differs by {difference}");
     let coverage = mattes[2].1.iter().sum::<f32>() / PIXELS as f32;
     assert!((0.05..0.5).contains(&coverage), "somebody is in the picture: {coverage}");
+}
+
+#[test]
+fn a_detached_network_gives_what_the_whole_graph_gives() {
+    for (size, ratio) in [((96, 160), 0.6), ((161, 95), 0.37), ((50, 64), 1.0), ((20, 300), 0.85)] {
+        let picture = |n: usize| (0..size.0 * size.1 * 3).map(move |i| ((i / 7 * (n + 3)) % 251) as u8).collect::<Vec<_>>();
+        let frames: Vec<Vec<u8>> = (0..3).map(picture).collect();
+        let clip: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        let mut detached = open(runtime(), RVM, size, ratio, 1).unwrap();
+        assert!(detached.guided.is_some(), "RVM's refiner is found");
+        let session = runtime().session(RVM, Precision::Full).unwrap();
+        let (width, height) = (u32::try_from(size.0).unwrap(), u32::try_from(size.1).unwrap());
+        let mut whole = Rvm::new(session, width, height, ratio, 1).unwrap();
+        assert!(whole.guided.is_none());
+        for (ours, theirs) in run(&mut detached, &clip, 1).iter().zip(run(&mut whole, &clip, 1)) {
+            let (colour, alpha) = (largest_difference(&ours.0, &theirs.0), largest_difference(&ours.1, &theirs.1));
+            println!("{size:?} at {ratio}: colour {colour:e}, alpha {alpha:e}");
+            assert!(colour < 2e-5 && alpha < 2e-5, "{size:?} at {ratio}: colour {colour}, alpha {alpha}");
+        }
+    }
 }
 
 /// How much a matte changes from frame to frame.

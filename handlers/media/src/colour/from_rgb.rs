@@ -1,5 +1,7 @@
 //! Planar float RGB to frames.
 
+use std::ops::Range;
+
 use darkroom_api::Result;
 
 use super::matrix::{Codes, Matrix};
@@ -7,7 +9,7 @@ use super::planes::Layout;
 use super::simd;
 use crate::error::internal;
 use crate::info::is_rgb;
-use crate::{ColourTags, Frame};
+use crate::Frame;
 
 /// Turns RGB (and alpha) into frames of a writer. Keeps its rows between frames.
 pub struct FromRgb {
@@ -54,26 +56,34 @@ impl FromRgb {
     /// # Errors
     /// `internal` when sizes do not fit or a frame's format is none that a writer takes.
     pub fn convert(&mut self, rgb: &[f32], alpha: Option<&[f32]>, out: &mut Frame) -> Result<()> {
-        let (w, h) = (out.width() as usize, out.height() as usize);
-        check_len(rgb.len(), 3 * w * h)?;
-        let layout = layout_of(out)?;
-        let tags = out.colour().resolved(out.format(), out.height());
-        self.rows.start(w);
-        let planes: Vec<&[f32]> = rgb.chunks_exact(w * h).collect();
+        self.convert_rows(0..out.height() as usize, rgb, alpha, out)
+    }
+
+    /// The same for some rows: `[3, rows, w]` and `[rows, w]`. They begin at an even row, and end at one or with the frame,
+    /// as two rows share their chroma.
+    ///
+    /// # Errors
+    /// As [`FromRgb::convert`].
+    pub fn convert_rows(
+        &mut self,
+        rows: Range<usize>,
+        rgb: &[f32],
+        alpha: Option<&[f32]>,
+        out: &mut Frame,
+    ) -> Result<()> {
+        let layout = self.start(&rows, out)?;
+        let pixels = rows.len() * out.width() as usize;
+        check_len(rgb.len(), 3 * pixels)?;
+        check_len(alpha.map_or(pixels, <[f32]>::len), pixels)?;
+        let planes: Vec<&[f32]> = rgb.chunks_exact(pixels.max(1)).collect();
         if is_rgb(out.format()) {
-            return packed(&planes, alpha, out);
+            return packed(rows, &planes, alpha, out);
         }
         if layout.colours() < 3 {
             return Err(internal("A frame cannot hold colour", "use convert_grey"));
         }
-        if let Some(alpha) = alpha {
-            check_len(alpha.len(), w * h)?;
-        }
-        self.colour(&planes, alpha.filter(|_| layout.has_alpha), out, &layout, tags)?;
-        if layout.has_alpha {
-            self.alpha(alpha, out, &layout)?;
-        }
-        Ok(())
+        self.colour(&rows, &planes, alpha.filter(|_| layout.has_alpha), out, &layout)?;
+        if layout.has_alpha { self.alpha(&rows, alpha, out, &layout) } else { Ok(()) }
     }
 
     /// Fills a frame with shades of grey, `[h, w]`; colour differences are neutral, alpha is opaque.
@@ -81,17 +91,24 @@ impl FromRgb {
     /// # Errors
     /// As [`FromRgb::convert`].
     pub fn convert_grey(&mut self, grey: &[f32], out: &mut Frame) -> Result<()> {
-        let (w, h) = (out.width() as usize, out.height() as usize);
-        check_len(grey.len(), w * h)?;
-        let layout = layout_of(out)?;
-        self.rows.start(w);
+        self.convert_grey_rows(0..out.height() as usize, grey, out)
+    }
+
+    /// The same for some rows, as [`FromRgb::convert_rows`] takes them.
+    ///
+    /// # Errors
+    /// As [`FromRgb::convert`].
+    pub fn convert_grey_rows(&mut self, rows: Range<usize>, grey: &[f32], out: &mut Frame) -> Result<()> {
+        let layout = self.start(&rows, out)?;
+        let w = out.width() as usize;
+        check_len(grey.len(), w * rows.len())?;
         if is_rgb(out.format()) {
-            return packed(&[grey, grey, grey], None, out);
+            return packed(rows, &[grey, grey, grey], None, out);
         }
         let tags = out.colour().resolved(out.format(), out.height());
         let depth = layout.components[0].depth;
         let luma = Codes::luma(depth, tags.is_full_range());
-        for (row, values) in grey.chunks_exact(w).enumerate() {
+        for (row, values) in rows.clone().zip(grey.chunks_exact(w)) {
             self.rows.store(out, layout.components[0].plane, row, values, luma, depth, self.dither)?;
         }
         if layout.colours() >= 3 {
@@ -99,21 +116,32 @@ impl FromRgb {
             let neutral = vec![0.0; half(w, layout.log2_chroma_w)];
             for component in &layout.components[1..3] {
                 let codes = Codes::chroma(depth, tags.is_full_range());
-                for row in 0..half(h, layout.log2_chroma_h) {
+                for row in half(rows.start, layout.log2_chroma_h)..half(rows.end, layout.log2_chroma_h) {
                     self.rows.store(out, component.plane, row, &neutral, codes, depth, false)?;
                 }
             }
         }
-        if layout.has_alpha { self.alpha(None, out, &layout) } else { Ok(()) }
+        if layout.has_alpha { self.alpha(&rows, None, out, &layout) } else { Ok(()) }
     }
 
-    fn alpha(&mut self, alpha: Option<&[f32]>, out: &mut Frame, layout: &Layout) -> Result<()> {
-        let (w, h) = (out.width() as usize, out.height() as usize);
+    /// Checks that rows can be written alone.
+    fn start(&mut self, rows: &Range<usize>, out: &Frame) -> Result<Layout> {
+        let height = out.height() as usize;
+        let ends = |row: usize| row.is_multiple_of(2) || row == height;
+        if rows.end > height || !rows.start.is_multiple_of(2) || !ends(rows.end) {
+            return Err(internal("Rows cannot be written alone", format!("{rows:?} of {height}")));
+        }
+        self.rows.start(out.width() as usize);
+        layout_of(out)
+    }
+
+    fn alpha(&mut self, rows: &Range<usize>, alpha: Option<&[f32]>, out: &mut Frame, layout: &Layout) -> Result<()> {
+        let w = out.width() as usize;
         let component = layout.components[layout.components.len() - 1];
         let codes = Codes::luma(component.depth, true);
         let opaque = vec![1.0; if alpha.is_none() { w } else { 0 }];
-        for row in 0..h {
-            let values = alpha.map_or(opaque.as_slice(), |a| &a[row * w..(row + 1) * w]);
+        for (at, row) in rows.clone().enumerate() {
+            let values = alpha.map_or(opaque.as_slice(), |a| &a[at * w..(at + 1) * w]);
             self.rows.store(out, component.plane, row, values, codes, component.depth, false)?;
         }
         Ok(())
@@ -121,31 +149,33 @@ impl FromRgb {
 
     fn colour(
         &mut self,
+        range: &Range<usize>,
         planes: &[&[f32]],
         alpha: Option<&[f32]>,
         out: &mut Frame,
         layout: &Layout,
-        tags: ColourTags,
     ) -> Result<()> {
-        let (w, h) = (out.width() as usize, out.height() as usize);
+        let w = out.width() as usize;
+        let tags = out.colour().resolved(out.format(), out.height());
         let matrix = Matrix::of(tags)?;
         let factors = [matrix.kr, matrix.kg(), matrix.kb, 0.5 / (1.0 - matrix.kb), 0.5 / (1.0 - matrix.kr)];
         let depth = layout.components[0].depth;
         let luma = Codes::luma(depth, tags.is_full_range());
         let chroma = Codes::chroma(depth, tags.is_full_range());
         let step = 1 << layout.log2_chroma_h;
-        for top in (0..h).step_by(step) {
+        for top in range.clone().step_by(step) {
             for line in 0..step {
                 // A lone last row is its own neighbour.
-                let row = (top + line).min(h - 1);
-                let at = |p: usize| &planes[p][row * w..(row + 1) * w];
+                let row = (top + line).min(range.end - 1);
+                let at = (row - range.start) * w..(row - range.start + 1) * w;
                 let rows = &mut self.rows;
                 let (u, v) = (&mut rows.u[line], &mut rows.v[line]);
-                simd::rgb_to_yuv(at(0), at(1), at(2), &mut rows.y, u, v, factors);
+                let [r, g, b] = [0, 1, 2].map(|p| &planes[p][at.clone()]);
+                simd::rgb_to_yuv(r, g, b, &mut rows.y, u, v, factors);
                 if let Some(alpha) = alpha {
-                    simd::hide(&alpha[row * w..(row + 1) * w], &mut rows.y, u, v, invisible_below(depth));
+                    simd::hide(&alpha[at], &mut rows.y, u, v, invisible_below(depth));
                 }
-                if top + line < h {
+                if top + line < range.end {
                     let y = std::mem::take(&mut rows.y);
                     rows.store(out, layout.components[0].plane, row, &y, luma, depth, self.dither)?;
                     rows.y = y;
@@ -219,12 +249,9 @@ impl Rows {
 }
 
 /// RGBA of 8 or 16 bits, as PNG wants it.
-fn packed(planes: &[&[f32]], alpha: Option<&[f32]>, out: &mut Frame) -> Result<()> {
+fn packed(rows: Range<usize>, planes: &[&[f32]], alpha: Option<&[f32]>, out: &mut Frame) -> Result<()> {
     use ffmpeg_next::format::Pixel;
     let w = out.width() as usize;
-    if let Some(alpha) = alpha {
-        check_len(alpha.len(), planes[0].len())?;
-    }
     let deep = match out.format() {
         Pixel::RGBA => false,
         Pixel::RGBA64BE => true,
@@ -232,8 +259,8 @@ fn packed(planes: &[&[f32]], alpha: Option<&[f32]>, out: &mut Frame) -> Result<(
     };
     let invisible = invisible_below(if deep { 16 } else { 8 });
     let plane = out.plane_mut(0).ok_or_else(|| internal("A frame lacks a plane", 0))?;
-    for (row, line) in plane.data.chunks_mut(plane.stride).enumerate() {
-        let range = row * w..(row + 1) * w;
+    for (at, line) in plane.data.chunks_mut(plane.stride).skip(rows.start).take(rows.len()).enumerate() {
+        let range = at * w..(at + 1) * w;
         let colour = planes[0][range.clone()].iter().zip(&planes[1][range.clone()]).zip(&planes[2][range.clone()]);
         let alphas = alpha.map(|a| &a[range]);
         for (x, ((r, g), b)) in colour.enumerate() {

@@ -14,7 +14,7 @@ mod tone;
 pub(crate) use planes::{Component, Layout};
 
 pub use from_rgb::FromRgb;
-pub use to_rgb::{Hdr, ToRgb, alpha_of};
+pub use to_rgb::{Hdr, RgbRows, ToRgb, alpha_of};
 
 #[cfg(test)]
 mod tests;

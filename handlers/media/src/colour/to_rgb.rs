@@ -1,5 +1,7 @@
 //! Frames to planar float RGB.
 
+use std::ops::Range;
+
 use darkroom_api::{ErrorCode, JobError, Result};
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::software::scaling;
@@ -72,10 +74,14 @@ impl ToRgb {
     /// # Errors
     /// `input-hdr`; `input-unsupported` for a matrix that is not linear in RGB.
     pub fn convert(&mut self, frame: &Frame, out: &mut [f32]) -> Result<()> {
-        let (w, h) = (frame.width() as usize, frame.height() as usize);
-        if out.len() != 3 * w * h {
-            return Err(internal("A frame does not fit its buffer", format!("{} values for {w}x{h}", out.len())));
-        }
+        self.of(frame)?.rows(0..frame.height() as usize, out)
+    }
+
+    /// A frame whose rows can be converted a few at a time.
+    ///
+    /// # Errors
+    /// As [`ToRgb::convert`].
+    pub fn of<'a>(&'a mut self, frame: &'a Frame) -> Result<RgbRows<'a>> {
         let tags = frame.colour().resolved(frame.format(), frame.height());
         if tags.is_hdr() && self.hdr == Hdr::Refuse {
             return Err(JobError::new(
@@ -84,37 +90,39 @@ impl ToRgb {
                  more than 8 bits.",
             ));
         }
-        if let Some(layout) = Layout::of(frame.format()) {
-            self.rows.convert(frame, &layout, tags, is_rgb(frame.format()), self.nearest_chroma, out)?;
+        let tone = if tags.is_hdr() && self.hdr == Hdr::ToneMap {
+            Some(&*self.tone.get_or_insert_with(|| ToneMap::new(tags)))
         } else {
-            let unpacked = self.unpack(frame)?;
-            let format = unpacked.frame.format();
-            let layout = Layout::of(format).ok_or_else(|| internal("A frame was not unpacked", "format"))?;
-            self.rows.convert(&unpacked.frame, &layout, tags, is_rgb(format), self.nearest_chroma, out)?;
-            self.unpack = Some(unpacked);
-        }
-        if tags.is_hdr() && self.hdr == Hdr::ToneMap {
-            self.tone.get_or_insert_with(|| ToneMap::new(tags)).apply(out);
-        }
-        Ok(())
-    }
-
-    /// Through swscale to a plain format of the same family, so that matrix and range stay ours.
-    fn unpack(&mut self, frame: &Frame) -> Result<Unpack> {
-        let fault = |e: ffmpeg_next::Error| internal("A frame's pixel format cannot be converted", e);
-        let from = (frame.format(), frame.width(), frame.height());
-        let mut unpack = match self.unpack.take().filter(|u| u.from == from) {
-            Some(unpack) => unpack,
-            None => {
-                let to = unpacked_format(from.0);
-                let flags = scaling::Flags::ACCURATE_RND | scaling::Flags::FULL_CHR_H_INT | scaling::Flags::BILINEAR;
-                let scaler = scaling::Context::get(from.0, from.1, from.2, to, from.1, from.2, flags).map_err(fault)?;
-                Unpack { scaler, from, frame: Frame::new(to, from.1, from.2)? }
-            }
+            None
         };
-        unpack.scaler.run(frame.inner(), unpack.frame.inner_mut()).map_err(fault)?;
-        Ok(unpack)
+        let frame = match Layout::of(frame.format()) {
+            Some(_) => frame,
+            None => unpack(&mut self.unpack, frame)?,
+        };
+        let layout =
+            Layout::of(frame.format()).ok_or_else(|| internal("A frame was not unpacked", "its format is not plain"))?;
+        let code = Code::of(&layout, tags, is_rgb(frame.format()))?;
+        self.rows.start(frame, &layout);
+        Ok(RgbRows { frame, layout, tags, code, nearest: self.nearest_chroma, rows: &mut self.rows, tone })
     }
+}
+
+/// Through swscale to a plain format of the same family, so that matrix and range stay ours.
+fn unpack<'a>(kept: &'a mut Option<Unpack>, frame: &Frame) -> Result<&'a Frame> {
+    let fault = |e: ffmpeg_next::Error| internal("A frame's pixel format cannot be converted", e);
+    let from = (frame.format(), frame.width(), frame.height());
+    let unpack = match kept.take().filter(|u| u.from == from) {
+        Some(unpack) => unpack,
+        None => {
+            let to = unpacked_format(from.0);
+            let flags = scaling::Flags::ACCURATE_RND | scaling::Flags::FULL_CHR_H_INT | scaling::Flags::BILINEAR;
+            let scaler = scaling::Context::get(from.0, from.1, from.2, to, from.1, from.2, flags).map_err(fault)?;
+            Unpack { scaler, from, frame: Frame::new(to, from.1, from.2)? }
+        }
+    };
+    let unpack = kept.insert(unpack);
+    unpack.scaler.run(frame.inner(), unpack.frame.inner_mut()).map_err(fault)?;
+    Ok(&unpack.frame)
 }
 
 fn unpacked_format(format: Pixel) -> Pixel {
@@ -141,56 +149,96 @@ pub fn alpha_of(frame: &Frame, out: &mut [f32]) -> bool {
     true
 }
 
-impl Rows {
-    fn convert(
-        &mut self,
-        frame: &Frame,
-        layout: &Layout,
-        tags: ColourTags,
-        rgb: bool,
-        nearest: bool,
-        out: &mut [f32],
-    ) -> Result<()> {
-        let w = frame.width() as usize;
-        let (r, gb) = out.split_at_mut(out.len() / 3);
-        let (g, b) = gb.split_at_mut(gb.len() / 2);
+/// How a frame's samples become RGB.
+enum Code {
+    /// They are RGB.
+    Rgb(Codes),
+    /// Luma alone.
+    Grey(Codes),
+    /// Luma, colour differences, and factors of the matrix: cr_r, cb_g, cr_g, cb_b.
+    Yuv(Codes, [f32; 4]),
+}
+
+impl Code {
+    fn of(layout: &Layout, tags: ColourTags, rgb: bool) -> Result<Code> {
         let depth = layout.components[0].depth;
         let luma = Codes::luma(depth, tags.is_full_range() || (rgb && tags.range == 0));
-        let rows = r.chunks_exact_mut(w).zip(g.chunks_exact_mut(w)).zip(b.chunks_exact_mut(w)).enumerate();
         if rgb {
-            for (row, ((r, g), b)) in rows {
-                for (out, c) in [r, g, b].into_iter().zip(&layout.components) {
-                    load_row(plane_of(frame, *c), *c, row, luma, out);
-                }
-            }
-            return Ok(());
+            return Ok(Code::Rgb(luma));
         }
         if layout.colours() < 3 {
-            let c = layout.components[0];
-            for (row, ((r, g), b)) in rows {
-                load_row(plane_of(frame, c), c, row, luma, r);
-                r.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
-                g.copy_from_slice(r);
-                b.copy_from_slice(r);
-            }
-            return Ok(());
+            return Ok(Code::Grey(luma));
         }
         let to_rgb = Matrix::of(tags)?.to_rgb();
-        let factors = [to_rgb.cr_r, to_rgb.cb_g, to_rgb.cr_g, to_rgb.cb_b];
-        let mut chroma = Chroma::new(frame, layout, tags);
-        if nearest {
-            (chroma.horizontal, chroma.vertical) = (Siting::NEAREST, Siting::NEAREST);
+        Ok(Code::Yuv(luma, [to_rgb.cr_r, to_rgb.cb_g, to_rgb.cr_g, to_rgb.cb_b]))
+    }
+}
+
+/// A frame whose rows can be converted.
+pub struct RgbRows<'a> {
+    frame: &'a Frame,
+    layout: Layout,
+    tags: ColourTags,
+    code: Code,
+    nearest: bool,
+    rows: &'a mut Rows,
+    tone: Option<&'a ToneMap>,
+}
+
+impl RgbRows<'_> {
+    /// Writes the colour of some rows into `out`: `3 * rows * width` values, red first. Rows that follow each other cost
+    /// least.
+    ///
+    /// # Errors
+    /// `internal` where `out` has another size or the frame fewer rows.
+    pub fn rows(&mut self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let w = self.frame.width() as usize;
+        if out.len() != 3 * w * range.len() || range.end > self.frame.height() as usize {
+            let what = format!("{} values for rows {range:?} of {w}", out.len());
+            return Err(internal("A frame does not fit its buffer", what));
         }
-        self.start(w, chroma.width);
-        for (row, ((r, g), b)) in rows {
-            load_row(plane_of(frame, layout.components[0]), layout.components[0], row, luma, &mut self.y);
-            chroma.row(self, row);
-            simd::yuv_to_rgb(&self.y, &self.u, &self.v, r, g, b, factors);
+        let (r, gb) = out.split_at_mut(out.len() / 3);
+        let (g, b) = gb.split_at_mut(gb.len() / 2);
+        let planes = r.chunks_exact_mut(w).zip(g.chunks_exact_mut(w)).zip(b.chunks_exact_mut(w));
+        let (frame, components) = (self.frame, &self.layout.components);
+        let mut chroma = match self.code {
+            Code::Yuv(..) => Some(Chroma::new(frame, &self.layout, self.tags, self.nearest)),
+            _ => None,
+        };
+        for (row, ((r, g), b)) in range.zip(planes) {
+            let load = |index: usize, codes: Codes, out: &mut [f32]| {
+                load_row(plane_of(frame, components[index]), components[index], row, codes, out);
+            };
+            match (&self.code, &mut chroma) {
+                (Code::Rgb(codes), _) => {
+                    for (index, out) in [r, g, b].into_iter().enumerate() {
+                        load(index, *codes, out);
+                    }
+                }
+                (Code::Yuv(luma, factors), Some(chroma)) => {
+                    load(0, *luma, &mut self.rows.y);
+                    chroma.row(self.rows, row);
+                    simd::yuv_to_rgb(&self.rows.y, &self.rows.u, &self.rows.v, r, g, b, *factors);
+                }
+                (Code::Grey(luma) | Code::Yuv(luma, _), _) => {
+                    load(0, *luma, r);
+                    r.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
+                    g.copy_from_slice(r);
+                    b.copy_from_slice(r);
+                }
+            }
+        }
+        if let Some(tone) = self.tone {
+            tone.apply(out);
         }
         Ok(())
     }
+}
 
-    fn start(&mut self, width: usize, chroma_width: usize) {
+impl Rows {
+    fn start(&mut self, frame: &Frame, layout: &Layout) {
+        let width = frame.width() as usize;
+        let chroma_width = if layout.log2_chroma_w == 1 { width.div_ceil(2) } else { width };
         self.y.resize(width, 0.0);
         // An odd width is rounded up: the last pair's second sample is never read.
         self.u.resize(width + 1, 0.0);
@@ -216,7 +264,7 @@ struct Chroma<'a> {
 }
 
 impl<'a> Chroma<'a> {
-    fn new(frame: &'a Frame, layout: &Layout, tags: ColourTags) -> Chroma<'a> {
+    fn new(frame: &'a Frame, layout: &Layout, tags: ColourTags, nearest: bool) -> Chroma<'a> {
         let halved = (layout.log2_chroma_w == 1, layout.log2_chroma_h == 1);
         let half = |n: u32, halved: bool| if halved { n.div_ceil(2) as usize } else { n as usize };
         Chroma {
@@ -226,8 +274,8 @@ impl<'a> Chroma<'a> {
             width: half(frame.width(), halved.0),
             height: half(frame.height(), halved.1),
             halved,
-            horizontal: Siting::horizontal(tags.chroma),
-            vertical: Siting::vertical(tags.chroma),
+            horizontal: if nearest { Siting::NEAREST } else { Siting::horizontal(tags.chroma) },
+            vertical: if nearest { Siting::NEAREST } else { Siting::vertical(tags.chroma) },
         }
     }
 

@@ -1,0 +1,60 @@
+//! RVM's refiner in a graph, and how to take its last step out.
+//!
+//! The network works on a small picture. Its deep guided filter (Wu et al., "Fast End-to-End Trainable Guided Filter",
+//! CVPR 2018) ends with a linear model of each pixel, `colour * slope + offset`, whose coefficients are found on the small
+//! picture and enlarged to the frame. That last step is half of the CPU time of the whole graph in ONNX Runtime, which
+//! makes one full-size tensor after the other; [`super::guided`] does it in one pass over bands of rows.
+
+use darkroom_inference::{Edit, Graph, Node};
+
+use super::layout::RATIO;
+
+/// Output in the place of `fgr`: slopes of red, green, blue and alpha on the small picture.
+pub const SLOPE: &str = "refiner_slope";
+/// Output in the place of `pha`: the offsets.
+pub const OFFSET: &str = "refiner_offset";
+
+/// Leaves out what enlarges and applies the coefficients. `src` is then the small picture, with a ratio of 1.
+pub const DETACH: Edit = Edit { name: "without the refiner's last step", apply: detach };
+
+fn detach(graph: &mut Graph) -> bool {
+    let Some((slope, offset)) = coefficients(graph) else { return false };
+    // What is left must see the frame through the ratio alone, which is 1 from now on.
+    graph.replace_outputs(&[("fgr", &slope, SLOPE), ("pha", &offset, OFFSET)])
+        && graph.readers(RATIO).next().is_some()
+        && graph.readers("src").all(|node| node.op_type == "Resize")
+}
+
+/// The tensors that hold the coefficients, where the graph ends exactly as RVM's does:
+/// `fgr, pha = clip(split(resize(slope) * concat(src, mean(src)) + resize(offset)) + (src, 0))`.
+fn coefficients(graph: &Graph) -> Option<(String, String)> {
+    let made_by = |tensor: &str, op: &str| graph.producer(tensor).filter(|node| node.op_type == op);
+    let either = |node: &Node, first: &str, second: &str| -> Option<(String, String)> {
+        let [a, b] = &node.inputs[..] else { return None };
+        let fits = |x: &str, y: &str| made_by(x, first).is_some() && (second == "src" && y == "src" || made_by(y, second).is_some());
+        [(a, b), (b, a)].into_iter().find(|(x, y)| fits(x, y)).map(|(x, y)| (x.clone(), y.clone()))
+    };
+    let (residual, _) = either(made_by(made_by("fgr", "Clip")?.inputs.first()?, "Add")?, "Split", "src")?;
+    let split = made_by(&residual, "Split")?;
+    let alpha = made_by("pha", "Clip")?.inputs.first()?;
+    let axis = split.attribute("axis").map_or(0, |axis| axis.int);
+    if split.outputs[..] != [residual, alpha.clone()] || ![1, -3].contains(&axis) {
+        return None;
+    }
+    let (product, offset) = either(made_by(split.inputs.first()?, "Add")?, "Mul", "Resize")?;
+    let (slope, guide) = either(made_by(&product, "Mul")?, "Resize", "Concat")?;
+    let guide = made_by(&guide, "Concat")?;
+    let mean = guide.inputs.get(1)?;
+    if guide.inputs.first()? != "src" || made_by(mean, "ReduceMean")?.inputs.first()? != "src" {
+        return None;
+    }
+    let enlarged = |tensor: &str| made_by(tensor, "Resize").filter(|node| is_bilinear(node))?.inputs.first().cloned();
+    Some((enlarged(&slope)?, enlarged(&offset)?))
+}
+
+/// Whether pixels are interpolated between their centres.
+fn is_bilinear(resize: &Node) -> bool {
+    let text = |name: &str| resize.attribute(name).map(|attribute| attribute.text).unwrap_or_default();
+    let by_centres: [&[u8]; 2] = [b"pytorch_half_pixel", b"half_pixel"];
+    text("mode") == b"linear" && by_centres.contains(&&text("coordinate_transformation_mode")[..])
+}

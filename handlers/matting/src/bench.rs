@@ -50,7 +50,7 @@ fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Para
     let info = reader.info().clone();
     let mut to_rgb = pipeline::to_rgb(hdr(params, info.colour.is_hdr())?);
     let mut rvm = pipeline::open_model(runtime, params, &info)?;
-    let (mut first, mut frames) = (Vec::new(), 0);
+    let (mut first, mut frames, mut mattes) = (Vec::new(), 0, rvm.mattes());
     while let Some(frame) = reader.next()? {
         if first.len() < rvm.capacity() {
             first.push(frame);
@@ -58,10 +58,12 @@ fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Para
         frames += 1;
     }
     Ok(Alone::new(move || {
-        let (mut source, mut done) = (Decoded { frames: &first, to_rgb: &mut to_rgb }, 0);
+        let mut done = 0;
         while done < frames {
             let batch = rvm.capacity().min(frames - done);
-            rvm.run(batch, &mut source, |_, _| Ok(()))?;
+            let mut source = Decoded { frames: &first, to_rgb: &mut to_rgb };
+            rvm.see(batch, &mut source)?;
+            rvm.run(batch, |_, found| mattes.hand_out(found, &mut source, |_, _| Ok(())))?;
             done += batch;
         }
         Ok(done as u64)
@@ -113,7 +115,7 @@ fn mattes(
     let mut developer = pipeline::developer(params, backdrop, &info, &output_info(&info, hdr), ctx)?;
     let mut to_rgb = pipeline::to_rgb(hdr);
     let mut rvm = pipeline::open_model(runtime, params, &info)?;
-    let (mut mattes, mut times) = (Vec::new(), Vec::new());
+    let (mut mattes, mut times, mut drawing) = (Vec::new(), Vec::new(), rvm.mattes());
     while let Some(frame) = reader.next()? {
         times.push(frame.pts());
         if mattes.len() < MAX_MATTES {
@@ -121,7 +123,10 @@ fn mattes(
             let mut blank = writer.pool().take()?;
             let frames = [frame];
             let mut source = Decoded { frames: &frames, to_rgb: &mut to_rgb };
-            rvm.run(1, &mut source, |_, matte| developer.develop(matte, secs, &mut blank))?;
+            rvm.see(1, &mut source)?;
+            rvm.run(1, |_, found| {
+                drawing.hand_out(found, &mut source, |_, matte| developer.develop(matte, secs, &mut blank))
+            })?;
             mattes.push(blank);
         }
     }

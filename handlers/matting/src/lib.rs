@@ -20,7 +20,7 @@ use darkroom_api::{
 };
 use darkroom_inference::Runtime;
 
-pub use model::{Matte, Rvm, Source};
+pub use model::{Found, Matte, Mattes, Rvm, Source};
 pub use params::{Format, Params, Rgb};
 pub use ranges::{Auto, BatchSize, Bounded, GpuCount, Quality, Ratio, Seconds, Speed};
 

@@ -18,28 +18,36 @@ use std::ops::Range;
 use darkroom_api::Result;
 use darkroom_inference::{PooledSession, Precision, Runtime, retry_halving};
 
-use guided::Guided;
+use guided::{Refine, Shrink};
 use layout::{CHANNELS, Layout};
-use network::{Network, refuse};
+use network::{Network, Results, refuse};
 
-/// A matting model at work on one video.
+/// A matting model at work on one video: what it finds out of each frame, with the state of all before.
 pub struct Rvm<'a> {
     network: Network<'a>,
     width: usize,
     height: usize,
+    ratio: f32,
     /// Frames a [`Rvm::run`].
     capacity: usize,
     /// Frames a call: `capacity`, until memory runs short.
     batch: usize,
-    /// The steps around a network without its own.
-    guided: Option<Around>,
+    /// For a network without its own first and last step.
+    shrink: Option<Shrink>,
 }
 
-/// What a detached network needs beside it.
-struct Around {
-    guided: Guided,
+/// What a model found out of some frames; [`Mattes`] makes mattes of it.
+pub struct Found(Results);
+
+/// What makes mattes of a model's results, frame after frame; it may work on a thread of its own.
+pub struct Mattes {
+    width: usize,
+    height: usize,
+    refine: Option<Refine>,
     /// A band of a frame: colour, then alpha.
     band: Vec<f32>,
+    /// f32 copies of f16 results.
+    copies: [Vec<f32>; 2],
 }
 
 /// Frames as colour.
@@ -85,10 +93,10 @@ impl<'a> Rvm<'a> {
         let capacity = if layout.takes_several && !layout.detached { batch } else { 1 };
         #[allow(clippy::cast_possible_truncation, reason = "the model takes f32")]
         let ratio = ratio as f32;
-        let guided = layout.detached.then(|| Around::new(Guided::new(width, height, ratio)));
-        let (size, ratio) = guided.as_ref().map_or(((width, height), ratio), |around| (around.guided.small(), 1.0));
-        let network = Network::new(session, layout, size, ratio, capacity)?;
-        Ok(Rvm { network, width, height, capacity, batch: capacity, guided })
+        let shrink = layout.detached.then(|| Shrink::new(width, height, ratio));
+        let (size, inner) = shrink.as_ref().map_or(((width, height), ratio), |shrink| (shrink.size(), 1.0));
+        let network = Network::new(session, layout, size, inner, capacity)?;
+        Ok(Rvm { network, width, height, ratio, capacity, batch: capacity, shrink })
     }
 
     /// Frames that one [`Rvm::run`] takes at most.
@@ -109,72 +117,90 @@ impl<'a> Rvm<'a> {
         self.network.reset()
     }
 
-    /// Runs the first `frames` of `source` and hands their mattes to `take` with the frame's place, in order, each from top
-    /// to bottom.
+    /// What makes mattes of this model's results.
+    pub fn mattes(&self) -> Mattes {
+        let (width, height) = (self.width, self.height);
+        let refine = self.shrink.as_ref().map(|_| Refine::new(width, height, self.ratio));
+        Mattes { width, height, refine, band: Vec::new(), copies: Default::default() }
+    }
+
+    /// Takes a batch in: `frames` of them, at most [`Rvm::capacity`].
     ///
     /// # Errors
-    /// Those of `source` and `take`, [`darkroom_api::ErrorCode::OutOfMemory`],
-    /// [`darkroom_api::ErrorCode::ModelInvalid`] for outputs of another shape.
-    pub fn run(
-        &mut self,
-        frames: usize,
-        source: &mut impl Source,
-        mut take: impl FnMut(usize, Matte<'_>) -> Result<()>,
-    ) -> Result<()> {
+    /// Those of `source`.
+    pub fn see(&mut self, frames: usize, source: &mut impl Source) -> Result<()> {
         for place in 0..frames {
             let (mut rows, picture) = (source.frame(place)?, self.network.picture(place));
-            match &mut self.guided {
-                Some(around) => around.guided.shrink(rows, picture)?,
+            match &mut self.shrink {
+                Some(shrink) => shrink.shrink(rows, picture)?,
                 None => rows(0..self.height, picture)?,
             }
         }
+        Ok(())
+    }
+
+    /// Runs the frames last seen, and hands what was found out to `take` with their places, in order.
+    ///
+    /// # Errors
+    /// Those of `take`, [`darkroom_api::ErrorCode::OutOfMemory`], [`darkroom_api::ErrorCode::ModelInvalid`] for outputs of
+    /// another shape.
+    pub fn run(&mut self, frames: usize, mut take: impl FnMut(Range<usize>, Found) -> Result<()>) -> Result<()> {
         let mut done = 0;
         while done < frames {
             let mut batch = self.batch.min(frames - done);
-            let mut results = retry_halving(&mut batch, |batch| self.network.call(done, batch))?;
+            let found = retry_halving(&mut batch, |batch| self.network.call(done, batch))?;
             if batch < self.batch.min(frames - done) {
                 self.batch = batch;
             }
-            let [first, second] = self.network.values_of(&mut results, batch)?;
-            match &mut self.guided {
-                Some(around) => around.hand_out(first, second, source.frame(done)?, |matte| take(done, matte))?,
-                None => {
-                    let pixels = self.width * self.height;
-                    let mattes = first.chunks_mut(CHANNELS * pixels).zip(second.chunks_mut(pixels));
-                    for (place, (foreground, alpha)) in mattes.enumerate() {
-                        take(done + place, Matte { rows: 0..self.height, foreground, alpha })?;
-                    }
-                }
-            }
+            take(done..done + batch, Found(found))?;
             done += batch;
         }
         Ok(())
     }
 }
 
-impl Around {
-    fn new(guided: Guided) -> Around {
-        Around { guided, band: Vec::new() }
-    }
-
-    /// One frame's matte, band after band.
-    fn hand_out(
+impl Mattes {
+    /// Hands the mattes of the frames of which `found` was found out to `take` with their places in `source`, in order,
+    /// each from top to bottom.
+    ///
+    /// # Errors
+    /// Those of `source` and `take`.
+    pub fn hand_out(
         &mut self,
-        slope: &[f32],
-        offset: &[f32],
-        mut rows: impl FnMut(Range<usize>, &mut [f32]) -> Result<()>,
-        mut take: impl FnMut(Matte<'_>) -> Result<()>,
+        mut found: Found,
+        source: &mut impl Source,
+        mut take: impl FnMut(usize, Matte<'_>) -> Result<()>,
     ) -> Result<()> {
-        for band in self.guided.bands() {
-            let pixels = band.len() * self.guided.width();
-            self.band.resize((CHANNELS + 1) * pixels, 0.0);
-            let (foreground, alpha) = self.band.split_at_mut(CHANNELS * pixels);
-            rows(band.clone(), foreground)?;
-            self.guided.refine(band.clone(), slope, offset, foreground, alpha);
-            take(Matte { rows: band, foreground, alpha })?;
+        let (pixels, height) = (self.width * self.height, self.height);
+        let [first, second] = found.0.values(&mut self.copies)?;
+        if let Some(refine) = &mut self.refine {
+            return in_bands(refine, &mut self.band, [first, second], source.frame(0)?, |matte| take(0, matte));
+        }
+        let mattes = first.chunks_mut(CHANNELS * pixels).zip(second.chunks_mut(pixels));
+        for (place, (foreground, alpha)) in mattes.enumerate() {
+            take(place, Matte { rows: 0..height, foreground, alpha })?;
         }
         Ok(())
     }
+}
+
+/// One frame's matte, of its colour and its slopes and offsets.
+fn in_bands(
+    refine: &mut Refine,
+    buffer: &mut Vec<f32>,
+    [slope, offset]: [&mut [f32]; 2],
+    mut rows: impl FnMut(Range<usize>, &mut [f32]) -> Result<()>,
+    mut take: impl FnMut(Matte<'_>) -> Result<()>,
+) -> Result<()> {
+    for band in refine.bands() {
+        let pixels = band.len() * refine.width();
+        buffer.resize((CHANNELS + 1) * pixels, 0.0);
+        let (foreground, alpha) = buffer.split_at_mut(CHANNELS * pixels);
+        rows(band.clone(), foreground)?;
+        refine.refine(band.clone(), slope, offset, foreground, alpha);
+        take(Matte { rows: band, foreground, alpha })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use darkroom_api::{ErrorCode, Inputs, JobContext, JobError, ModelUse, OutputFile, Outputs, Result};
 use darkroom_inference::{PooledSession, Runtime};
 use darkroom_media::colour::{Hdr, ToRgb};
-use darkroom_media::pipeline::{self, PipelineOptions, PipelineReport};
-use darkroom_media::{AudioSource, ColourTags, Frame, OutputFormat, ReadOptions, Reader, VideoInfo, WriteOptions, Writer};
+use darkroom_media::pipeline::{self, Emitter, PipelineOptions, PipelineReport};
+use darkroom_media::{
+    AudioSource, ColourTags, Frame, OutputFormat, ReadOptions, Reader, VideoInfo, WriteOptions, Writer,
+};
 use serde_json::json;
 
 use crate::background::Background;
 use crate::develop::{Developer, Look};
 use crate::preview::{self, Preview};
-use crate::{BACKGROUND, Format, Params, Rvm, STAGE, Source, VIDEO};
+use crate::{BACKGROUND, Format, Found, Params, Rvm, STAGE, Source, VIDEO};
 
 /// Shortest side of the picture in which the model looks for people: its smallest layer is 16 times smaller.
 const MIN_INNER_SIDE_PX: f64 = 16.0;
@@ -34,11 +36,15 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
     let out_info = output_info(&info, hdr);
     let writer = open_writer(ctx, params, &out_info, reader.audio_source(), threads)?;
     let mut developer = developer(params, backdrop, &info, &out_info, ctx)?;
-    let mut to_rgb = to_rgb(hdr);
+    let (mut reading, mut drawing, mut mattes) = (to_rgb(hdr), to_rgb(hdr), rvm.mattes());
     let options = PipelineOptions { batch: rvm.capacity(), stage: STAGE.to_owned(), ..PipelineOptions::default() };
-    let report = pipeline::run(reader, writer, ctx, &options, |frames, out| {
+    let find = |frames: &mut Vec<Frame>, out: &mut Emitter<'_, (Vec<Frame>, Found)>| {
+        rvm.see(frames.len(), &mut Decoded { frames, to_rgb: &mut reading })?;
+        rvm.run(frames.len(), |places, found| out.send((frames.drain(..places.len()).collect(), found)))
+    };
+    let draw = |(frames, found): (Vec<Frame>, Found), out: &mut Emitter<'_>| {
         let mut blank = None;
-        rvm.run(frames.len(), &mut Decoded { frames, to_rgb: &mut to_rgb }, |place, matte| {
+        mattes.hand_out(found, &mut Decoded { frames: &frames, to_rgb: &mut drawing }, |place, matte| {
             let frame = &frames[place];
             let ends = matte.rows.end == frame.height() as usize;
             let mut developed = blank.take().map_or_else(|| out.blank(frame), Ok)?;
@@ -49,7 +55,8 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
             blank = Some(developed);
             Ok(())
         })
-    })?;
+    };
+    let report = pipeline::run_in_two(reader, writer, ctx, &options, find, draw)?;
     let model = model_use(rvm.used());
     let ratio = params.ratio(info.width_px, info.height_px);
     finish(ctx, params, &info, &Done { report, developer, model, ratio, batch: rvm.capacity() })

@@ -18,19 +18,24 @@ const BAND_BYTES: usize = 192 << 10;
 /// Chroma of a frame is stored for pairs of rows.
 const BAND_STEP: usize = 2;
 
-/// The steps for frames of one size.
-pub struct Guided {
+/// Makes frames small.
+pub struct Shrink {
     width: usize,
-    height: usize,
-    /// Frame to small picture.
-    down: [Axis; 2],
-    /// Small picture to frame.
-    up: [Axis; 2],
+    across: Axis,
+    down: Axis,
     /// Two rows of the frame.
     pair: Vec<f32>,
-    /// A row of each slope and offset at the height of a frame's row.
+}
+
+/// Enlarges coefficients and applies them to frames.
+pub struct Refine {
+    width: usize,
+    height: usize,
+    across: Axis,
+    down: Axis,
+    /// A row of a slope or an offset at the height of a frame's row.
     blended: Vec<f32>,
-    /// The same at a frame's width.
+    /// Slopes and offsets of a frame's row.
     wide: Vec<f32>,
 }
 
@@ -59,33 +64,22 @@ impl Axis {
     }
 }
 
-impl Guided {
-    /// `ratio` of the small picture's sides to the frame's.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "pixels")]
-    pub fn new(width: usize, height: usize, ratio: f32) -> Guided {
-        // The sides that `Resize` gives its output: a product in f32, without its fraction.
-        let small = |side: usize| ((side as f32 * ratio) as usize).max(1);
-        let enlarge = |side: usize| Axis::new(small(side), side, side as f32 / small(side) as f32);
-        Guided {
-            width,
-            height,
-            down: [Axis::new(width, small(width), ratio), Axis::new(height, small(height), ratio)],
-            up: [enlarge(width), enlarge(height)],
-            pair: vec![0.0; 2 * CHANNELS * width],
-            // Kernels read some samples beyond a row's end.
-            blended: vec![0.0; small(width) + simd::BEYOND],
-            wide: vec![0.0; 2 * COEFFICIENTS * width],
-        }
-    }
+/// The side that `Resize` gives its output: a product in f32, without its fraction.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "pixels")]
+fn small(side: usize, ratio: f32) -> usize {
+    ((side as f32 * ratio) as usize).max(1)
+}
 
-    /// Width of a frame.
-    pub fn width(&self) -> usize {
-        self.width
+impl Shrink {
+    /// For frames of one size; `ratio` of the small picture's sides to theirs.
+    pub fn new(width: usize, height: usize, ratio: f32) -> Shrink {
+        let axis = |side: usize| Axis::new(side, small(side, ratio), ratio);
+        Shrink { width, across: axis(width), down: axis(height), pair: vec![0.0; 2 * CHANNELS * width] }
     }
 
     /// Width and height of the small picture.
-    pub fn small(&self) -> (usize, usize) {
-        (self.up[0].from, self.up[1].from)
+    pub fn size(&self) -> (usize, usize) {
+        (self.across.index.len(), self.down.index.len())
     }
 
     /// Fills `small` (`[3, h, w]`) from a frame's rows, which `rows` writes as `[3, rows, width]`.
@@ -97,7 +91,7 @@ impl Guided {
         mut rows: impl FnMut(Range<usize>, &mut [f32]) -> Result<()>,
         small: &mut [f32],
     ) -> Result<()> {
-        let ((width, height), [across, down]) = (self.small(), &self.down);
+        let ((width, height), across, down) = (self.size(), &self.across, &self.down);
         for y in 0..height {
             let (above, below, weight) = down.at(y);
             let lines = below - above + 1;
@@ -116,6 +110,23 @@ impl Guided {
         }
         Ok(())
     }
+}
+
+impl Refine {
+    /// For frames of one size, as [`Shrink::new`] takes them.
+    #[allow(clippy::cast_precision_loss, reason = "pixels")]
+    pub fn new(width: usize, height: usize, ratio: f32) -> Refine {
+        let axis = |side: usize| Axis::new(small(side, ratio), side, side as f32 / small(side, ratio) as f32);
+        let (across, down) = (axis(width), axis(height));
+        // Kernels read some samples beyond a row's end.
+        let blended = vec![0.0; across.from + simd::BEYOND];
+        Refine { width, height, across, down, blended, wide: vec![0.0; 2 * COEFFICIENTS * width] }
+    }
+
+    /// Width of a frame.
+    pub fn width(&self) -> usize {
+        self.width
+    }
 
     /// The frame's rows in bands, from the top.
     pub fn bands(&self) -> impl Iterator<Item = Range<usize>> + use<> {
@@ -126,15 +137,8 @@ impl Guided {
 
     /// Applies the coefficients (`[4, h, w]` of the small picture) to a band: `colour` (`[3, rows, width]`) becomes the
     /// foreground's, and `alpha` is filled.
-    pub fn refine(
-        &mut self,
-        band: Range<usize>,
-        slope: &[f32],
-        offset: &[f32],
-        colour: &mut [f32],
-        alpha: &mut [f32],
-    ) {
-        let ((small_width, small_height), width) = (self.small(), self.width);
+    pub fn refine(&mut self, band: Range<usize>, slope: &[f32], offset: &[f32], colour: &mut [f32], alpha: &mut [f32]) {
+        let ((small_width, small_height), width) = ((self.across.from, self.down.from), self.width);
         let [r, g, b] = {
             let (r, rest) = colour.split_at_mut(band.len() * width);
             let (g, b) = rest.split_at_mut(band.len() * width);
@@ -142,15 +146,16 @@ impl Guided {
         };
         let colour = r.chunks_exact_mut(width).zip(g.chunks_exact_mut(width)).zip(b.chunks_exact_mut(width));
         for ((y, ((r, g), b)), alpha) in band.zip(colour).zip(alpha.chunks_exact_mut(width)) {
-            let (above, below, weight) = self.up[1].at(y);
-            let planes = slope.chunks_exact(small_width * small_height).chain(offset.chunks_exact(small_width * small_height));
+            let (above, below, weight) = self.down.at(y);
+            let planes =
+                slope.chunks_exact(small_width * small_height).chain(offset.chunks_exact(small_width * small_height));
             for (plane, wide) in planes.zip(self.wide.chunks_exact_mut(width)) {
                 let row = |y: usize| &plane[y * small_width..(y + 1) * small_width];
                 simd::mix(row(above), row(below), &mut self.blended[..small_width], weight);
                 // What lies beyond the edge is the edge.
                 let edge = self.blended[small_width - 1];
                 self.blended[small_width..].fill(edge);
-                simd::enlarge(&self.blended, &self.up[0].index, &self.up[0].weight, wide);
+                simd::enlarge(&self.blended, &self.across.index, &self.across.weight, wide);
             }
             simd::apply(&self.wide, r, g, b, alpha);
         }

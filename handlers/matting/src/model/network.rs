@@ -20,14 +20,15 @@ pub struct Network<'a> {
     /// Planes of red, green and blue, picture after picture.
     src: Vec<f32>,
     src_half: Vec<f16>,
-    /// f32 copies of f16 results.
-    copies: [Vec<f32>; 2],
     ratio: Tensor<f32>,
     state: [DynValue; 4],
 }
 
-/// What a call gives beside the state.
-pub type Results = [DynValue; 2];
+/// What a call gives beside the state, in ONNX Runtime's memory.
+pub struct Results {
+    values: [DynValue; 2],
+    half: bool,
+}
 
 impl<'a> Network<'a> {
     /// With room for `capacity` pictures.
@@ -51,7 +52,6 @@ impl<'a> Network<'a> {
             height,
             src: vec![0.0; values],
             src_half: vec![f16::ZERO; if layout.half { values } else { 0 }],
-            copies: Default::default(),
             ratio: Tensor::from_array(([1_usize], vec![ratio])).map_err(make)?,
         })
     }
@@ -79,7 +79,7 @@ impl<'a> Network<'a> {
     /// One call: `count` pictures from `first` on. The state moves on only where it succeeds.
     ///
     /// # Errors
-    /// [`ErrorCode::OutOfMemory`], and those of ONNX Runtime.
+    /// [`ErrorCode::OutOfMemory`], [`ErrorCode::ModelInvalid`] for results of another shape, and those of ONNX Runtime.
     pub fn call(&mut self, first: usize, count: usize) -> Result<Results> {
         let range = self.values(first, count);
         let mut shape = vec![1, count, CHANNELS, self.height, self.width];
@@ -106,20 +106,12 @@ impl<'a> Network<'a> {
         })?;
         let [first, second, state @ ..] = outputs;
         self.state = state;
-        Ok([first, second])
-    }
-
-    /// The values of a call's results, one slice a picture each.
-    ///
-    /// # Errors
-    /// [`ErrorCode::ModelInvalid`] for results of another shape.
-    pub fn values_of<'v>(&'v mut self, results: &'v mut Results, count: usize) -> Result<[&'v mut [f32]; 2]> {
-        let (names, channels, pixels) =
-            (self.layout.results(), self.layout.result_channels(), count * self.width * self.height);
-        let ([a, b], [copy_a, copy_b]) = (results, &mut self.copies);
-        let first = values(&self.session, self.layout.half, a, names[0], channels[0] * pixels, copy_a)?;
-        let second = values(&self.session, self.layout.half, b, names[1], channels[1] * pixels, copy_b)?;
-        Ok([first, second])
+        let (names, pixels) = (self.layout.results(), count * self.width * self.height);
+        for ((output, name), channels) in [&first, &second].into_iter().zip(names).zip(self.layout.result_channels()) {
+            check(output, pixels * channels)
+                .map_err(|why| refuse(&self.session, &format!("its output `{name}` {why}")))?;
+        }
+        Ok(Results { values: [first, second], half: self.layout.half })
     }
 
     fn values(&self, first: usize, count: usize) -> Range<usize> {
@@ -139,29 +131,36 @@ fn outputs(
     Ok([take(first)?, take(second)?, take(r1)?, take(r2)?, take(r3)?, take(r4)?])
 }
 
-/// The values of an output, read where they lie (f32) or out of `copy` (f16).
-fn values<'v>(
-    session: &Session,
-    half: bool,
-    output: &'v mut DynValue,
-    name: &str,
-    length: usize,
-    copy: &'v mut Vec<f32>,
-) -> Result<&'v mut [f32]> {
-    let unreadable = |e: ort::Error| refuse(session, &format!("its output `{name}` cannot be read: {e}"));
-    let values = if half {
-        let values = output.try_extract_tensor::<f16>().map_err(unreadable)?.1;
-        copy.resize(values.len(), 0.0);
-        values.convert_to_f32_slice(copy);
-        &mut copy[..]
+/// Whether an output has a value for each pixel.
+fn check(output: &DynValue, length: usize) -> Result<(), String> {
+    let found: i64 = output.shape().iter().product();
+    if usize::try_from(found) == Ok(length) {
+        Ok(())
     } else {
-        output.try_extract_tensor_mut::<f32>().map_err(unreadable)?.1
-    };
-    if values.len() != length {
-        let why = format!("its output `{name}` has {} values where the frames need {length}", values.len());
-        return Err(refuse(session, &why));
+        Err(format!("has {found} values where the frames need {length}"))
     }
-    Ok(values)
+}
+
+impl Results {
+    /// The values of both, read where they lie (f32) or out of `copies` (f16).
+    ///
+    /// # Errors
+    /// [`ErrorCode::ModelInvalid`] for values of another type than the model's description says.
+    pub fn values<'v>(&'v mut self, copies: &'v mut [Vec<f32>; 2]) -> Result<[&'v mut [f32]; 2]> {
+        let ([first, second], [copy_first, copy_second]) = (&mut self.values, copies);
+        Ok([values(first, self.half, copy_first)?, values(second, self.half, copy_second)?])
+    }
+}
+
+fn values<'v>(output: &'v mut DynValue, half: bool, copy: &'v mut Vec<f32>) -> Result<&'v mut [f32]> {
+    let unreadable = |e: ort::Error| job_error("reading what the model gave", &e);
+    if !half {
+        return Ok(output.try_extract_tensor_mut::<f32>().map_err(unreadable)?.1);
+    }
+    let values = output.try_extract_tensor::<f16>().map_err(unreadable)?.1;
+    copy.resize(values.len(), 0.0);
+    values.convert_to_f32_slice(copy);
+    Ok(copy)
 }
 
 fn blank_state(half: bool) -> ort::Result<[DynValue; 4]> {

@@ -31,7 +31,9 @@ fn coefficients(graph: &Graph) -> Option<(String, String)> {
     let made_by = |tensor: &str, op: &str| graph.producer(tensor).filter(|node| node.op_type == op);
     let either = |node: &Node, first: &str, second: &str| -> Option<(String, String)> {
         let [a, b] = &node.inputs[..] else { return None };
-        let fits = |x: &str, y: &str| made_by(x, first).is_some() && (second == "src" && y == "src" || made_by(y, second).is_some());
+        let fits = |x: &str, y: &str| {
+            made_by(x, first).is_some() && (second == "src" && y == "src" || made_by(y, second).is_some())
+        };
         [(a, b), (b, a)].into_iter().find(|(x, y)| fits(x, y)).map(|(x, y)| (x.clone(), y.clone()))
     };
     let (residual, _) = either(made_by(made_by("fgr", "Clip")?.inputs.first()?, "Add")?, "Split", "src")?;

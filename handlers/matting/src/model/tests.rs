@@ -42,7 +42,7 @@ fn run(rvm: &mut Rvm<'_>, clip: &[&[u8]], batch: usize) -> Vec<(Vec<f32>, Vec<f3
     for frames in clip.chunks(batch) {
         let (before, width) = (mattes.len(), rvm.width);
         let mut next = 0;
-        rvm.run(frames.len(), &mut Packed(frames, width), |place, matte| {
+        let mut take = |place: usize, matte: Matte<'_>| {
             if matte.rows.start == 0 {
                 mattes.push((vec![0.0; 3 * pixels], vec![0.0; pixels]));
                 next = 0;
@@ -56,6 +56,12 @@ fn run(rvm: &mut Rvm<'_>, clip: &[&[u8]], batch: usize) -> Vec<(Vec<f32>, Vec<f3
                 plane[rows.clone()].copy_from_slice(part);
             }
             Ok(())
+        };
+        rvm.see(frames.len(), &mut Packed(frames, width)).unwrap();
+        let mut drawing = rvm.mattes();
+        rvm.run(frames.len(), |places, found| {
+            let mut source = Packed(&frames[places.clone()], width);
+            drawing.hand_out(found, &mut source, |place, matte| take(places.start + place, matte))
         })
         .unwrap();
     }
@@ -94,15 +100,16 @@ fn the_first_frames_equal_those_of_onnxruntime_in_python() {
 #[test]
 fn a_detached_network_gives_what_the_whole_graph_gives() {
     for (size, ratio) in [((96, 160), 0.6), ((161, 95), 0.37), ((50, 64), 1.0), ((20, 300), 0.85)] {
-        let picture = |n: usize| (0..size.0 * size.1 * 3).map(move |i| ((i / 7 * (n + 3)) % 251) as u8).collect::<Vec<_>>();
+        let picture =
+            |n: usize| (0..size.0 * size.1 * 3).map(move |i| ((i / 7 * (n + 3)) % 251) as u8).collect::<Vec<_>>();
         let frames: Vec<Vec<u8>> = (0..3).map(picture).collect();
         let clip: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         let mut detached = open(runtime(), RVM, size, ratio, 1).unwrap();
-        assert!(detached.guided.is_some(), "RVM's refiner is found");
+        assert!(detached.shrink.is_some(), "RVM's refiner is found");
         let session = runtime().session(RVM, Precision::Full).unwrap();
         let (width, height) = (u32::try_from(size.0).unwrap(), u32::try_from(size.1).unwrap());
         let mut whole = Rvm::new(session, width, height, ratio, 1).unwrap();
-        assert!(whole.guided.is_none());
+        assert!(whole.shrink.is_none());
         for (ours, theirs) in run(&mut detached, &clip, 1).iter().zip(run(&mut whole, &clip, 1)) {
             let (colour, alpha) = (largest_difference(&ours.0, &theirs.0), largest_difference(&ours.1, &theirs.1));
             println!("{size:?} at {ratio}: colour {colour:e}, alpha {alpha:e}");

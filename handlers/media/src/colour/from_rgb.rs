@@ -7,9 +7,9 @@ use darkroom_api::Result;
 use super::matrix::{Codes, Matrix};
 use super::planes::Layout;
 use super::simd;
+use crate::Frame;
 use crate::error::internal;
 use crate::info::is_rgb;
-use crate::Frame;
 
 /// Turns RGB (and alpha) into frames of a writer. Keeps its rows between frames.
 pub struct FromRgb {

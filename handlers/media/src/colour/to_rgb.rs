@@ -54,6 +54,9 @@ struct Unpack {
     frame: Frame,
 }
 
+// SAFETY: a scaler has no tie to the thread that made it, and nobody else holds this one.
+unsafe impl Send for Unpack {}
+
 impl ToRgb {
     /// A converter. One for each thread.
     pub fn new(hdr: Hdr) -> ToRgb {
@@ -99,8 +102,8 @@ impl ToRgb {
             Some(_) => frame,
             None => unpack(&mut self.unpack, frame)?,
         };
-        let layout =
-            Layout::of(frame.format()).ok_or_else(|| internal("A frame was not unpacked", "its format is not plain"))?;
+        let layout = Layout::of(frame.format())
+            .ok_or_else(|| internal("A frame was not unpacked", "its format is not plain"))?;
         let code = Code::of(&layout, tags, is_rgb(frame.format()))?;
         self.rows.start(frame, &layout);
         Ok(RgbRows { frame, layout, tags, code, nearest: self.nearest_chroma, rows: &mut self.rows, tone })

@@ -3,7 +3,7 @@
 //! The queues are bounded in frames, and by that in bytes, since all frames of a run have one size: memory does not
 //! grow with length, and the slowest stage alone sets the speed. Output frames come from the writer's pool and go
 //! back to it. A stage that fails, panics or is cancelled drops its ends of the queues, which stops its neighbours.
-//! Processing happens on the caller's thread.
+//! Processing happens on the caller's thread; what is made of its results may have a thread of its own.
 
 mod meter;
 mod stages;
@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -48,7 +49,7 @@ pub struct PipelineReport {
     pub corrupt_packets: u64,
     /// Seconds from start to end.
     pub wall_secs: f64,
-    /// decode, process, encode.
+    /// decode, process, (develop,) encode.
     pub stages: Vec<StageReport>,
     /// What was written, with warnings of the whole run.
     pub write: WriteReport,
@@ -63,15 +64,15 @@ impl PipelineReport {
     }
 }
 
-/// Where `process` puts its frames.
-pub struct Emitter<'a> {
-    out: &'a Sender<Frame>,
+/// Where a stage puts what it makes.
+pub struct Emitter<'a, T = Frame> {
+    out: &'a Sender<T>,
     pool: FramePool,
     meter: &'a mut Meter,
     sent: u64,
 }
 
-impl Emitter<'_> {
+impl<T> Emitter<'_, T> {
     /// A frame of the writer's kind to fill, with the time of `source`.
     ///
     /// # Errors
@@ -83,12 +84,12 @@ impl Emitter<'_> {
         Ok(frame)
     }
 
-    /// Hands a frame to the encoder; waits while its queue is full.
+    /// Hands something to the next stage; waits while its queue is full.
     ///
     /// # Errors
-    /// `interrupted` when the encoder has stopped; the run then fails with the encoder's error.
-    pub fn send(&mut self, frame: Frame) -> Result<()> {
-        self.meter.wait_output(|| self.out.send(frame)).map_err(|_| stopped())?;
+    /// `interrupted` when the next stage has stopped; the run then fails with that stage's error.
+    pub fn send(&mut self, made: T) -> Result<()> {
+        self.meter.wait_output(|| self.out.send(made)).map_err(|_| stopped())?;
         self.sent += 1;
         Ok(())
     }
@@ -151,6 +152,64 @@ pub fn run<P>(
 where
     P: FnMut(&mut Vec<Frame>, &mut Emitter<'_>) -> Result<()>,
 {
+    join(reader, writer, ctx, options, |line, decoded, out, pool| {
+        let stage = || stages::process(line, &decoded, &out, pool, options.batch, process);
+        let done = line.stage("process", stage)?;
+        Some(Middle { reports: vec![done.report], sent: done.sent })
+    })
+}
+
+/// The same where a frame is made in two steps: `process` finds out (a network that keeps every core busy), `develop`
+/// draws, on a thread of its own, while `process` is at the next frames. `process` emits what `develop` needs, which emits
+/// exactly one frame for each decoded one. Nothing waits between the two.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in_two<T, P, D>(
+    reader: Reader,
+    writer: Writer,
+    ctx: &JobContext,
+    options: &PipelineOptions,
+    process: P,
+    develop: D,
+) -> Result<PipelineReport>
+where
+    T: Send,
+    P: FnMut(&mut Vec<Frame>, &mut Emitter<'_, T>) -> Result<()>,
+    D: FnMut(T, &mut Emitter<'_>) -> Result<()> + Send,
+{
+    join(reader, writer, ctx, options, |line, decoded, out, pool| {
+        let (to_develop, processed) = bounded(0);
+        std::thread::scope(|scope| {
+            let ends = (processed, out);
+            let body = move |(input, out): &(_, _)| stages::develop(line, input, out, pool, develop);
+            let develop = spawn(scope, line, "develop", ends, body)?;
+            let stage = || stages::process(line, &decoded, &to_develop, pool, options.batch, process);
+            let process = line.stage("process", stage);
+            drop((decoded, to_develop));
+            let develop = develop.join().ok().flatten()?;
+            Some(Middle { reports: vec![process?.report, develop.report], sent: develop.sent })
+        })
+    })
+}
+
+/// What the stages between decoding and encoding did.
+struct Middle {
+    reports: Vec<StageReport>,
+    sent: u64,
+}
+
+/// Decodes and encodes on threads of their own around `middle`, which must drop its ends of the queues.
+fn join<M>(
+    reader: Reader,
+    writer: Writer,
+    ctx: &JobContext,
+    options: &PipelineOptions,
+    middle: M,
+) -> Result<PipelineReport>
+where
+    M: FnOnce(&Line<'_>, Receiver<Frame>, Sender<Frame>, &FramePool) -> Option<Middle>,
+{
     let start = Instant::now();
     let line = Line { ctx, stopped: AtomicBool::new(false), error: Mutex::new(None) };
     let info = reader.info();
@@ -162,32 +221,41 @@ where
     let (line_ref, stage) = (&line, options.stage.as_str());
 
     let outcome = std::thread::scope(|scope| {
-        // A stage's queue ends are dropped after its error is kept: neighbours must not take a failure for the end.
-        let decode = std::thread::Builder::new()
-            .name("decode".to_owned())
-            .spawn_scoped(scope, move || line_ref.stage("decode", || stages::decode(line_ref, reader, &to_process)));
-        let encode = std::thread::Builder::new().name("encode".to_owned()).spawn_scoped(scope, move || {
-            line_ref.stage("encode", || stages::encode(line_ref, writer, &processed, stage, total))
+        let decode = spawn(scope, line_ref, "decode", to_process, move |out| stages::decode(line_ref, reader, out));
+        let encode = spawn(scope, line_ref, "encode", processed, move |input| {
+            stages::encode(line_ref, writer, input, stage, total)
         });
-        let (Ok(decode), Ok(encode)) = (decode, encode) else {
-            line.fail(JobError::new(ErrorCode::OutOfMemory, "The system has no room for another thread."));
+        let (Some(decode), Some(encode)) = (decode, encode) else {
             drop((decoded, to_encode));
             return None;
         };
-        let process =
-            line.stage("process", || stages::process(&line, &decoded, &to_encode, &pool, options.batch, process));
-        drop((decoded, to_encode));
+        let middle = middle(line_ref, decoded, to_encode, &pool);
         // A stage's panic is caught inside it, so that joining cannot fail.
         let (decode, encode) = (decode.join().ok().flatten(), encode.join().ok().flatten());
-        Some((decode?, process?, encode?))
+        Some((decode?, middle?, encode?))
     });
     if let Some(error) = line.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
-    let Some((decode, process, encode)) = outcome else {
+    let Some((decode, middle, encode)) = outcome else {
         return Err(JobError::new(ErrorCode::Internal, "A stage ended without a word. This is a fault: report it."));
     };
-    finish(decode, process, encode, start)
+    finish(decode, middle, encode, start)
+}
+
+/// Starts a stage on a thread of its own. Its ends of the queues are dropped after its error is kept: neighbours must not
+/// take a failure for the end.
+fn spawn<'scope, Q: Send + 'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    line: &'scope Line<'_>,
+    name: &'static str,
+    ends: Q,
+    body: impl FnOnce(&Q) -> Result<T> + Send + 'scope,
+) -> Option<ScopedJoinHandle<'scope, Option<T>>> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    let started = thread.spawn_scoped(scope, move || line.stage(name, || body(&ends)));
+    let full = |_| line.fail(JobError::new(ErrorCode::OutOfMemory, "The system has no room for another thread."));
+    started.map_err(full).ok()
 }
 
 /// A queue as long as frames and bytes allow.
@@ -196,13 +264,8 @@ fn queue(options: &PipelineOptions, frame_bytes: u64) -> (Sender<Frame>, Receive
     bounded(options.queue_frames.min(by_bytes).max(1))
 }
 
-fn finish(
-    decode: stages::Decoded,
-    process: stages::Processed,
-    encode: stages::Encoded,
-    start: Instant,
-) -> Result<PipelineReport> {
-    let (taken, sent, written) = (decode.report.frames, process.sent, encode.write.frames);
+fn finish(decode: stages::Decoded, middle: Middle, encode: stages::Encoded, start: Instant) -> Result<PipelineReport> {
+    let (taken, sent, written) = (decode.report.frames, middle.sent, encode.write.frames);
     if taken != sent || sent != written {
         let message = format!(
             "{taken} frames were decoded, {sent} processed and {written} written: they must be equal. This is a \
@@ -222,7 +285,7 @@ fn finish(
         frames: written,
         corrupt_packets: decode.corrupt_packets,
         wall_secs: start.elapsed().as_secs_f64(),
-        stages: vec![decode.report, process.report, encode.report],
+        stages: [vec![decode.report], middle.reports, vec![encode.report]].concat(),
         write,
     })
 }

@@ -1,4 +1,4 @@
-//! The three stages.
+//! The stages.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -37,16 +37,16 @@ pub(super) fn decode(line: &Line<'_>, mut reader: Reader, out: &Sender<Frame>) -
     Ok(Decoded { report: meter.report(), corrupt_packets, deinterlaced })
 }
 
-pub(super) fn process<P>(
+pub(super) fn process<T, P>(
     line: &Line<'_>,
     input: &Receiver<Frame>,
-    out: &Sender<Frame>,
+    out: &Sender<T>,
     pool: &FramePool,
     batch: usize,
     mut process: P,
 ) -> Result<Processed>
 where
-    P: FnMut(&mut Vec<Frame>, &mut Emitter<'_>) -> Result<()>,
+    P: FnMut(&mut Vec<Frame>, &mut Emitter<'_, T>) -> Result<()>,
 {
     let mut meter = Meter::new("process");
     let batch = batch.max(1);
@@ -68,6 +68,28 @@ where
             sent += emitter.sent;
             frames.clear();
         }
+    }
+    Ok(Processed { report: meter.report(), sent })
+}
+
+pub(super) fn develop<T, D>(
+    line: &Line<'_>,
+    input: &Receiver<T>,
+    out: &Sender<Frame>,
+    pool: &FramePool,
+    mut develop: D,
+) -> Result<Processed>
+where
+    D: FnMut(T, &mut Emitter<'_>) -> Result<()>,
+{
+    let mut meter = Meter::new("develop");
+    let mut sent = 0;
+    while let Ok(made) = meter.wait_input(|| input.recv()) {
+        line.check()?;
+        let mut emitter = Emitter { out, pool: pool.clone(), meter: &mut meter, sent: 0 };
+        develop(made, &mut emitter)?;
+        sent += emitter.sent;
+        meter.frames = sent;
     }
     Ok(Processed { report: meter.report(), sent })
 }

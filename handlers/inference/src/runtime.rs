@@ -21,6 +21,10 @@ use crate::pool::{Key, Pool, PooledSession};
 /// Name of the library in the registry.
 const LIBRARY: &str = "onnxruntime";
 
+/// Parts that a thread's share of an operation is cut into: cores are shared with decoding and encoding, and whoever is
+/// not interrupted takes more of them. Measured on 2 cores: 3 to 8 % more frames a second than without.
+const BLOCKS_A_THREAD: u32 = 8;
+
 /// One environment a process, whatever the number of [`Runtime`]s: ONNX Runtime allows no more.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
@@ -163,6 +167,7 @@ impl Runtime {
             .with_inter_threads(1)?
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
+            .with_dynamic_block_base(BLOCKS_A_THREAD)?
             .with_memory_pattern(false)?
             .with_log_level(LogLevel::Warning)?
             .with_execution_providers(self.providers(device, precision))?)

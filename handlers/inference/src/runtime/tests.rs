@@ -43,6 +43,28 @@ fn a_session_runs_and_comes_back_warm() {
     assert_eq!(runtime.idle_sessions(), 3, "the pool keeps no more");
 }
 
+/// Gives the sum another name.
+fn rename_the_sum(graph: &mut crate::Graph) -> bool {
+    let reads_x = graph.producer("y").is_some_and(|node| node.op_type == "Add" && node.inputs[0] == "x");
+    reads_x && graph.readers("x").count() == 1 && graph.replace_outputs(&[("y", "y", "z")])
+}
+
+#[test]
+fn an_edit_is_made_where_it_fits_and_has_sessions_of_its_own() {
+    let runtime = Runtime::new(options(&[]));
+    let edit = Edit { name: "rename", apply: rename_the_sum };
+    let edited = runtime.edited_session("test/double", Precision::Full, edit).unwrap();
+    assert_eq!(signature(&edited), "inputs x f32[?]; outputs z f32[?]", "the output has a new name");
+    drop(edited);
+    let whole = runtime.session("test/double", Precision::Full).unwrap();
+    assert_eq!(signature(&whole), "inputs x f32[?]; outputs y f32[?]", "a session of the whole model is another one");
+
+    let misfit = Edit { name: "misfit", apply: |graph| graph.replace_outputs(&[("nobody", "y", "z")]) };
+    let untouched = runtime.edited_session("test/double", Precision::Full, misfit).unwrap();
+    assert_eq!(signature(&untouched), signature(&whole));
+    assert_eq!(crate::graph::edited(b"no model", edit), None);
+}
+
 #[test]
 fn memory_that_is_not_there_halves_the_batch() {
     let runtime = Runtime::new(options(&[]));

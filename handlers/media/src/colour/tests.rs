@@ -273,6 +273,54 @@ fn chroma_is_halved_where_left_sited_samples_lie() {
 }
 
 #[test]
+fn rows_in_bands_are_those_of_the_whole_frame() {
+    const SIZE: (u32, u32) = (67, 33);
+    let (w, h) = (SIZE.0 as usize, SIZE.1 as usize);
+    let bands = [0..8, 8..10, 10..32, 32..33];
+    let part = |planes: &[f32], rows: &std::ops::Range<usize>| -> Vec<f32> {
+        planes.chunks_exact(w * h).flat_map(|plane| plane[rows.start * w..rows.end * w].to_vec()).collect()
+    };
+    // UYVY goes through swscale, which must happen once and not for each band.
+    for from in [Pixel::YUV420P, Pixel::NV12, Pixel::UYVY422, Pixel::RGB24, Pixel::GRAY8] {
+        let mut frame = Frame::new(from, SIZE.0, SIZE.1).unwrap();
+        fill(&mut frame, 1, 255);
+        frame.set_colour(tags(1, 1, 1));
+        let whole = to_rgb(&frame);
+        let mut converter = ToRgb::new(Hdr::Refuse);
+        let mut rows = converter.of(&frame).unwrap();
+        for band in bands.iter().rev() {
+            let mut out = vec![9.0; 3 * w * band.len()];
+            rows.rows(band.clone(), &mut out).unwrap();
+            assert_eq!(out, part(&whole, band), "{from:?} {band:?}");
+        }
+        assert!(rows.rows(30..34, &mut vec![0.0; 3 * w * 4]).is_err(), "no such rows");
+        drop(rows);
+
+        let alpha: Vec<f32> = (0..w * h).map(|i| (i % 97) as f32 / 96.0).collect();
+        for to in [Pixel::YUVA420P, Pixel::YUVA444P12LE, Pixel::RGBA, Pixel::RGBA64BE, Pixel::YUV420P] {
+            let frames = || [(); 2].map(|()| Frame::new(to, SIZE.0, SIZE.1).unwrap());
+            let ([mut once, mut banded], [mut grey, mut grey_banded]) = (frames(), frames());
+            let mut converter = FromRgb::new(true);
+            converter.convert(&whole, Some(&alpha), &mut once).unwrap();
+            converter.convert_grey(&alpha, &mut grey).unwrap();
+            for band in &bands {
+                let (rgb, alpha) = (part(&whole, band), part(&alpha, band));
+                converter.convert_rows(band.clone(), &rgb, Some(&alpha), &mut banded).unwrap();
+                converter.convert_grey_rows(band.clone(), &alpha, &mut grey_banded).unwrap();
+            }
+            for (a, b) in [(&once, &banded), (&grey, &grey_banded)] {
+                assert_eq!(to_rgb(a), to_rgb(b), "{from:?} to {to:?}");
+                let (mut alpha_a, mut alpha_b) = (vec![0.0; w * h], vec![0.0; w * h]);
+                assert_eq!(alpha_of(a, &mut alpha_a), alpha_of(b, &mut alpha_b));
+                assert_eq!(alpha_a, alpha_b, "{from:?} to {to:?}");
+            }
+            let odd = converter.convert_rows(1..2, &vec![0.0; 3 * w], None, &mut banded);
+            assert!(odd.is_err(), "two rows share their chroma");
+        }
+    }
+}
+
+#[test]
 fn dither_keeps_the_mean_and_exact_codes() {
     let n = 64 * 64;
     // A quarter above code 128 of full range: a quarter of the pixels must be one higher.

@@ -24,7 +24,7 @@ pub struct ModelUse {
 /// Where a stage's time went. `busy + waiting_input + waiting_output` is about the stage's wall time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageReport {
-    /// Stage name (decode, process, encode).
+    /// Stage name (decode, process, develop, encode).
     pub name: String,
     /// Frames that went through.
     pub frames: u64,

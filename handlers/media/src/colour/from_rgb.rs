@@ -19,8 +19,10 @@ pub struct FromRgb {
 
 #[derive(Default)]
 struct Rows {
-    /// Thresholds of one row of the dither pattern, or zeros.
+    /// Thresholds of one row of the dither pattern.
     dither: Vec<f32>,
+    /// Those without dither.
+    zeros: Vec<f32>,
     y: Vec<f32>,
     /// Colour differences of two luma rows.
     u: [Vec<f32>; 2],
@@ -197,6 +199,7 @@ impl Rows {
             row.resize(width, 0.0);
         }
         self.dither.resize(width, 0.0);
+        self.zeros.resize(width, 0.0);
         self.mean.resize(width + 3, 0.0);
     }
 
@@ -239,11 +242,14 @@ impl Rows {
             simd::store_u16(values, bytes, codes.scale, codes.offset, max);
             return Ok(());
         }
-        for (x, d) in self.dither.iter_mut().enumerate() {
-            // Less than half a code either way, so that exact codes stay.
-            *d = if dither { (f32::from(BAYER[row % 8][x % 8]) + 0.5) / 64.0 - 0.5 } else { 0.0 };
+        if dither {
+            for (x, d) in self.dither.iter_mut().enumerate() {
+                // Less than half a code either way, so that exact codes stay.
+                *d = (f32::from(BAYER[row % 8][x % 8]) + 0.5) / 64.0 - 0.5;
+            }
         }
-        simd::store_u8(values, bytes, codes.scale, codes.offset, &self.dither);
+        let thresholds = if dither { &self.dither } else { &self.zeros };
+        simd::store_u8(values, bytes, codes.scale, codes.offset, thresholds);
         Ok(())
     }
 }

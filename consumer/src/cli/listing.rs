@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::job::JobId;
 use crate::job::history::History;
-use crate::job::record::{Outcome, State, list_jobs};
+use crate::job::record::{Listing, Outcome, State, list_jobs};
+use crate::store::Place;
 
 use super::open::Records;
 use super::{Failure, Global, print_line};
@@ -62,7 +63,7 @@ pub(super) enum JobState {
 
 impl JobState {
     /// By what is recorded.
-    fn of(history: &History) -> Self {
+    pub(super) fn of(history: &History) -> Self {
         if let Some(end) = history.ended() {
             return match end.outcome {
                 Outcome::Completed => JobState::Completed,
@@ -81,7 +82,7 @@ impl JobState {
         }
     }
 
-    fn word(self) -> String {
+    pub(super) fn word(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
@@ -158,13 +159,21 @@ impl Row<'_> {
     }
 }
 
+/// What to do where there are more records than a listing looks at.
+fn cut(state: &Place) -> String {
+    format!(
+        "{state} holds more than {MAX_OBJECTS} objects, and only those were looked at: jobs are missing here, new ones \
+         too (`darkroom jobs show ID` finds each). Let a lifecycle rule of the bucket delete old objects under it."
+    )
+}
+
 /// Jobs whose record changed last come first; only as many records are read as are shown.
 pub(super) async fn list(global: &Global, args: &Args) -> Result<(), Failure> {
     let records = Records::open(&global.backends()?).await?;
     let store = records.stores.get(&records.place.store)?;
-    let ids = list_jobs(store, &records.place, MAX_OBJECTS).await?;
-    let (records, all) = (&records, ids.len());
-    let mut rows = stream::iter(ids)
+    let Listing { jobs, is_cut } = list_jobs(store, &records.place, MAX_OBJECTS).await?;
+    let (records, all) = (&records, jobs.len());
+    let mut rows = stream::iter(jobs)
         .map(|id| async move {
             let history = match records.of(id.clone()) {
                 Ok(record) => record.history().await,
@@ -190,6 +199,9 @@ pub(super) async fn list(global: &Global, args: &Args) -> Result<(), Failure> {
     }
     if read < all {
         global.note(&format!("{shown} shown, {} older ones not looked at: see --limit and --state", all - read));
+    }
+    if is_cut {
+        global.note(&cut(&records.place));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod completions;
 mod display;
 mod doctor;
 mod embedded;
+mod handlers;
 mod jobs;
 mod letters;
 mod listing;
@@ -99,6 +100,8 @@ enum Command {
     /// Look at jobs, cancel them, redrive dead letters.
     #[command(subcommand)]
     Jobs(jobs::Command),
+    /// What handlers there are, and the parameters, inputs and models of one.
+    Handlers(handlers::Args),
     /// List, fetch and verify models and libraries.
     #[command(subcommand)]
     Models(models::Command),
@@ -180,6 +183,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Run(args) => block_on(run::run(&global, args)),
         Command::Submit(args) => block_on(submit::submit(&global, args)),
         Command::Jobs(command) => block_on(jobs::jobs(&global, command)),
+        Command::Handlers(args) => block_on(handlers::handlers(&global, &args)),
         Command::Models(command) => models::models(&global, &command),
         Command::Doctor => block_on(doctor::doctor(&global)),
         Command::Bench(args) => block_on(bench::bench(&global, args)),

@@ -3,8 +3,12 @@
 //! Events stay in their queue until somebody takes them, so an older one about the same input may be there. It is passed
 //! over: where it came before the upload, where the job was redriven since, and where it is about content that has been
 //! replaced. A submission's id is in nobody else's event.
+//!
+//! The event is held while its outputs are saved, and goes only then: what could not be saved can be waited for again.
 
-use std::path::{Path, PathBuf};
+mod save;
+
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,10 +17,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::{Config, SinkKind};
-use crate::job::{JobId, Manifest};
-use crate::queue::{Delivery, Queue, Settlement};
+use crate::job::JobId;
+use crate::job::history::History;
+use crate::queue::lease::Lease;
+use crate::queue::{Delivery, Queue};
 use crate::store::{Head, ObjectRef, Stores, parse_input};
 
+use super::listing::JobState;
 use super::open::Records;
 use super::{Failure, Global, open, print_line, work};
 
@@ -28,8 +35,10 @@ const AT_ONCE: usize = 32;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Where an upload is gone its time is not known: events are taken that came in the last minutes.
 const RECENT: SignedDuration = SignedDuration::from_mins(10);
-/// Longest manifest that is read.
-const MAX_MANIFEST_BYTES: u64 = 128 << 20;
+/// Looks at the record of a job that is waited for come so far apart. An event that is there is found in less.
+const LOOK: Duration = Duration::from_secs(15);
+/// From the recorded end of a job, its event is given this long to come.
+const TELLING: SignedDuration = SignedDuration::from_secs(60);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -82,15 +91,38 @@ fn since(text: &str) -> Result<Timestamp, String> {
 
 pub(crate) async fn wait(global: &Global, args: Args) -> Result<(), Failure> {
     let config = global.backends()?;
-    let event = Waiter::new(&config, &args).await?.event().await?;
-    print_line(&event.to_string())?;
-    if event["type"] != "dev.darkroom.job.completed.v1" {
-        let why = event["data"]["error"]["message"].as_str().unwrap_or("It was cancelled.");
-        return Err(Failure::Failed(format!("The job did not complete. {why}")));
+    let (event, lease) = Waiter::new(&config, &args).await?.event().await?;
+    let completed = event["type"] == "dev.darkroom.job.completed.v1";
+    let handed_on = async {
+        print_line(&event.to_string())?;
+        match &args.save {
+            Some(dir) if completed => save::save(global, &config, &event, dir).await,
+            _ => Ok(()),
+        }
+    };
+    settle(lease, handed_on.await).await?;
+    if completed {
+        return Ok(());
     }
-    match &args.save {
-        Some(dir) => save(global, &config, &event, dir).await,
-        None => Ok(()),
+    let why = event["data"]["error"]["message"].as_str().unwrap_or("It was cancelled.");
+    Err(Failure::Failed(format!("The job did not complete. {why}")))
+}
+
+/// The event goes once it was handed on; else it is there for another try at once.
+async fn settle(lease: Lease, handed_on: Result<(), Failure>) -> Result<(), Failure> {
+    match handed_on {
+        // Where the lease is lost somebody else has the event as well.
+        Ok(()) => lease.ack().await.map(|_settled| ()).map_err(Failure::from),
+        Err(failure) => {
+            // What fails here leaves it to the lease's end.
+            let _settled = lease.release(Duration::ZERO, false).await;
+            Err(match failure {
+                Failure::Failed(why) if !why.is_empty() => {
+                    Failure::Failed(format!("{why} The event stays: wait for it again once that is mended."))
+                }
+                other => other,
+            })
+        }
     }
 }
 
@@ -124,30 +156,62 @@ impl<'a> Waiter<'a> {
         Ok(Waiter { args, queue, records, upload, since: args.since.unwrap_or(own_time) })
     }
 
-    async fn event(&self) -> Result<Value, Failure> {
+    async fn event(&self) -> Result<(Value, Lease), Failure> {
         let until = Instant::now() + Duration::from_secs(self.args.timeout_secs);
+        let mut next_look = Instant::now() + LOOK;
         let mut passed_over = 0;
         while Instant::now() < until {
-            let mut found = None;
-            for delivery in self.queue.receive(AT_ONCE, POLL.min(until - Instant::now())).await? {
-                let event: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
-                let ours = found.is_none() && self.is_about(&event);
-                let current = ours && self.is_current(&event, &delivery).await?;
-                passed_over += usize::from(ours && !current);
-                let settlement = match current {
-                    true => Settlement::Ack,
-                    false => Settlement::Release { after: PAUSE, counted: false },
-                };
-                let _settled = self.queue.settle(delivery.receipt, settlement).await?;
-                found = if current { Some(event) } else { found };
+            let deliveries = self.queue.receive(AT_ONCE, POLL.min(until - Instant::now())).await?;
+            if let Some(found) = self.pick(deliveries, &mut passed_over).await? {
+                return Ok(found);
             }
-            if let Some(event) = found {
-                return Ok(event);
+            if let About::Job(job) = &self.args.about
+                && Instant::now() >= next_look
+            {
+                let history = self.records.of(job.clone())?.history().await?;
+                if let Some(why) = silence(job, &history, Timestamp::now()) {
+                    return Err(Failure::Failed(format!("{why}{}", older(passed_over))));
+                }
+                next_look = Instant::now() + LOOK;
             }
         }
-        let old = if passed_over > 0 { " Older ones are there: `--since 720h` takes them." } else { "" };
-        let secs = self.args.timeout_secs;
-        Err(Failure::Failed(format!("No event about it came in {secs} s: see `darkroom jobs list`.{old}")))
+        let (secs, older) = (self.args.timeout_secs, older(passed_over));
+        Err(Failure::Failed(format!("No event about it came in {secs} s: see `darkroom jobs list`.{older}")))
+    }
+
+    /// The first event that is the one, held; all others are back in the queue, whatever fails.
+    async fn pick(
+        &self,
+        deliveries: Vec<Delivery>,
+        passed_over: &mut usize,
+    ) -> Result<Option<(Value, Lease)>, Failure> {
+        let (mut found, mut failed) = (None, None);
+        for delivery in deliveries {
+            let event: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
+            let lease = Lease::start(self.queue.clone(), delivery);
+            let ours = found.is_none() && failed.is_none() && self.is_about(&event);
+            let current = match ours {
+                true => self.is_current(&event, lease.sent_at()).await,
+                false => Ok(false),
+            };
+            match current {
+                Ok(true) => {
+                    found = Some((event, lease));
+                    continue;
+                }
+                Ok(false) => *passed_over += usize::from(ours),
+                Err(error) => failed = Some(error),
+            }
+            if let Err(error) = lease.release(PAUSE, false).await {
+                failed.get_or_insert(error.into());
+            }
+        }
+        match (failed, found) {
+            (None, found) => Ok(found),
+            (Some(failure), None) => Err(failure),
+            // Found all the same; what could not be released comes back by itself.
+            (Some(_), found) => Ok(found),
+        }
     }
 
     fn is_about(&self, event: &Value) -> bool {
@@ -159,9 +223,9 @@ impl<'a> Waiter<'a> {
     }
 
     /// Whether the event is about what is there now.
-    async fn is_current(&self, event: &Value, delivery: &Delivery) -> Result<bool, Failure> {
+    async fn is_current(&self, event: &Value, sent_at: Timestamp) -> Result<bool, Failure> {
         // When it was sent, not its own time: a job that is done already has its event told again, as it was.
-        if delivery.sent_at < self.since {
+        if sent_at < self.since {
             return Ok(false);
         }
         let Some(job) = event["jobid"].as_str().and_then(|id| id.parse::<JobId>().ok()) else { return Ok(true) };
@@ -176,68 +240,36 @@ impl<'a> Waiter<'a> {
     }
 }
 
+fn older(passed_over: usize) -> &'static str {
+    if passed_over > 0 { " Older ones are there: `--since 720h` takes them." } else { "" }
+}
+
+/// Why no event about the job is to be waited for any longer, where its record tells.
+fn silence(job: &JobId, history: &History, now: Timestamp) -> Option<String> {
+    let state = JobState::of(history);
+    match state {
+        JobState::Superseded => Some(format!(
+            "Job {job} ended without an event: its upload was replaced before it was worked on. Wait for the upload \
+             (s3://bucket/key), or for the job of its new content: see `darkroom jobs list`."
+        )),
+        JobState::Completed | JobState::Failed | JobState::Cancelled => {
+            let ended = history.ended().filter(|end| now.duration_since(end.ended_at) > TELLING)?;
+            Some(format!(
+                "Job {job} is {} since {} and its event is not in the queue: it was taken, or kept no longer. See \
+                 `darkroom jobs show {job}`.",
+                state.word(),
+                ended.ended_at
+            ))
+        }
+        _ => None,
+    }
+}
+
 async fn head(config: &Config, stores: &Stores, url: &str) -> Result<Option<Head>, Failure> {
     let (bucket, key) = parse_input(url).map_err(|error| Failure::Usage(error.message))?;
     let store = open::store_of(config, stores, bucket)?;
     Ok(store.head(&ObjectRef::new(store.name(), bucket, key)).await?)
 }
 
-/// The manifest names all outputs; events list only the first of very many.
-async fn save(global: &Global, config: &Config, event: &Value, dir: &Path) -> Result<(), Failure> {
-    let stores = open::stores(config).await?;
-    let place = &event["data"]["manifest"];
-    let (Some(bucket), Some(key)) = (place["bucket"].as_str(), place["key"].as_str()) else {
-        return Err(Failure::Failed("The event names no manifest.".into()));
-    };
-    let store = open::store_of(config, &stores, bucket)?;
-    let gone = || Failure::Failed(format!("s3://{bucket}/{key} is gone."));
-    let text = store.get_bytes(bucket, key, MAX_MANIFEST_BYTES).await?.ok_or_else(gone)?;
-    let manifest: Manifest = serde_json::from_slice(&text)
-        .map_err(|e| Failure::Failed(format!("s3://{bucket}/{key} is no manifest: {e}.")))?;
-    for output in &manifest.outputs {
-        // Names below the run, as the handler gave them.
-        let name = output.key.rsplit_once(&format!("/{}/", manifest.run_id)).map_or(output.key.as_str(), |(_, n)| n);
-        if !Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_))) {
-            return Err(Failure::Failed(format!("The output `{name}` has no plain name.")));
-        }
-        let path = dir.join(name);
-        let failed = |e: std::io::Error| Failure::Failed(format!("{} cannot be written: {e}.", path.display()));
-        std::fs::create_dir_all(path.parent().unwrap_or(dir)).map_err(failed)?;
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        let from = ObjectRef::new(store.name(), &output.bucket, &output.key);
-        store.get_to_file(&from, &path, output.bytes, &|_| {}).await?;
-        global.note(&format!("saved {}", path.display()));
-    }
-    let path = dir.join("manifest.json");
-    std::fs::create_dir_all(dir)
-        .and_then(|()| std::fs::write(&path, &text))
-        .map_err(|e| Failure::Failed(format!("{} cannot be written: {e}.", path.display())))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_to_wait_for_is_told_by_its_looks() {
-        let job = "a".repeat(52);
-        assert_eq!("s3://b/k.mp4".parse(), Ok(About::Input("s3://b/k.mp4".into())));
-        assert_eq!(job.parse(), Ok(About::Job(job.parse().unwrap())));
-        assert_eq!("0199-ab".parse(), Ok(About::Submission("0199-ab".into())));
-        assert!("https://x/y".parse::<About>().is_err() && "".parse::<About>().is_err());
-    }
-
-    #[test]
-    fn since_is_a_time_or_an_age() {
-        let ago = |text: &str| {
-            let then = since(text).unwrap();
-            Timestamp::now().duration_since(then).as_secs()
-        };
-        assert_eq!(since("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00Z");
-        assert!((600..605).contains(&ago("10m")) && (86_400 * 30..86_400 * 30 + 5).contains(&ago("720h")));
-        assert!(since("yesterday").is_err());
-    }
-}
+mod tests;

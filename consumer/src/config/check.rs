@@ -109,13 +109,14 @@ fn processes(config: &Config, errors: &mut Errors) {
         errors.add("executor.devices", "an empty list", "name at least one device, or \"auto\"");
     }
     for device in &executor.devices {
-        let cuda = device.strip_prefix("cuda:").is_some_and(|index| index.parse::<u8>().is_ok());
+        let index = device.strip_prefix("cuda:").or_else(|| device.strip_prefix("tensorrt:"));
+        let gpu = index.is_some_and(|index| index.parse::<u8>().is_ok());
         let alone = matches!(device.as_str(), "auto" | "cpu");
-        if !cuda && !alone || alone && executor.devices.len() > 1 {
+        if !gpu && !alone || alone && executor.devices.len() > 1 {
             errors.add(
                 "executor.devices",
                 device,
-                "allowed are \"auto\" alone, \"cpu\" alone, or a list of \"cuda:<n>\"",
+                "allowed are \"auto\" alone, \"cpu\" alone, or a list of \"cuda:<n>\" and \"tensorrt:<n>\"",
             );
         }
     }

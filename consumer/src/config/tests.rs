@@ -59,6 +59,9 @@ fn the_environment_wins_over_the_file_and_reaches_every_kind_of_value() {
     assert_eq!((config.sinks[0].required, config.sinks[1].kind), (true, SinkKind::Queue));
     assert_eq!(config.stores[0].keys().unwrap(), Some(("0123".into(), "0456".into())), "no text turns into a number");
     assert_eq!(load("[executor]\ndevices = \"auto\"", &[]).unwrap().executor.devices, ["auto"]);
+    let devices = load("[executor]\ndevices = [\"tensorrt:0\", \"cuda:1\"]", &[]).unwrap().executor.devices;
+    assert_eq!(devices, ["tensorrt:0", "cuda:1"], "all that executors know");
+    assert!(load("[executor]\ndevices = [\"tensorrt:x\"]", &[]).is_err());
 }
 
 #[test]

@@ -36,14 +36,24 @@ const MAX_ANSWERED: usize = 256;
 /// The checkpoint; the next one takes its place.
 const CHECKPOINT: &str = "checkpoint/latest";
 
-/// The jobs that have a record under `state`, the one that was written to last first. A record has a handful of
-/// objects; at most `max` of all records are looked at.
+/// What [`list_jobs`] found.
+#[derive(Debug, PartialEq)]
+pub struct Listing {
+    /// Jobs, the one that was written to last first.
+    pub jobs: Vec<JobId>,
+    /// Whether there is more than was looked at. Stores list by name, so what is left out may be old or new.
+    pub is_cut: bool,
+}
+
+/// The jobs that have a record under `state`. A record has a handful of objects; the first `max` objects of all records
+/// are looked at.
 ///
 /// # Errors
-/// [`ErrorCode::Internal`] beyond `max`, and codes of [`crate::store::error::classify`].
-pub async fn list_jobs(store: &Store, state: &Place, max: usize) -> Result<Vec<JobId>> {
+/// Codes of [`crate::store::error::classify`].
+pub async fn list_jobs(store: &Store, state: &Place, max: usize) -> Result<Listing> {
     let mut written: BTreeMap<JobId, Option<Timestamp>> = BTreeMap::new();
-    for object in store.list(state, max).await? {
+    let (objects, is_cut) = store.list_first(state, max).await?;
+    for object in objects {
         // What is not ours is passed over.
         let name = object.key.strip_prefix(&state.prefix).and_then(|rest| rest.split_once('/'));
         if let Some(job) = name.and_then(|(name, _)| name.parse().ok()) {
@@ -53,7 +63,7 @@ pub async fn list_jobs(store: &Store, state: &Place, max: usize) -> Result<Vec<J
     }
     let mut jobs: Vec<_> = written.into_iter().collect();
     jobs.sort_by_key(|(_, last)| std::cmp::Reverse(*last));
-    Ok(jobs.into_iter().map(|(job, _)| job).collect())
+    Ok(Listing { jobs: jobs.into_iter().map(|(job, _)| job).collect(), is_cut })
 }
 
 /// Access to one job's record.

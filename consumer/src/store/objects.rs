@@ -146,6 +146,17 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::Internal`] beyond `max`, and codes of [`super::error::classify`].
     pub async fn list(&self, place: &Place, max: usize) -> Result<Vec<Listed>> {
+        match self.list_first(place, max).await? {
+            (listed, false) => Ok(listed),
+            (_, true) => Err(JobError::new(ErrorCode::Internal, format!("{place} holds more than {max} entries."))),
+        }
+    }
+
+    /// The first `max` objects of a place, in key order, and whether there are more.
+    ///
+    /// # Errors
+    /// Codes of [`super::error::classify`].
+    pub async fn list_first(&self, place: &Place, max: usize) -> Result<(Vec<Listed>, bool)> {
         let object = |o: Object| {
             Some(Listed { key: o.key?, bytes: size(o.size), modified: o.last_modified.and_then(timestamp) })
         };
@@ -160,11 +171,12 @@ impl Store {
                 .await?;
             listed.extend(page.contents.unwrap_or_default().into_iter().filter_map(object));
             if listed.len() > max {
-                return Err(JobError::new(ErrorCode::Internal, format!("{place} holds more than {max} entries.")));
+                listed.truncate(max);
+                return Ok((listed, true));
             }
             next = page.next_continuation_token;
             if next.is_none() {
-                return Ok(listed);
+                return Ok((listed, false));
             }
         }
     }

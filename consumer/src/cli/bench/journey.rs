@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -23,6 +22,7 @@ use crate::telemetry::{Reached, Step, recorder};
 use crate::worker::Drain;
 
 use super::super::embedded::{Embedded, INBOX};
+use super::super::signals::Signals;
 use super::super::{Failure, Global, open, print_line, work};
 use super::legs::{Report, Times};
 
@@ -34,6 +34,8 @@ const CLIP: &[u8] = include_bytes!("one-kib.webm");
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Jobs before the first that counts: they load the model and fill caches.
 const WARM_UP: u32 = 3;
+/// Time that the worker gets to end when it is told to.
+const CLOSE: Duration = Duration::from_secs(30);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -46,8 +48,8 @@ pub(crate) struct Args {
     disk: Option<PathBuf>,
 }
 
-/// Measures, and leaves nothing behind.
-pub(super) async fn journey(global: &Global, args: &Args) -> Result<(), Failure> {
+/// Measures until done, failed or interrupted, and leaves nothing behind.
+pub(super) async fn journey(global: &Global, args: &Args, signals: &mut Signals) -> Result<(), Failure> {
     if global.config.is_some() || global.data_dir.is_some() {
         let why = "`bench journey` starts backends of its own: leave --config and --data-dir out.";
         return Err(Failure::Usage(why.into()));
@@ -58,40 +60,67 @@ pub(super) async fn journey(global: &Global, args: &Args) -> Result<(), Failure>
     };
     let dir = dir.map_err(|e| Failure::Usage(format!("No directory can be made to measure in: {e}.")))?;
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let embedded = Embedded::start(dir.path(), anywhere, anywhere).await?;
-    let config = embedded.config.clone();
+    let embedded = tokio::select! {
+        started = Embedded::start(dir.path(), anywhere, anywhere) => started?,
+        signal = signals.next() => return Err(signal),
+    };
+    let measured = on(&embedded.config, args.count, signals).await;
+    embedded.close().await;
+    // Not left to its drop, which would not say that keys stay behind.
+    let path = dir.path().to_owned();
+    let removed = dir.close();
+    let report = Report::new(measured?);
+    removed.map_err(|e| Failure::Failed(format!("{} cannot be removed: {e}. Remove it.", path.display())))?;
+    if global.json {
+        return print_line(&serde_json::json!(report).to_string());
+    }
+    report.lines().iter().try_for_each(|line| print_line(line))
+}
 
+/// Runs a worker, and measures it.
+async fn on(config: &Config, count: u32, signals: &mut Signals) -> Result<Vec<Times>, Failure> {
     let (recorder, reached) = recorder();
     let warnings = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(LevelFilter::ERROR);
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(recorder).with(warnings))
         .map_err(|e| Failure::Failed(format!("The clock cannot be set up: {e}.")))?;
 
-    let drain = Drain { begun: CancellationToken::new(), forced: CancellationToken::new() };
+    let drain = Drain::default();
     let (up, is_up) = oneshot::channel();
-    let worker = work::serve(&config, drain.clone(), |_| {
+    let worker = work::serve(config, drain.clone(), |_| {
         // Whoever waits for it has given up where this fails, and says why.
         let _gone = up.send(());
         Ok(())
     });
     let measured = async {
         let _cancelled_with_the_worker = is_up.await;
-        let measured = Bench::open(&config, reached).await?.measure(args.count).await;
-        drain.begun.cancel();
-        measured
+        Bench::open(config, reached).await?.measure(count).await
     };
+    beside(worker, measured, signals.next(), &drain).await
+}
+
+/// What comes of `measured`, which ends early by `signal`; either way the worker ends after it, by `drain`.
+async fn beside<T>(
+    worker: impl Future<Output = Result<(), Failure>>,
+    measured: impl Future<Output = Result<T, Failure>>,
+    signal: impl Future<Output = Failure>,
+    drain: &Drain,
+) -> Result<T, Failure> {
     let mut worker = std::pin::pin!(worker);
     let measured = tokio::select! {
         biased;
         ended = &mut worker => return ended.and(Err(Failure::Failed("The worker ended before all was measured.".into()))),
+        signal = signal => Err(signal),
         measured = measured => measured,
     };
-    worker.await?;
-    embedded.close().await;
-    let report = Report::new(measured?);
-    if global.json {
-        return print_line(&serde_json::json!(report).to_string());
+    if measured.is_err() {
+        // A job may be on its way, and nobody waits for it any more.
+        drain.forced.cancel();
     }
-    report.lines().iter().try_for_each(|line| print_line(line))
+    drain.begun.cancel();
+    let late = || Failure::Failed(format!("The worker did not end in {} s.", CLOSE.as_secs()));
+    let ended = tokio::time::timeout(CLOSE, worker).await.unwrap_or_else(|_| Err(late()));
+    let measured = measured?;
+    ended.map(|()| measured)
 }
 
 /// Both ends of the journey: where uploads go in, and where events come out.
@@ -150,5 +179,34 @@ impl Bench {
                 return Ok(event);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    /// A worker that ends once it is told to, and says whether it was forced.
+    async fn worker(drain: Drain, forced: &std::cell::Cell<bool>) -> Result<(), Failure> {
+        drain.begun.cancelled().await;
+        forced.set(drain.forced.is_cancelled());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn however_measuring_ends_the_worker_ends_after_it() {
+        let (drain, forced) = (Drain::default(), std::cell::Cell::new(false));
+        let done = beside(worker(drain.clone(), &forced), ready(Ok(7)), pending(), &drain).await;
+        assert!(matches!(done, Ok(7)) && !forced.get());
+
+        let (drain, failed) = (Drain::default(), ready(Err::<(), _>(Failure::Failed("no store".into()))));
+        let done = beside(worker(drain.clone(), &forced), failed, pending(), &drain).await;
+        assert!(matches!(done, Err(Failure::Failed(why)) if why == "no store") && forced.replace(false));
+
+        let (drain, stuck) = (Drain::default(), pending::<Result<(), Failure>>());
+        let done = beside(worker(drain.clone(), &forced), stuck, ready(Failure::Signal(15)), &drain).await;
+        assert!(matches!(done, Err(Failure::Signal(15))) && forced.get());
     }
 }

@@ -62,17 +62,15 @@ struct HandlerArgs {
 
 /// Measures until done or interrupted; both leave nothing behind.
 pub(crate) async fn bench(global: &Global, args: Args) -> Result<(), Failure> {
-    let done = async {
-        match (&args.what, &args.handler) {
-            (Some(What::Journey(args)), _) => Box::pin(journey::journey(global, args)).await,
-            (None, Some(args)) => measure(global, args).await,
-            (None, None) => Err(Failure::Usage("name a handler and a clip, or `journey`".into())),
-        }
-    };
     let mut signals = Signals::catch()?;
-    tokio::select! {
-        done = done => done,
-        signal = signals.next() => Err(signal),
+    match (&args.what, &args.handler) {
+        // It has a worker to end first.
+        (Some(What::Journey(args)), _) => Box::pin(journey::journey(global, args, &mut signals)).await,
+        (None, Some(args)) => tokio::select! {
+            done = measure(global, args) => done,
+            signal = signals.next() => Err(signal),
+        },
+        (None, None) => Err(Failure::Usage("name a handler and a clip, or `journey`".into())),
     }
 }
 

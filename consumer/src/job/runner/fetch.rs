@@ -1,13 +1,13 @@
 //! Brings inputs to the scratch disk and has them looked at.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, Result};
 
 use crate::job::executor::JobScratch;
 use crate::job::room::Reservation;
-use crate::store::ObjectRef;
+use crate::store::{ObjectRef, Store};
 use crate::telemetry::Step;
 
 use super::claim::Case;
@@ -33,7 +33,7 @@ impl Journey {
 
         Step::Checked.reached(&case.job);
         let limits = stricter(&self.rules.limits, &handler.limits);
-        let bytes = promised(submission.inputs.iter().map(|input| &input.object), &limits)?;
+        let mut bytes = promised(submission.inputs.iter().map(|input| &input.object), &limits)?;
         let checkpoint = case.won.checkpoint_bytes.filter(|_| handler.resumable);
         let needed = bytes.saturating_add(checkpoint.unwrap_or(0));
         let mut room = stop.unless(self.room.reserve_when_free(needed)).await?;
@@ -43,10 +43,7 @@ impl Journey {
             // A key is never a path: files are named by their place in the list.
             let file = scratch.input_dir().join(format!("{}-{index}", input.role));
             let store = self.stores.get(&input.object.store)?;
-            let ignore = |_| {};
-            // Not more than was promised, whatever the sender said.
-            let most = input.object.size.unwrap_or(limits.max_bytes).min(limits.max_bytes);
-            stop.unless(store.get_to_file(&input.object, &file, most, &ignore)).await?;
+            bytes += stop.unless(bring(store, &input.object, &file, &limits, &mut room)).await?;
             files.entry(input.role.clone()).or_default().push(file);
         }
 
@@ -60,6 +57,24 @@ impl Journey {
         };
         Step::Planned.reached(&case.job);
         Ok(Fetched { scratch, inputs, resume, room, bytes })
+    }
+}
+
+/// Fetches an input: not more than was promised, unless the very content that was named is larger than its sender said.
+/// Then room is made for the rest, whose bytes are returned.
+async fn bring(store: &Store, object: &ObjectRef, to: &Path, limits: &Limits, room: &mut Reservation) -> Result<u64> {
+    let most = object.size.unwrap_or(limits.max_bytes).min(limits.max_bytes);
+    match store.get_to_file(object, to, most, &|_| {}).await {
+        Err(error) if error.code == ErrorCode::InputTooLarge => {
+            let head = store.head(object).await?.filter(|head| head.etag == object.etag);
+            let Some(real) = head.filter(|head| head.bytes <= limits.max_bytes) else { return Err(error) };
+            let more = real.bytes.saturating_sub(most);
+            room.grow(more)?;
+            let failed = |e| JobError::new(ErrorCode::ScratchFull, format!("{} stays: {e}.", to.display()));
+            tokio::fs::remove_file(to).await.map_err(failed)?;
+            store.get_to_file(object, to, real.bytes, &|_| {}).await.map(|_| more)
+        }
+        fetched => fetched.map(|_| 0),
     }
 }
 
@@ -92,5 +107,35 @@ pub(crate) fn stricter(a: &Limits, b: &Limits) -> Limits {
         max_pixels: a.max_pixels.min(b.max_pixels),
         max_duration_secs: a.max_duration_secs.min(b.max_duration_secs),
         min_side_px: a.min_side_px.max(b.min_side_px),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::job::room::Room;
+    use crate::store::testing::TestStore;
+
+    #[tokio::test]
+    async fn a_size_that_was_told_wrong_is_taken_from_the_object() {
+        let (running, folder) = (TestStore::start(&["uploads"]).await, TempDir::new().unwrap());
+        let (store, to) = (&running.store, folder.path().join("video-0"));
+        store.put_bytes("uploads", "a.mp4", "0123456789".into(), "video/mp4").await.unwrap();
+        let object = ObjectRef::new("main", "uploads", "a.mp4");
+        let etag = store.head(&object).await.unwrap().unwrap().etag;
+        let object = ObjectRef { etag, size: Some(1), ..object };
+        let mut room = Room::new(folder.path().to_owned(), 12).reserve(1).unwrap();
+        let limits = Limits { max_bytes: 10, ..Limits::default() };
+        assert_eq!(bring(store, &object, &to, &limits, &mut room).await, Ok(9));
+        assert_eq!(std::fs::read(&to).unwrap(), b"0123456789");
+        // Room was made: ten bytes are promised, three more are too many.
+        assert!(room.grow(2).is_ok() && room.grow(1).is_err());
+
+        let limits = Limits { max_bytes: 9, ..limits };
+        std::fs::remove_file(&to).unwrap();
+        let refused = bring(store, &object, &to, &limits, &mut room).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InputTooLarge);
     }
 }

@@ -1,5 +1,7 @@
 //! `darkroom jobs dead-letters` and `darkroom jobs redrive`.
 
+use std::collections::BTreeSet;
+
 use darkroom_api::JobError;
 use serde_json::json;
 
@@ -54,24 +56,57 @@ pub(crate) async fn redrive(global: &Global, ids: &[String], all: bool) -> Resul
             Failure::Failed(why)
         })?);
     }
-    let chosen = letters.into_iter().filter(|letter| all || ids.iter().any(|id| is_of(letter, id)));
+    let chosen: Vec<_> = letters.into_iter().filter(|letter| all || ids.iter().any(|id| is_of(letter, id))).collect();
     let redriver = Redriver { queue: &*queue, stores: &stores, state: &place };
-    let chosen: Vec<Letter> = chosen.collect();
-    redriver.records(&chosen).await?;
-    let mut sent = 0;
-    let mut told = |message_id: &MessageId, jobs: &[JobId], is_sent: bool| {
-        sent += u64::from(is_sent);
-        match global.json {
-            true => print_line(&json!({ "message_id": message_id, "job_ids": jobs, "redriven": is_sent }).to_string()),
-            false => Ok(()),
-        }
-    };
+    let mut report = Report { json: global.json, sent: 0, failed: Vec::new() };
+    let mut done = BTreeSet::new();
     for letter in chosen {
-        let is_sent = redriver.letter(&letter).await?;
-        told(&letter.message_id, &letter.jobs, is_sent)?;
+        let outcome = redriver.letter(&letter, &mut done).await;
+        report.tell(&letter.message_id.0, &letter.jobs, outcome.map(|is_sent| (letter.message_id.clone(), is_sent)))?;
     }
     for job in jobs {
-        told(&redriver.job(&job).await?, &[job], true)?;
+        let outcome = redriver.job(&job).await;
+        report.tell(job.as_str(), std::slice::from_ref(&job), outcome.map(|message_id| (message_id, true)))?;
     }
-    if global.json { Ok(()) } else { print_line(&format!("{sent} sent again")) }
+    report.end()
+}
+
+/// What became of each letter and job: one that is damaged holds up no other.
+struct Report {
+    json: bool,
+    sent: u64,
+    failed: Vec<String>,
+}
+
+impl Report {
+    /// Tells of one; fails only where the others would fail too.
+    fn tell(
+        &mut self,
+        name: &str,
+        jobs: &[JobId],
+        outcome: Result<(MessageId, bool), redrive::Error>,
+    ) -> Result<(), Failure> {
+        match outcome {
+            Ok((message_id, is_sent)) => {
+                self.sent += u64::from(is_sent);
+                match self.json {
+                    true => print_line(
+                        &json!({ "message_id": message_id, "job_ids": jobs, "redriven": is_sent }).to_string(),
+                    ),
+                    false => Ok(()),
+                }
+            }
+            Err(error) => {
+                self.failed.push(format!("{name} was not sent again. {error}"));
+                if error.is_outage() { Err(Failure::Failed(self.failed.join("\n"))) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        if !self.json {
+            print_line(&format!("{} sent again", self.sent))?;
+        }
+        if self.failed.is_empty() { Ok(()) } else { Err(Failure::Failed(self.failed.join("\n"))) }
+    }
 }

@@ -17,9 +17,12 @@ use tokio::sync::{Notify, futures::Notified};
 
 const SCHEMA: &str = include_str!("schema.sql");
 /// Version of [`SCHEMA`], in the file as `user_version`.
-const VERSION: i64 = 2;
-/// From version 1 to 2.
-const ADD_UNCOUNTED: &str = "ALTER TABLE messages ADD COLUMN uncounted INTEGER NOT NULL DEFAULT 0";
+const VERSION: i64 = 3;
+/// From each version to the next, beginning with the first.
+const STEPS: [(i64, &str); 2] = [
+    (1, "ALTER TABLE messages ADD COLUMN uncounted INTEGER NOT NULL DEFAULT 0"),
+    (2, "CREATE INDEX messages_sent ON messages (queue, sent_at) WHERE dead_at IS NULL"),
+];
 /// Another process's write may take this long before ours fails.
 const BUSY: Duration = Duration::from_secs(10);
 /// Bound of the file, in pages of 4 KiB: 8 GiB.
@@ -187,8 +190,13 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match transaction.pragma_query_value(None, "user_version", |row| row.get(0))? {
         0 => transaction.execute_batch(SCHEMA)?,
-        1 => transaction.execute_batch(ADD_UNCOUNTED)?,
         VERSION => return Ok(()),
+        found @ 1..VERSION => {
+            STEPS
+                .iter()
+                .filter(|(from, _)| *from >= found)
+                .try_for_each(|(_, step)| transaction.execute_batch(step))?;
+        }
         found => return Err(Error::Version { path: path.to_owned(), found }),
     }
     transaction.pragma_update(None, "user_version", VERSION)?;

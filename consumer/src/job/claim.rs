@@ -93,6 +93,9 @@ impl Record {
                 }
                 if let Some(end) = history.last_word(&refusal, request.now) {
                     self.write_end(&end).await?;
+                    if history.checkpoint_bytes.is_some() {
+                        self.forget_checkpoint().await;
+                    }
                 }
                 return Ok(refusal);
             }

@@ -2,6 +2,7 @@
 
 use darkroom_api::{ErrorCode, JobError};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 
 use super::claim::{Claim, ClaimRequest};
 use super::entries::{Attempt, End, Outcome, Status};
@@ -138,9 +139,21 @@ impl History {
         if self.is_cancelled {
             return Some(Claim::Cancelled { last });
         }
-        let error =
-            || self.ends.iter().rev().find_map(|end| end.error.clone()).unwrap_or_else(|| worker_died(attempts));
-        (attempts >= request.max_attempts).then(|| Claim::Exhausted { last, error: error() })
+        (attempts >= request.max_attempts).then(|| Claim::Exhausted { last, error: self.last_error(attempts) })
+    }
+
+    /// Why the last attempt that counts failed. One without a word died: what an earlier one said is not the reason.
+    fn last_error(&self, attempts: u32) -> JobError {
+        let last = self.attempts.iter().rev().find(|attempt| !self.was_interrupted(attempt.number));
+        let of_last = last.and_then(|last| self.ends.iter().find(|end| end.attempt == last.number));
+        if let Some(error) = of_last.and_then(|end| end.error.as_ref()) {
+            return error.clone();
+        }
+        let mut failed = self.ends.iter().rev().filter(|end| end.outcome == Outcome::Failed);
+        match failed.find_map(|end| end.error.as_ref()) {
+            Some(earlier) => worker_died(attempts, "the last").with_detail(json!({ "earlier_error": earlier })),
+            None => worker_died(attempts, "each"),
+        }
     }
 
     /// What a refusal says of the last attempt, if that ended without a word.
@@ -156,9 +169,9 @@ impl History {
     }
 }
 
-fn worker_died(attempts: u32) -> JobError {
+fn worker_died(attempts: u32, which: &str) -> JobError {
     let why = format!(
-        "The worker died in each of {attempts} attempts: look at its log and its memory limit, then redrive the job."
+        "The worker died in {which} of {attempts} attempts: look at its log and its memory limit, then redrive the job."
     );
     JobError::new(ErrorCode::ExecutorCrashed, why)
 }
@@ -263,7 +276,7 @@ mod tests {
     #[test]
     fn attempts_run_out_but_interruptions_do_not_count() {
         let crashed = attempts(&[0, 20, 40]);
-        let lost = Claim::Exhausted { last: 3, error: worker_died(3) };
+        let lost = Claim::Exhausted { last: 3, error: worker_died(3, "each") };
         assert_eq!(refusal(&crashed, 100), Some(lost.clone()));
         let word = crashed.last_word(&lost, at(100)).unwrap();
         assert_eq!((word.attempt, word.outcome, word.is_final), (3, Outcome::Failed, true));
@@ -271,7 +284,10 @@ mod tests {
         assert_eq!(told.last_word(&lost, at(100)), None, "the last attempt has spoken");
         let busy = ended(attempts(&[0, 20, 40]), 2, Outcome::Failed, Some(ErrorCode::StoreUnavailable), false);
         let Some(Claim::Exhausted { error, .. }) = refusal(&busy, 100) else { panic!("not exhausted") };
-        assert_eq!(error.code, ErrorCode::StoreUnavailable);
+        assert_eq!(error.code, ErrorCode::ExecutorCrashed, "the last attempt died without a word");
+        assert_eq!(error.detail.unwrap()["earlier_error"]["code"], "store-unavailable");
+        let Some(Claim::Exhausted { error, .. }) = refusal(&told, 100) else { panic!("not exhausted") };
+        assert_eq!(error.code, ErrorCode::StoreUnavailable, "it said why");
         assert_eq!(refusal(&ended(crashed, 2, Outcome::Interrupted, None, false), 100), None);
     }
 

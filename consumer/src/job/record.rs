@@ -149,7 +149,8 @@ impl Record {
         Ok(self.store.get_bytes(&self.place.bucket, &key, MAX_BYTES).await?.is_some())
     }
 
-    /// Lets the job run again: the attempts in `history` no longer count, and cancellation is withdrawn. An attempt that
+    /// Lets the job run again, from the beginning: the attempts in `history` no longer count, its checkpoint goes, and
+    /// cancellation is withdrawn. An attempt that
     /// was claimed since `history` was read counts on.
     ///
     /// # Errors
@@ -161,6 +162,10 @@ impl Record {
 
     /// The same for a new submission of a failed job; what a user cancelled stays cancelled.
     pub(super) async fn start_over(&self, history: &History) -> Result<()> {
+        // It may be what the job failed of.
+        if history.checkpoint_bytes.is_some() {
+            self.drop_checkpoint().await?;
+        }
         let last = history.last_attempt();
         let mut answered = history.served();
         answered.drain(..answered.len().saturating_sub(MAX_ANSWERED));
@@ -179,6 +184,13 @@ impl Record {
     pub async fn save_checkpoint(&self, file: &Path) -> Result<()> {
         let key = self.place.key(CHECKPOINT);
         self.store.put_file(file, &self.place.bucket, &key, "application/octet-stream", &|_| {}).await.map(|_| ())
+    }
+
+    /// [`Record::drop_checkpoint`] of a job that has ended: nobody waits for it, and what is left goes with a redrive.
+    pub(super) async fn forget_checkpoint(&self) {
+        if let Err(error) = self.drop_checkpoint().await {
+            tracing::warn!(job_id = %self.job, %error, "the checkpoint of a job that has ended is left");
+        }
     }
 
     /// Forgets the kept file: nobody will need it.

@@ -308,6 +308,28 @@ async fn a_worker_that_died_in_its_last_attempt_leaves_a_failed_job() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_outlives_neither_the_last_attempt_nor_a_redrive() {
+    let running = TestStore::start(&BUCKETS).await;
+    let worker = Worker::new(&running.store, "bad checkpoint");
+    let folder = tempfile::TempDir::new().unwrap();
+    let kept = folder.path().join("kept");
+    std::fs::write(&kept, "kills who reads it").unwrap();
+    let bytes = async || worker.record.history().await.unwrap().checkpoint_bytes;
+    let now = Timestamp::now();
+    for n in 1..=2 {
+        assert_eq!(attempt(worker.claim(now + (i64::from(n) * 40).seconds()).await), (n, n));
+        worker.record.save_checkpoint(&kept).await.unwrap();
+    }
+    assert!(matches!(worker.claim(now + 200.seconds()).await, Claim::Exhausted { .. }));
+    assert_eq!(bytes().await, None, "of a job that its last worker died of");
+
+    worker.record.save_checkpoint(&kept).await.unwrap();
+    redrive(&worker.record).await;
+    let Claim::Won(won) = worker.claim(now + 300.seconds()).await else { panic!("not won") };
+    assert_eq!((won.attempt, won.counted, won.checkpoint_bytes), (3, 1, None));
+}
+
+#[tokio::test]
 async fn a_cancelled_job_does_not_start_until_it_is_redriven() {
     let running = TestStore::start(&BUCKETS).await;
     let worker = Worker::new(&running.store, "cancelled");

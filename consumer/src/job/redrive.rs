@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use darkroom_api::{ErrorCode, JobError};
+use darkroom_api::{ErrorClass, ErrorCode, JobError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -53,6 +53,18 @@ pub enum Error {
     Queue(#[from] queue::Error),
 }
 
+impl Error {
+    /// Whether the others fail too.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Error::Queue(_) => true,
+            // A damaged record is told as `internal`, and is one job's own.
+            Error::Job(error) => error.class() == ErrorClass::Transient && error.code != ErrorCode::Internal,
+            Error::Unrecorded(_) | Error::Live { .. } | Error::Completed(_) => false,
+        }
+    }
+}
+
 /// What a redrive works on.
 #[derive(Debug, Clone, Copy)]
 pub struct Redriver<'a> {
@@ -65,13 +77,14 @@ pub struct Redriver<'a> {
 }
 
 impl Redriver<'_> {
-    /// Lets the jobs of dead letters run again, each once: their attempts count from zero. Comes before
-    /// [`Redriver::letter`]: a message that is back earlier would find its job ended.
+    /// Sends a dead letter again; false where somebody else has. Its jobs run again, their attempts count from zero; those
+    /// in `done` were redriven with another letter already and are left alone, so that each runs again once.
     ///
     /// # Errors
-    /// [`Error::Job`].
-    pub async fn records(&self, letters: &[Letter]) -> Result<(), Error> {
-        for job in letters.iter().flat_map(|letter| &letter.jobs).collect::<BTreeSet<_>>() {
+    /// [`Error::Job`], [`Error::Queue`]: the letter stays.
+    pub async fn letter(&self, letter: &Letter, done: &mut BTreeSet<JobId>) -> Result<bool, Error> {
+        // The records first: a message that is back earlier would find its job ended.
+        for job in letter.jobs.iter().filter(|job| !done.contains(job)) {
             let record = self.record(job)?;
             let history = record.history().await?;
             let is_completed = history.ended().is_some_and(|end| end.outcome == Outcome::Completed);
@@ -79,18 +92,12 @@ impl Redriver<'_> {
                 record.redrive(&history).await?;
             }
         }
-        Ok(())
-    }
-
-    /// Sends a dead letter again; false where somebody else has.
-    ///
-    /// # Errors
-    /// [`Error::Queue`].
-    pub async fn letter(&self, letter: &Letter) -> Result<bool, Error> {
+        done.extend(letter.jobs.iter().cloned());
         Ok(self.queue.redrive(Redrive::One(letter.message_id.clone())).await? == 1)
     }
 
-    /// Lets a job run again that failed or was cancelled and left no dead letter. Returns the name of its new message.
+    /// Lets a job run again that failed or was cancelled and left no dead letter. Returns the name of its new message, or,
+    /// while that waits for a worker, of the one from an earlier redrive.
     ///
     /// # Errors
     /// [`Error`]; [`ErrorCode::InputChanged`] where a message can no longer name the content that the job is about.
@@ -108,7 +115,9 @@ impl Redriver<'_> {
         self.check_inputs(job, &last.submission).await?;
         let body = json!(message(&last.submission)).to_string();
         record.redrive(&history).await?;
-        Ok(self.queue.send(&body, SendOptions::default()).await?)
+        // Asked twice, or again after a crash between these two, it is still one message.
+        let dedup_id = Some(format!("redrive-{job}-{}", last.number));
+        Ok(self.queue.send(&body, SendOptions { dedup_id, ..SendOptions::default() }).await?)
     }
 
     fn record(&self, job: &JobId) -> Result<Record, JobError> {

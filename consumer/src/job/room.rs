@@ -1,7 +1,7 @@
 //! Room on the scratch disk, promised before it is used.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use darkroom_api::{ErrorCode, JobError, Result};
 use tokio::sync::Notify;
@@ -14,14 +14,24 @@ const HEADROOM_BYTES: u64 = 64 << 20;
 pub struct Room {
     root: PathBuf,
     max_bytes: u64,
-    reserved: Arc<Mutex<u64>>,
+    promised: Arc<Mutex<Promised>>,
     given_back: Arc<Notify>,
+}
+
+/// What is promised to all jobs together.
+#[derive(Debug, Default)]
+struct Promised {
+    bytes: u64,
+    /// Jobs that hold a promise.
+    holders: usize,
+    /// Of these, jobs that wait for more before they go on.
+    waiting: usize,
 }
 
 impl Room {
     /// Scratch space below an existing directory.
     pub fn new(root: PathBuf, max_bytes: u64) -> Self {
-        Room { root, max_bytes, reserved: Arc::default(), given_back: Arc::default() }
+        Room { root, max_bytes, promised: Arc::default(), given_back: Arc::default() }
     }
 
     /// Promises room for one job.
@@ -29,9 +39,8 @@ impl Room {
     /// # Errors
     /// [`ErrorCode::InputTooLarge`] when it could never fit, [`ErrorCode::ScratchFull`] when it does not fit now.
     pub fn reserve(&self, bytes: u64) -> Result<Reservation> {
-        let mut reservation = Reservation { room: self.clone(), bytes: 0 };
-        reservation.grow(bytes)?;
-        Ok(reservation)
+        self.promise(bytes, None)?;
+        Ok(Reservation { room: self.clone(), bytes })
     }
 
     /// Promises room for one job, waiting while other jobs of this worker hold what it needs. Hold nothing meanwhile.
@@ -41,7 +50,7 @@ impl Room {
     pub async fn reserve_when_free(&self, bytes: u64) -> Result<Reservation> {
         loop {
             let given_back = self.given_back.notified();
-            let alone = *self.reserved.lock().unwrap_or_else(PoisonError::into_inner) == 0;
+            let alone = self.lock().bytes == 0;
             match self.reserve(bytes) {
                 Err(error) if error.code == ErrorCode::ScratchFull && !alone => given_back.await,
                 outcome => return outcome,
@@ -49,7 +58,13 @@ impl Room {
         }
     }
 
-    fn promise(&self, bytes: u64, held: u64) -> Result<()> {
+    fn lock(&self) -> MutexGuard<'_, Promised> {
+        self.promised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Promises more to a holder, or something to a new one.
+    fn promise(&self, bytes: u64, holds: Option<u64>) -> Result<()> {
+        let held = holds.unwrap_or(0);
         if held.saturating_add(bytes) > self.max_bytes {
             return Err(JobError::new(
                 ErrorCode::InputTooLarge,
@@ -60,12 +75,12 @@ impl Room {
                 ),
             ));
         }
-        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut promised = self.lock();
         let free = free_bytes(&self.root)?;
         // What is promised but not yet written still counts as free on the disk. Taking off all promises, written or
         // not, is the safe side.
-        let on_disk = free.saturating_sub(HEADROOM_BYTES).saturating_sub(*reserved);
-        let room = self.max_bytes.saturating_sub(*reserved).min(on_disk);
+        let on_disk = free.saturating_sub(HEADROOM_BYTES).saturating_sub(promised.bytes);
+        let room = self.max_bytes.saturating_sub(promised.bytes).min(on_disk);
         if bytes > room {
             return Err(JobError::new(
                 ErrorCode::ScratchFull,
@@ -76,8 +91,25 @@ impl Room {
                 ),
             ));
         }
-        *reserved += bytes;
+        promised.bytes += bytes;
+        promised.holders += usize::from(holds.is_none());
         Ok(())
+    }
+
+    /// For a holder that is to wait for others; none where nobody is left who goes on and gives something back.
+    fn wait(&self) -> Option<Waiting<'_>> {
+        let mut promised = self.lock();
+        let others = promised.holders.saturating_sub(promised.waiting + 1);
+        (others > 0).then(|| promised.waiting += 1).map(|()| Waiting(self))
+    }
+}
+
+/// A holder that waits.
+struct Waiting<'a>(&'a Room);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
     }
 }
 
@@ -92,23 +124,38 @@ impl Reservation {
     /// Asks for more.
     ///
     /// # Errors
-    /// As [`Scratch::reserve`]; what is held stays held.
+    /// As [`Room::reserve`]; what is held stays held.
     pub fn grow(&mut self, bytes: u64) -> Result<()> {
-        self.room.promise(bytes, self.bytes)?;
+        self.room.promise(bytes, Some(self.bytes))?;
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Asks for more, waiting while other jobs of this worker go on that hold what it needs.
+    ///
+    /// # Errors
+    /// As [`Reservation::grow`]; [`ErrorCode::ScratchFull`] only when all others that hold something wait for more, too.
+    pub async fn grow_when_free(&mut self, bytes: u64) -> Result<()> {
+        loop {
+            let room = self.room.clone();
+            let given_back = room.given_back.notified();
+            match self.grow(bytes) {
+                Err(error) if error.code == ErrorCode::ScratchFull => {
+                    let Some(_waiting) = room.wait() else { return Err(error) };
+                    given_back.await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        // A promise that was refused gives nothing back, and must not wake those who wait: it may be their own.
-        if self.bytes == 0 {
-            return;
-        }
-        let mut reserved = self.room.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-        *reserved = reserved.saturating_sub(self.bytes);
-        drop(reserved);
+        let mut promised = self.room.lock();
+        promised.bytes = promised.bytes.saturating_sub(self.bytes);
+        promised.holders -= 1;
+        drop(promised);
         self.room.given_back.notify_waiters();
     }
 }
@@ -152,6 +199,28 @@ mod tests {
         assert!(futures::poll!(&mut second).is_pending());
         drop(first);
         assert!(futures::poll!(&mut second).is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_job_waits_for_more_unless_all_others_wait_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let room = Room::new(dir.path().into(), 100 << 20);
+        let [mut first, mut second, third] = [30, 30, 30].map(|mib| room.reserve(mib << 20).unwrap());
+        assert_eq!(first.grow_when_free(80 << 20).await.unwrap_err().code, ErrorCode::InputTooLarge);
+        let mut more = Box::pin(first.grow_when_free(60 << 20));
+        assert!(futures::poll!(&mut more).is_pending());
+        drop(third);
+        assert!(futures::poll!(&mut more).is_pending(), "40 MiB are free");
+        let error = second.grow_when_free(60 << 20).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::ScratchFull, "nobody is left to wait for");
+        drop(second);
+        more.await.unwrap();
+        // One that gave up waiting is not waited with.
+        let mut fourth = room.reserve(1 << 20).unwrap();
+        let mut given_up = Box::pin(fourth.grow_when_free(20 << 20));
+        assert!(futures::poll!(&mut given_up).is_pending());
+        drop(given_up);
+        assert_eq!(room.lock().waiting, 0);
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub struct Lease {
     message_id: MessageId,
     body: Bytes,
     receives: u32,
+    counted: u32,
     sent_at: Timestamp,
     lost: CancellationToken,
     stop: DropGuard,
@@ -38,7 +39,7 @@ pub struct Lease {
 impl Lease {
     /// Starts renewing `delivery`, which came from `queue`. Call it at once, whatever waits before the work begins.
     pub fn start(queue: Arc<dyn Queue>, delivery: Delivery) -> Self {
-        let Delivery { message_id, body, receipt, receives, sent_at, leased_at } = delivery;
+        let Delivery { message_id, body, receipt, receives, counted, sent_at, leased_at } = delivery;
         let (lost, stop) = (CancellationToken::new(), CancellationToken::new());
         let heartbeat = Heartbeat {
             expires: leased_at + queue.lease_duration(),
@@ -48,7 +49,7 @@ impl Lease {
             receipt,
         };
         let heartbeat = tokio::spawn(heartbeat.run(leased_at, stop.clone(), lost.clone()));
-        Lease { queue, message_id, body, receives, sent_at, lost, stop: stop.drop_guard(), heartbeat }
+        Lease { queue, message_id, body, receives, counted, sent_at, lost, stop: stop.drop_guard(), heartbeat }
     }
 
     /// Name of the message.
@@ -64,6 +65,11 @@ impl Lease {
     /// How often the message has been handed over, this time included.
     pub fn receives(&self) -> u32 {
         self.receives
+    }
+
+    /// The same without those that were released uncounted.
+    pub fn counted(&self) -> u32 {
+        self.counted
     }
 
     /// When the message was sent.

@@ -78,6 +78,8 @@ pub struct Delivery {
     pub receipt: Receipt,
     /// How often the message has been handed over, this time included; at least 1.
     pub receives: u32,
+    /// The same without those that were released uncounted (see [`Settlement::Release`]); at least 1.
+    pub counted: u32,
     /// When it was sent, by the broker's clock.
     pub sent_at: Timestamp,
     /// When its lease began, or a little earlier: the lease lasts at least until this plus [`Queue::lease_duration`].

@@ -90,6 +90,8 @@ async fn a_job_without_a_letter_is_asked_for_again_as_its_record_knows_it() {
     let (job, record) = lab.end(&submission, Outcome::Cancelled).await;
     record.cancel(Timestamp::now()).await.unwrap();
     let id = lab.redriver().job(&job).await.unwrap();
+    assert_eq!(lab.redriver().job(&job).await.unwrap(), id, "asked for twice, sent once");
+    assert_eq!(lab.queue.depth().await.unwrap().visible, 1);
     let delivery = lab.take().await;
     assert_eq!(delivery.message_id, id);
     let message: JobMessage = serde_json::from_slice(&delivery.body).unwrap();
@@ -144,13 +146,38 @@ async fn a_letter_brings_all_its_jobs_back_and_no_letter_is_left_out() {
     let kept = lab.queue.dead_letters(1, None).await.unwrap().remove(0).reason.unwrap().detail.unwrap();
     assert_eq!(kept["frame"], 7, "what the error told is kept");
 
-    lab.redriver().records(&letters).await.unwrap();
+    let mut done = BTreeSet::new();
     for letter in &letters {
-        assert!(lab.redriver().letter(letter).await.unwrap());
+        assert!(lab.redriver().letter(letter, &mut done).await.unwrap());
     }
-    assert!(!lab.redriver().letter(&letters[0]).await.unwrap(), "it is no letter any more");
+    assert_eq!(done.len(), 2);
+    assert!(!lab.redriver().letter(&letters[0], &mut done).await.unwrap(), "it is no letter any more");
     assert_eq!(lab.queue.depth().await.unwrap().visible, (PAGE + 3) as u64);
     for (_, record) in jobs {
         assert_eq!(record.history().await.unwrap().redriven_to, 1);
     }
+}
+
+#[tokio::test]
+async fn a_letter_with_a_damaged_record_stays_and_holds_up_no_other() {
+    let lab = Lab::new().await;
+    lab.put("one").await;
+    let (good, _) = lab.end(&lab.submission().await, Outcome::Failed).await;
+    let damaged: JobId = "b".repeat(52).parse().unwrap();
+    lab.running.store.put_bytes("state", &format!("{damaged}/attempt-1.json"), "{".into(), "x/y").await.unwrap();
+    let mut sent = Vec::new();
+    for job in [&damaged, &good] {
+        lab.queue.send(job.as_str(), SendOptions::default()).await.unwrap();
+        let settlement =
+            Settlement::DeadLetter { reason: reason(JobError::new(ErrorCode::Internal, "x"), &[job.clone()]) };
+        let delivery = lab.take().await;
+        assert_eq!(lab.queue.settle(delivery.receipt, settlement).await.unwrap(), Settled::Done);
+        sent.push(Letter { message_id: delivery.message_id, jobs: vec![job.clone()] });
+    }
+    let mut done = BTreeSet::new();
+    let error = lab.redriver().letter(&sent[0], &mut done).await.unwrap_err();
+    assert!(!error.is_outage() && error.to_string().contains(damaged.as_str()), "{error}");
+    assert!(lab.redriver().letter(&sent[1], &mut done).await.unwrap());
+    let depth = lab.queue.depth().await.unwrap();
+    assert_eq!((depth.dead, depth.visible), (1, 1));
 }

@@ -55,15 +55,7 @@ impl Journey {
         drop(scratch);
         drop(room);
         match outputs {
-            Ok(outputs) => {
-                let manifest = self.commit(case, handler, result, outputs, clock).await?;
-                if handler.resumable
-                    && let Err(error) = case.record.drop_checkpoint().await
-                {
-                    tracing::warn!(job_id = %case.job, %error, "the checkpoint of a completed job is left");
-                }
-                Ok(manifest)
-            }
+            Ok(outputs) => self.commit(case, handler, result, outputs, clock).await,
             Err(error) => {
                 self.drop_run(case).await;
                 Err(error)
@@ -109,7 +101,7 @@ impl Journey {
             RunNote::Checkpoint(file) if handler.resumable => drop(checkpoints.send_replace(Some(file))),
             RunNote::Checkpoint(_) => tracing::debug!(job_id = %case.job, "checkpoint of a handler that cannot resume"),
         };
-        let mut keeper = Keeper::new(case, offered);
+        let mut keeper = Keeper::new(case, stop, offered, fetched.resume.is_some());
         let how = RunWatch { limits, cancel: stop.token(), on_note: &mut on_note };
         let run = Box::pin(slot.run(&fetched.scratch, order, how));
         let outcome = tokio::select! {

@@ -18,18 +18,28 @@ const MAX_BYTES: u64 = 1 << 30;
 const PAUSE: Duration = Duration::from_secs(5);
 /// Time that the last one of a run that failed gets.
 const LAST: Duration = Duration::from_secs(60);
+/// The same where the worker has to go: the word that the run was interrupted, and so does not count, comes after it and
+/// has to be written within [`super::FORCED_GRACE`].
+const LAST_INTERRUPTED: Duration = Duration::from_secs(1);
 
 /// Keeps the latest checkpoint of a run.
 pub(super) struct Keeper<'a> {
     case: &'a Case<'a>,
+    stop: &'a Stop,
     offered: watch::Receiver<Option<PathBuf>>,
     kept: Option<PathBuf>,
+    is_resumed: bool,
 }
 
 impl<'a> Keeper<'a> {
-    /// For what is offered on this channel.
-    pub(super) fn new(case: &'a Case<'a>, offered: watch::Receiver<Option<PathBuf>>) -> Self {
-        Keeper { case, offered, kept: None }
+    /// For what is offered on this channel by a run that began anew, or was resumed.
+    pub(super) fn new(
+        case: &'a Case<'a>,
+        stop: &'a Stop,
+        offered: watch::Receiver<Option<PathBuf>>,
+        is_resumed: bool,
+    ) -> Self {
+        Keeper { case, stop, offered, kept: None, is_resumed }
     }
 
     /// Keeps what is offered, one after the other; those that come too fast are passed over.
@@ -44,12 +54,27 @@ impl<'a> Keeper<'a> {
     }
 
     /// After a run that failed: keeps the latest one, if another attempt may follow. A worker that lost its lease keeps
-    /// nothing: another one may be further by now.
+    /// nothing: another one may be further by now. An executor that was lost after a resumption may have been lost to the
+    /// checkpoint itself: then that one goes, and the next attempt begins anew.
     pub(super) async fn finish(mut self, error: &JobError) {
-        let goes_on =
-            matches!(error.class(), ErrorClass::Transient | ErrorClass::ExecutorLost | ErrorClass::Interrupted);
-        if goes_on && timeout(LAST, self.keep()).await.is_err() {
+        let Some(limit) = last_limit(error.class()) else { return };
+        let is_suspect = self.is_resumed && error.class() == ErrorClass::ExecutorLost;
+        let last = async {
+            if is_suspect && self.offered.borrow().is_none() {
+                self.forget().await;
+            } else {
+                self.keep().await;
+            }
+        };
+        if timeout(limit, last).await.is_err() {
             tracing::warn!(job_id = %self.case.job, "the last checkpoint was not kept: the store is slow");
+        }
+    }
+
+    async fn forget(&self) {
+        match self.stop.while_ours(self.case.record.drop_checkpoint()).await {
+            Ok(()) => tracing::warn!(job_id = %self.case.job, "a checkpoint that led to a crash is dropped"),
+            Err(error) => tracing::warn!(job_id = %self.case.job, %error, "a checkpoint that led to a crash is left"),
         }
     }
 
@@ -59,7 +84,7 @@ impl<'a> Keeper<'a> {
             return;
         }
         // The run is worth more than its checkpoint.
-        match self.store(&file).await {
+        match self.stop.while_ours(self.store(&file)).await {
             Ok(()) => self.kept = Some(file),
             Err(error) => tracing::warn!(job_id = %self.case.job, %error, "a checkpoint was not kept"),
         }
@@ -75,6 +100,15 @@ impl<'a> Keeper<'a> {
         self.case.record.save_checkpoint(file).await?;
         tracing::debug!(job_id = %self.case.job, bytes, "checkpoint kept");
         Ok(())
+    }
+}
+
+/// Time for the last checkpoint of a run that failed so; none where no other attempt follows, or it is not ours to write.
+fn last_limit(class: ErrorClass) -> Option<Duration> {
+    match class {
+        ErrorClass::Transient | ErrorClass::ExecutorLost => Some(LAST),
+        ErrorClass::Interrupted => Some(LAST_INTERRUPTED),
+        ErrorClass::Permanent | ErrorClass::Cancelled | ErrorClass::LeaseLost => None,
     }
 }
 

@@ -141,6 +141,10 @@ impl Journey {
             },
         };
         case.note_end(outcome, &change).await;
+        let resumable = self.handlers.get(&case.submission.handler).is_some_and(|handler| handler.resumable);
+        if resumable && is_final(&change) {
+            case.record.forget_checkpoint().await;
+        }
         let told = case.change(&pulse, change.clone()).await;
         pulse.end().await;
         match told {
@@ -224,13 +228,18 @@ impl Case<'_> {
             run_id: self.run_id.clone(),
             outcome,
             error,
-            is_final: matches!(change, Change::Completed(_) | Change::Failed(_) | Change::Cancelled),
+            is_final: is_final(change),
             ended_at: Timestamp::now(),
         };
         if let Err(error) = self.record.write_end(&end).await {
             tracing::warn!(job_id = %self.job, %error, "the end of an attempt could not be recorded");
         }
     }
+}
+
+/// Whether no other attempt follows, short of a redrive.
+fn is_final(change: &Change) -> bool {
+    matches!(change, Change::Completed(_) | Change::Failed(_) | Change::Cancelled)
 }
 
 /// An error that may pass, met in the last attempt.

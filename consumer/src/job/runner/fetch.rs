@@ -50,7 +50,7 @@ impl Journey {
         Step::Fetched.reached(&case.job);
         let inputs = Inputs(files);
         let plan = stop.unless(self.pool.admit(handler, &params, &inputs, &limits)).await?;
-        room.grow(plan.scratch_bytes)?;
+        stop.unless(room.grow_when_free(plan.scratch_bytes)).await?;
         let resume = match checkpoint {
             Some(bytes) => checkpoint::bring(case, &scratch, bytes, stop).await?,
             None => None,

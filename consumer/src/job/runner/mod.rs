@@ -193,6 +193,9 @@ impl Journey {
                 () = begun => ErrorCode::Interrupted,
             };
             stop.because(reason);
+            // What is still written of an interrupted job must not be written over the next worker's.
+            lost.cancelled().await;
+            stop.because(ErrorCode::LeaseLost);
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -219,7 +222,7 @@ impl Journey {
         // Nothing was attempted, so nothing is used up: an outage of an hour must not cost a job. But what no waiting
         // mends, a damaged record for one, must not go round for ever.
         let outage = error.class() == ErrorClass::Transient && error.code != ErrorCode::Internal;
-        if outage || error.code == ErrorCode::Internal && lease.receives() < self.rules.max_attempts {
+        if outage || error.code == ErrorCode::Internal && lease.counted() < self.rules.max_attempts {
             tracing::warn!(%error, message_id = %lease.message_id(), "delivery released: nothing could be attempted");
             return Verdict::Release { after: self.pause(lease.receives()), counted: !outage };
         }

@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 use darkroom_api::{ErrorCode, JobError, Result};
 use tokio_util::sync::CancellationToken;
 
-/// Stops one job. The first reason counts.
+/// Stops one job. The first reason counts; that the lease is lost is heard also after another one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop {
     token: CancellationToken,
+    lost: CancellationToken,
     reason: Arc<OnceLock<ErrorCode>>,
     started: Arc<AtomicBool>,
 }
@@ -18,6 +19,9 @@ pub(super) struct Stop {
 impl Stop {
     /// Stops the job for this reason, unless it is stopping already.
     pub(super) fn because(&self, reason: ErrorCode) {
+        if reason == ErrorCode::LeaseLost {
+            self.lost.cancel();
+        }
         if self.reason.set(reason).is_ok() {
             self.token.cancel();
         }
@@ -48,6 +52,17 @@ impl Stop {
         tokio::select! {
             biased;
             () = self.token.cancelled() => Err(self.reason().unwrap_or_else(unheard)),
+            done = work => done,
+        }
+    }
+
+    /// Runs to the end, stopped or not, or only until the lease is lost: then the job is another worker's.
+    pub(super) async fn while_ours<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.lost.cancelled() => {
+                Err(JobError::new(ErrorCode::LeaseLost, sentence(ErrorCode::LeaseLost)))
+            }
             done = work => done,
         }
     }
@@ -89,6 +104,13 @@ mod tests {
         stop.because(ErrorCode::Cancelled);
         let error = stop.unless(std::future::pending::<Result<()>>()).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::LeaseLost);
+        let ours = Stop::default();
+        ours.because(ErrorCode::Interrupted);
+        assert_eq!(ours.while_ours(async { Ok(1) }).await.unwrap(), 1, "interrupted, but not yet another's");
+        ours.because(ErrorCode::LeaseLost);
+        let error = ours.while_ours(std::future::pending::<Result<()>>()).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::LeaseLost);
+        assert_eq!(ours.reason().unwrap().code, ErrorCode::Interrupted);
         let ended: Result<()> = Err(JobError::new(ErrorCode::Cancelled, "x"));
         assert_eq!(stop.explain(ended).unwrap_err().code, ErrorCode::LeaseLost);
     }

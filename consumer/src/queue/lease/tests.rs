@@ -106,6 +106,7 @@ fn lease(script: &Arc<Script>) -> Lease {
         body: "body".into(),
         receipt: Receipt::new("r1"),
         receives: 1,
+        counted: 1,
         sent_at: Timestamp::UNIX_EPOCH,
         leased_at: Instant::now(),
     };

@@ -54,7 +54,7 @@ impl Default for Options {
 }
 
 /// Bounds of a queue whose receivers may stay away. When a message is sent the oldest ones beyond them go, but none that
-/// is in flight.
+/// is in flight, and not the one that is sent. One that is sent again under its `dedup_id` is as new as if it were the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// A message is kept this long after it was sent.
@@ -96,6 +96,7 @@ impl SqliteQueue {
             body: row.body.into(),
             receipt: Receipt::new(row.receipt),
             receives: row.receives,
+            counted: row.counted,
             sent_at: timestamp(row.sent_at),
             leased_at,
         };
@@ -118,7 +119,7 @@ impl Queue for SqliteQueue {
         let send = move |tx: &rusqlite::Transaction<'_>| {
             let id = rows::enqueue(tx, &name, &body, &options)?;
             if let Some(retention) = &retention {
-                rows::expire(tx, &name, retention)?;
+                rows::expire(tx, &name, &id, retention)?;
             }
             Ok(id)
         };

@@ -17,6 +17,8 @@ pub struct Claimed {
     pub body: String,
     pub receipt: String,
     pub receives: u32,
+    /// Of these, without those that were released without counting.
+    pub counted: u32,
     pub sent_at: i64,
 }
 
@@ -37,21 +39,28 @@ pub fn enqueue(tx: &Transaction<'_>, queue: &str, body: &str, options: &SendOpti
     Ok(message_id)
 }
 
-/// Drops the oldest messages beyond what the queue keeps. One in flight stays: its receiver is about to take it.
-pub fn expire(tx: &Transaction<'_>, queue: &str, retention: &Retention) -> Result<(), Error> {
+/// A message that was sent again is as new as its last sending.
+const RENEW: &str = "UPDATE messages SET sent_at = ?2 WHERE message_id = ?1 AND sent_at < ?2";
+// These three must find their rows by an index that holds what they ask for: bodies are long, and this runs at each send.
+const DROP_OLD: &str = "DELETE FROM messages
+    WHERE queue = ?1 AND dead_at IS NULL AND sent_at < ?4 AND (receipt IS NULL OR visible_at <= ?2) AND message_id <> ?3";
+const COUNT: &str = "SELECT count(*) FROM messages WHERE queue = ?1 AND dead_at IS NULL";
+const DROP_EXCESS: &str = "DELETE FROM messages WHERE id IN
+    (SELECT id FROM messages
+     WHERE queue = ?1 AND dead_at IS NULL AND (receipt IS NULL OR visible_at <= ?2) AND message_id <> ?3
+     ORDER BY sent_at, id LIMIT ?4)";
+
+/// Makes room for the message that was just sent, perhaps not for the first time: drops the oldest beyond what the queue
+/// keeps, but not that one, and none in flight, whose receiver is about to take it.
+pub fn expire(tx: &Transaction<'_>, queue: &str, sent: &str, retention: &Retention) -> Result<(), Error> {
     let now = now_ms();
     let oldest = now.saturating_sub(i64::try_from(retention.max_age.as_millis()).unwrap_or(i64::MAX));
-    let sql = "DELETE FROM messages WHERE queue = ?1 AND dead_at IS NULL AND (receipt IS NULL OR visible_at <= ?2)
-               AND sent_at < ?3";
-    tx.prepare_cached(sql)?.execute(params![queue, now, oldest])?;
-    let sql = "SELECT count(*) FROM messages WHERE queue = ?1 AND dead_at IS NULL";
-    let count: u64 = tx.prepare_cached(sql)?.query_row([queue], |row| row.get(0))?;
-    let sql = "DELETE FROM messages WHERE id IN
-               (SELECT id FROM messages WHERE queue = ?1 AND dead_at IS NULL AND (receipt IS NULL OR visible_at <= ?2)
-                ORDER BY id LIMIT ?3)";
+    tx.prepare_cached(RENEW)?.execute(params![sent, now])?;
+    tx.prepare_cached(DROP_OLD)?.execute(params![queue, now, sent, oldest])?;
+    let count: u64 = tx.prepare_cached(COUNT)?.query_row([queue], |row| row.get(0))?;
     let excess = count.saturating_sub(retention.max_messages);
     if excess > 0 {
-        tx.prepare_cached(sql)?.execute(params![queue, now, excess])?;
+        tx.prepare_cached(DROP_EXCESS)?.execute(params![queue, now, sent, excess])?;
     }
     Ok(())
 }
@@ -71,7 +80,7 @@ pub fn claim(tx: &Transaction<'_>, options: &Options, max: usize) -> Result<Vec<
     let sql = "UPDATE messages SET visible_at = ?3, receives = receives + 1, receipt = lower(hex(randomblob(16)))
                WHERE id IN (SELECT id FROM messages WHERE queue = ?1 AND dead_at IS NULL AND visible_at <= ?2
                             ORDER BY visible_at, id LIMIT ?4)
-               RETURNING id, message_id, body, receipt, receives, sent_at";
+               RETURNING id, message_id, body, receipt, receives, receives - uncounted, sent_at";
     let mut statement = tx.prepare_cached(sql)?;
     let claimed = |row: &Row<'_>| {
         Ok(Claimed {
@@ -80,7 +89,8 @@ pub fn claim(tx: &Transaction<'_>, options: &Options, max: usize) -> Result<Vec<
             body: row.get(2)?,
             receipt: row.get(3)?,
             receives: row.get(4)?,
-            sent_at: row.get(5)?,
+            counted: row.get(5)?,
+            sent_at: row.get(6)?,
         })
     };
     let rows = statement.query_map(params![options.name, now, after(options.lease), max], claimed)?;
@@ -179,4 +189,32 @@ pub fn redrive(tx: &Transaction<'_>, queue: &str, which: &Redrive) -> Result<u64
                       visible_at = ?3
                WHERE queue = ?1 AND dead_at IS NOT NULL AND (?2 IS NULL OR message_id = ?2)";
     Ok(tx.prepare_cached(sql)?.execute(params![queue, message_id, now_ms()])? as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Db;
+
+    #[tokio::test]
+    async fn a_send_looks_at_an_index_and_not_at_every_message() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path().join("db")).await.unwrap();
+        let plans = db.read(|connection| -> Result<Vec<String>, Error> {
+            let plan = |sql: &&str| -> Result<String, Error> {
+                let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+                let (mut rows, mut plan) = (statement.raw_query(), String::new());
+                while let Some(row) = rows.next()? {
+                    plan += &(row.get::<_, String>(3)? + "; ");
+                }
+                Ok(plan)
+            };
+            [RENEW, DROP_OLD, COUNT, DROP_EXCESS].iter().map(plan).collect()
+        });
+        let plans = plans.await.unwrap();
+        assert!(plans.iter().all(|plan| !plan.contains("SCAN") && !plan.contains("TEMP B-TREE")), "{plans:#?}");
+        assert!(plans[1].contains("messages_sent (queue=? AND sent_at<?)"), "{plans:#?}");
+        assert!(plans[2].contains("COVERING INDEX"), "{plans:#?}");
+        assert!(plans[3].contains("messages_sent"), "{plans:#?}");
+    }
 }

@@ -47,17 +47,17 @@ async fn uncounted_releases_do_not_bring_a_message_nearer_to_its_end() {
         let delivery = queue.receive(1, PATIENCE).await.unwrap().remove(0);
         let settlement = Settlement::Release { after: Duration::ZERO, counted };
         assert_eq!(queue.settle(delivery.receipt, settlement).await.unwrap(), Settled::Done);
-        delivery.receives
+        (delivery.receives, delivery.counted)
     };
     for receives in 1..=10 {
-        assert_eq!(release(false).await, receives, "hand-overs are told all the same");
+        assert_eq!(release(false).await, (receives, 1), "hand-overs are told all the same");
     }
-    assert_eq!((release(true).await, release(true).await), (11, 12));
+    assert_eq!((release(true).await, release(true).await), ((11, 1), (12, 2)));
     assert!(queue.receive(1, Duration::ZERO).await.unwrap().is_empty());
     assert_eq!(queue.depth().await.unwrap().dead, 1);
     // Redriven, it has all of its patience again.
     assert_eq!(queue.redrive(Redrive::All).await.unwrap(), 1);
-    assert_eq!((release(false).await, release(true).await, release(true).await), (1, 2, 3));
+    assert_eq!((release(false).await, release(true).await, release(true).await), ((1, 1), (2, 1), (3, 2)));
     assert!(queue.receive(1, Duration::ZERO).await.unwrap().is_empty());
 }
 
@@ -90,6 +90,43 @@ async fn events_that_nobody_takes_go_oldest_first_and_jobs_never() {
     let kept: Vec<_> = brief.receive(9, PATIENCE).await.unwrap().into_iter().map(|delivery| delivery.body).collect();
     assert_eq!(kept, ["new"]);
     assert_eq!(jobs.depth().await.unwrap().visible, 5);
+}
+
+#[tokio::test]
+async fn an_event_told_again_is_as_new_as_its_last_telling() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = |name: &str, max_age, max_messages| Options {
+        retention: Some(Retention { max_age, max_messages }),
+        ..short(name)
+    };
+    let told = || SendOptions { dedup_id: Some("a.completed".into()), ..SendOptions::default() };
+    let brief = queue(dir.path(), keep("brief", Duration::from_millis(50), 100)).await;
+    let first = brief.send("told", told()).await.unwrap();
+    while brief.depth().await.unwrap().oldest_age_secs.unwrap() < 0.06 {
+        tokio::task::yield_now().await;
+    }
+    let again = Timestamp::now();
+    assert_eq!(brief.send("told", told()).await.unwrap(), first);
+    let delivery = brief.receive(9, Duration::ZERO).await.unwrap().remove(0);
+    assert_eq!(delivery.message_id, first, "what was promised to be kept is kept");
+    assert!(delivery.sent_at >= again.round(jiff::Unit::Millisecond).unwrap() - Duration::from_millis(1));
+
+    // Others are older now, though they were sent later.
+    let few = queue(dir.path(), keep("few", PATIENCE, 2)).await;
+    few.send("told", told()).await.unwrap();
+    few.send("other", SendOptions::default()).await.unwrap();
+    let second = Timestamp::now();
+    while Timestamp::now().duration_since(second).as_millis() < 3 {
+        tokio::task::yield_now().await;
+    }
+    few.send("told", told()).await.unwrap();
+    few.send("new", SendOptions::default()).await.unwrap();
+    let kept = few.receive(9, PATIENCE).await.unwrap();
+    assert_eq!(kept.iter().map(|delivery| &delivery.body[..]).collect::<Vec<_>>(), [b"told", &b"new"[..]]);
+
+    // With all that is kept in flight, there is room for the new one all the same.
+    few.send("newest", SendOptions::default()).await.unwrap();
+    assert_eq!(few.receive(9, PATIENCE).await.unwrap()[0].body, "newest");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ const VERSION: i64 = 3;
 /// From each version to the next, beginning with the first.
 const STEPS: [(i64, &str); 2] = [
     (1, "ALTER TABLE messages ADD COLUMN uncounted INTEGER NOT NULL DEFAULT 0"),
-    (2, "CREATE INDEX messages_sent ON messages (queue, sent_at) WHERE dead_at IS NULL"),
+    (2, "CREATE INDEX messages_sent ON messages (queue, sent_at, dead_at) WHERE dead_at IS NULL"),
 ];
 /// Another process's write may take this long before ours fails.
 const BUSY: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ CREATE TABLE messages (
     reason     TEXT                           -- JobError as JSON
 ) STRICT;
 CREATE INDEX messages_visible ON messages (queue, visible_at) WHERE dead_at IS NULL;
-CREATE INDEX messages_sent ON messages (queue, sent_at) WHERE dead_at IS NULL;
+CREATE INDEX messages_sent ON messages (queue, sent_at, dead_at) WHERE dead_at IS NULL; -- `dead_at` covers the count
 CREATE UNIQUE INDEX messages_dedup ON messages (queue, dedup_id) WHERE dead_at IS NULL AND dedup_id IS NOT NULL;
 CREATE INDEX messages_dead ON messages (queue, dead_at) WHERE dead_at IS NOT NULL;
 

@@ -12,7 +12,7 @@ mod objects;
 #[cfg(test)]
 mod real_tests;
 #[cfg(test)]
-mod scripted;
+pub(crate) mod scripted;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

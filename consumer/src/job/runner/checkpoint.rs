@@ -126,3 +126,6 @@ pub(super) async fn bring(case: &Case<'_>, scratch: &JobScratch, bytes: u64, sto
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,8 +168,9 @@ async fn a_letter_with_a_damaged_record_stays_and_holds_up_no_other() {
     let mut sent = Vec::new();
     for job in [&damaged, &good] {
         lab.queue.send(job.as_str(), SendOptions::default()).await.unwrap();
-        let settlement =
-            Settlement::DeadLetter { reason: reason(JobError::new(ErrorCode::Internal, "x"), &[job.clone()]) };
+        let settlement = Settlement::DeadLetter {
+            reason: reason(JobError::new(ErrorCode::Internal, "x"), std::slice::from_ref(job)),
+        };
         let delivery = lab.take().await;
         assert_eq!(lab.queue.settle(delivery.receipt, settlement).await.unwrap(), Settled::Done);
         sent.push(Letter { message_id: delivery.message_id, jobs: vec![job.clone()] });

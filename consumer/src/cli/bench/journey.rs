@@ -64,7 +64,7 @@ pub(super) async fn journey(global: &Global, args: &Args, signals: &mut Signals)
         started = Embedded::start(dir.path(), anywhere, anywhere) => started?,
         signal = signals.next() => return Err(signal),
     };
-    let measured = on(&embedded.config, args.count, signals).await;
+    let measured = Box::pin(on(&embedded.config, args.count, signals)).await;
     embedded.close().await;
     // Not left to its drop, which would not say that keys stay behind.
     let path = dir.path().to_owned();
@@ -95,7 +95,7 @@ async fn on(config: &Config, count: u32, signals: &mut Signals) -> Result<Vec<Ti
         let _cancelled_with_the_worker = is_up.await;
         Bench::open(config, reached).await?.measure(count).await
     };
-    beside(worker, measured, signals.next(), &drain).await
+    beside(Box::pin(worker), Box::pin(measured), signals.next(), &drain).await
 }
 
 /// What comes of `measured`, which ends early by `signal`; either way the worker ends after it, by `drain`.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// `Result` with a [`JobError`].
 pub type Result<T, E = JobError> = std::result::Result<T, E>;
 
-/// What happens to the delivery (DESIGN, "The journey of a message").
+/// What happens to the delivery (README, "The journey of a message").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorClass {

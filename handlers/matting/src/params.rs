@@ -28,7 +28,7 @@ pub struct Params {
     /// How much smaller than the frame the picture is in which the model looks for people; edges are then refined at full
     /// size. `auto`: the longest side becomes 512 pixels. Distant people need more, close-ups less.
     pub downsample_ratio: Auto<Ratio>,
-    /// Quality of the encoded video, 100 is best. ProRes and PNG have their own and ignore it.
+    /// Quality of the encoded video, 100 is best and largest. ProRes has five steps of it; PNG has no loss and ignores it.
     pub quality: Quality,
     /// Speed of the encoder, 10 is fastest; slower makes smaller files.
     pub speed: Speed,

@@ -75,7 +75,7 @@ impl OutputFormat {
 pub struct WriteOptions {
     /// Container and codec.
     pub format: OutputFormat,
-    /// 0 (smallest file) to 100 (best picture). For ProRes and PNG it changes the size of the file only.
+    /// 0 (smallest file) to 100 (best picture). ProRes has five steps of it, PNG ignores it.
     pub quality: u8,
     /// 0 (slowest, smallest) to 10 (fastest).
     pub speed: u8,

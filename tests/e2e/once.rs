@@ -225,19 +225,24 @@ fn told_to_stop_it_finishes_what_runs_and_hands_back_what_waits() {
     let running = slow(&up, "running.wav", 2.0);
     job_in(&up, &running, "running");
     let waiting = slow(&up, "waiting.wav", 0.1);
-    job_in(&up, &waiting, "waiting");
+    let job = job_in(&up, &waiting, "waiting");
     assert!(up.end(Signal::TERM).success());
+    let said = up.cli(&["jobs", "list"]);
+    assert!(String::from_utf8_lossy(&said.stderr).contains("`darkroom up` is not running for"), "{said:?}");
     assert_eq!(up.event(&running)["type"], "dev.darkroom.job.completed.v1");
     assert_eq!(up.events(&waiting), Vec::<Value>::new());
     assert_eq!(up.queues().depth().visible, 1);
     assert!(!up.dir().join("scratch").read_dir().unwrap().any(|e| e.unwrap().path().is_dir()), "scratch is empty");
 
     up.restart();
-    // The command line waits for an event, prints it, and saves the result.
+    // The command line waits for an event, prints it, and saves the result; as often as it is asked.
     let saved = up.dir().join("saved");
-    let args = ["jobs", "wait", &waiting, "--timeout-secs", "60", "--save", saved.to_str().unwrap()];
-    let event: Value = serde_json::from_str(&stdout(&up.cli(&args))).unwrap();
+    let args = ["jobs", "wait", &job, "--timeout-secs", "60", "--save", saved.to_str().unwrap()];
+    let wait = || serde_json::from_str::<Value>(&stdout(&up.cli(&args))).unwrap();
+    let event = wait();
     assert_eq!((&event["subject"], &event["type"]), (&json!(waiting), &json!("dev.darkroom.job.completed.v1")));
+    std::fs::remove_dir_all(&saved).unwrap();
+    assert_eq!(wait()["id"], event["id"]);
     assert_eq!(std::fs::read(saved.join("0.copy")).unwrap(), sound());
     assert!(saved.join("manifest.json").is_file());
     let shown = stdout(&up.cli(&["--json", "jobs", "show", event["jobid"].as_str().unwrap()]));

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
+use crate::job::record::Outcome;
 use crate::job::{JobId, manifest};
 
 use super::listing::{self, Row};
@@ -17,11 +18,13 @@ pub(crate) enum Command {
     /// Everything that is recorded of a job, and its manifest.
     Show {
         /// Job id.
+        #[arg(value_parser = job_id)]
         job: JobId,
     },
     /// Ask a job to stop, or not to start.
     Cancel {
         /// Job id.
+        #[arg(value_parser = job_id)]
         job: JobId,
     },
     /// Messages that were given up, with the reason, latest first.
@@ -39,7 +42,7 @@ pub(crate) enum Command {
         #[arg(long)]
         all: bool,
     },
-    /// Wait for the terminal event about an input, from the configured event queue, and print it.
+    /// Wait until an upload, a submission or a job is finished, and print its terminal event; as often as you like.
     Wait(wait::Args),
 }
 
@@ -48,14 +51,13 @@ pub(crate) async fn jobs(global: &Global, command: Command) -> Result<(), Failur
         Command::List(args) => listing::list(global, &args).await,
         Command::Show { job } => show(global, job).await,
         Command::Cancel { job } => {
-            let record = Records::open(&global.backends()?).await?.of(job.clone())?;
+            let record = Records::open(&global.running()?).await?.of(job.clone())?;
             let history = record.history().await?;
             if history.last_attempt() == 0 {
                 return Err(unrecorded(&job));
             }
             if let Some(end) = history.ended() {
-                let outcome = format!("{:?}", end.outcome).to_lowercase();
-                return Err(Failure::Failed(format!("The job has {outcome} already.")));
+                return Err(Failure::Failed(already(end.outcome).into()));
             }
             record.cancel(Timestamp::now()).await?;
             match global.json {
@@ -69,8 +71,23 @@ pub(crate) async fn jobs(global: &Global, command: Command) -> Result<(), Failur
     }
 }
 
+/// A job id as clap reads it: the reason alone, as on every other argument.
+fn job_id(text: &str) -> Result<JobId, String> {
+    text.parse().map_err(|error: darkroom_api::JobError| error.message)
+}
+
+/// Why a job that ended cannot be cancelled.
+fn already(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed => "The job was completed already.",
+        Outcome::Failed => "The job failed already.",
+        Outcome::Cancelled => "The job was cancelled already.",
+        Outcome::Interrupted => "The job was interrupted.",
+    }
+}
+
 async fn show(global: &Global, job: JobId) -> Result<(), Failure> {
-    let records = Records::open(&global.backends()?).await?;
+    let records = Records::open(&global.running()?).await?;
     let history = records.of(job.clone())?.history().await?;
     let Some(last) = history.latest() else {
         return Err(unrecorded(&job));

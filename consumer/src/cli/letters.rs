@@ -42,7 +42,7 @@ pub(crate) async fn list(global: &Global, limit: usize) -> Result<(), Failure> {
 }
 
 pub(crate) async fn redrive(global: &Global, ids: &[String], all: bool) -> Result<(), Failure> {
-    let config = global.backends()?;
+    let config = global.running()?;
     let queue = open::queue(&config).await?;
     let Records { stores, place } = Records::open(&config).await?;
     let letters = redrive::dead_letters(&*queue, MAX_LETTERS, |letter| Letter::from(letter)).await?;

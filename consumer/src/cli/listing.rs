@@ -1,5 +1,7 @@
 //! `darkroom jobs list`: one row a job.
 
+use std::io::IsTerminal as _;
+
 use clap::ValueEnum;
 use darkroom_api::{ErrorCode, JobError};
 use futures::{StreamExt, stream};
@@ -19,6 +21,9 @@ use super::{Failure, Global, print_line};
 const MAX_OBJECTS: usize = 500_000;
 /// Records that are read at once.
 const READS_AT_ONCE: usize = 16;
+
+/// Longest line on a terminal: the job's id, times and input, and the beginning of its error.
+const MAX_LINE_CHARS: usize = 200;
 
 /// Arguments of `jobs list`.
 #[derive(Debug, clap::Args)]
@@ -142,9 +147,19 @@ impl Row<'_> {
             "attempts": history.map(History::counted),
             "handler": last.map(|a| &a.submission.handler),
             "input": last.and_then(|a| a.submission.inputs.first()).map(|i| i.object.to_string()),
+            "changed_at": self.changed_at(),
             "claimed_at": last.map(|a| a.claimed_at),
             "error": self.error(),
         })
+    }
+
+    /// When its record changed last, as far as the record tells.
+    fn changed_at(&self) -> Option<Timestamp> {
+        let history = self.history.ok()?;
+        let status = history.status.as_ref().map(|status| status.updated_at);
+        let ended = history.ends.last().map(|end| end.ended_at);
+        let claimed = history.latest().map(|attempt| attempt.claimed_at);
+        status.into_iter().chain(ended).chain(claimed).max()
     }
 
     /// For people.
@@ -155,7 +170,18 @@ impl Row<'_> {
         let percent = history.and_then(|h| h.status.as_ref()?.percent).map(|p| format!("{p:.0} %")).unwrap_or_default();
         let error = self.error().map(|error| format!("  ({error})")).unwrap_or_default();
         let handler = last.map_or("", |a| a.submission.handler.as_str());
-        format!("{}  {:10} {percent:>5}  {handler:10} {input}{error}", self.id, self.state().word())
+        let changed = self.changed_at().map(|at| at.strftime("%m-%d %H:%M:%SZ").to_string()).unwrap_or_default();
+        let state = self.state().word();
+        format!("{}  {changed:15}  {state:10} {percent:>5}  {handler:10} {input}{error}", self.id)
+    }
+}
+
+/// One line of bounded length: `jobs show` tells all.
+fn short(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(MAX_LINE_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
     }
 }
 
@@ -169,7 +195,7 @@ fn cut(state: &Place) -> String {
 
 /// Jobs whose record changed last come first; only as many records are read as are shown.
 pub(super) async fn list(global: &Global, args: &Args) -> Result<(), Failure> {
-    let records = Records::open(&global.backends()?).await?;
+    let records = Records::open(&global.running()?).await?;
     let store = records.stores.get(&records.place.store)?;
     let Listing { jobs, is_cut } = list_jobs(store, &records.place, MAX_OBJECTS).await?;
     let (records, all) = (&records, jobs.len());
@@ -186,6 +212,7 @@ pub(super) async fn list(global: &Global, args: &Args) -> Result<(), Failure> {
             }
         })
         .buffered(READS_AT_ONCE);
+    let on_terminal = std::io::stdout().is_terminal();
     let (mut shown, mut read) = (0, 0);
     while shown < args.limit {
         let Some(found) = rows.next().await else { break };
@@ -193,7 +220,11 @@ pub(super) async fn list(global: &Global, args: &Args) -> Result<(), Failure> {
         read += 1;
         let row = Row { id: &id, history: history.as_ref() };
         if args.state.is_none_or(|state| state == row.state()) {
-            print_line(&if global.json { row.json().to_string() } else { row.text() })?;
+            print_line(&match global.json {
+                true => row.json().to_string(),
+                false if on_terminal => short(&row.text()),
+                false => row.text(),
+            })?;
             shown += 1;
         }
     }
@@ -204,4 +235,15 @@ pub(super) async fn list(global: &Global, args: &Args) -> Result<(), Failure> {
         global.note(&cut(&records.place));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_on_a_terminal_is_short_and_one() {
+        assert_eq!(short("done\nand more"), "done");
+        assert_eq!(short(&"é".repeat(300)), format!("{}…", "é".repeat(MAX_LINE_CHARS)));
+    }
 }

@@ -21,13 +21,20 @@ mod work;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use darkroom_api::JobError;
 
 use crate::config::{Config, ConfigErrors};
+
+/// Directory of an `up` that is given none.
+const UP_DIR: &str = ".darkroom/up";
+/// Longest wait for a server on this machine to take a connection.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// Develops footage: drop a video in a bucket, or publish a job message, and get the result and an event.
 #[derive(Debug, Parser)]
@@ -67,13 +74,34 @@ impl Global {
         Ok(Config::from_process(self.config.as_deref().or(of_up.as_deref()))?)
     }
 
-    /// [`Global::config`] for commands that talk to a worker's queue and buckets: there are no defaults for those.
+    /// [`Global::config`] for commands that talk to a worker's queue and buckets: where none is named and none is in the
+    /// environment, the `up` that was given no directory either.
     fn backends(&self) -> Result<Config, Failure> {
         let config = self.config()?;
         if self.config.is_none() && self.data_dir.is_none() && config.stores.is_empty() {
+            let up = Path::new(UP_DIR);
+            if up.join("up.json").is_file() {
+                return Ok(Config::from_process(Some(&up.join("darkroom.toml")))?);
+            }
             let why = "Say which worker is meant: `--data-dir DIR` of a `darkroom up` (.darkroom/up if it was given none), \
                        or `--config FILE` of a `darkroom work`.";
             return Err(Failure::Usage(why.into()));
+        }
+        Ok(config)
+    }
+
+    /// [`Global::backends`] for commands that need the buckets: those of an `up` are there only while it runs.
+    fn running(&self) -> Result<Config, Failure> {
+        let config = self.backends()?;
+        let endpoint = config.stores.first().and_then(|store| store.endpoint.as_deref());
+        let of_up = self.config.is_none() && (self.data_dir.is_some() || Path::new(UP_DIR).join("up.json").is_file());
+        let address = endpoint.and_then(|url| url.strip_prefix("http://")?.parse::<SocketAddr>().ok());
+        if let Some(address) = address.filter(|address| of_up && address.ip().is_loopback())
+            && TcpStream::connect_timeout(&address, CONNECT).is_err()
+        {
+            let dir = self.data_dir.as_deref().unwrap_or(Path::new(UP_DIR)).display();
+            let why = format!("`darkroom up` is not running for {dir}: start it with `darkroom up --data-dir {dir}`.");
+            return Err(Failure::Failed(why));
         }
         Ok(config)
     }

@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use darkroom_api::ErrorClass;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::job::executor::{Pool, PoolOptions, SlotOptions};
 use crate::job::message::{JobMessage, OneOrMany, Schema};
 use crate::queue::SendOptions;
 use crate::store::{Place, parse_input};
@@ -53,12 +58,61 @@ pub(crate) async fn submit(global: &Global, args: Args) -> Result<(), Failure> {
     let checked = urls.try_for_each(|url| parse_input(url).map(drop));
     let checked = message.check().and(checked).and(Place::for_writing("", &message.output).map(drop));
     checked.map_err(|error| Failure::Usage(error.message))?;
+    known(global, &config, &message).await?;
     let body = serde_json::to_string(&message).map_err(|e| Failure::Usage(e.to_string()))?;
     let id = open::queue(&config).await?.send(&body, SendOptions::default()).await?;
     if global.json {
         return print_line(&serde_json::json!({ "submission_id": id }).to_string());
     }
-    print_line(&id.to_string())
+    print_line(&id.to_string())?;
+    let of_up = global.data_dir.as_ref().map(|dir| format!(" --data-dir {}", dir.display())).unwrap_or_default();
+    global.note(&format!("follow with `darkroom jobs wait {id}{of_up}`"));
+    Ok(())
+}
+
+/// Asks the handlers beside this program about the message; the worker's own may be others only where it is elsewhere.
+///
+/// # Errors
+/// [`Failure::Usage`] for a handler or parameters that are refused; where nobody can be asked, that is noted.
+async fn known(global: &Global, config: &Config, message: &JobMessage) -> Result<(), Failure> {
+    let unasked =
+        |why: String| global.note(&format!("handler and parameters are not checked before the job runs: {why}"));
+    let binary = match open::handler(config, &message.handler).await {
+        Ok((binary, _)) => binary,
+        Err(Failure::Failed(why)) => {
+            unasked(why);
+            return Ok(());
+        }
+        Err(unknown) => return Err(unknown),
+    };
+    let scratch_dir = std::env::temp_dir().join(format!("darkroom-submit-{}", uuid::Uuid::now_v7().simple()));
+    let options = PoolOptions {
+        binary,
+        scratch_dir: scratch_dir.clone(),
+        slots: vec![SlotOptions { device: "cpu".into(), threads: 1 }],
+        memory_mib: config.executor.memory_mib,
+        leak_mib: 0,
+        fresh: false,
+        registry: config.models.clone(),
+        engine_cache: None,
+        read_only: Vec::new(),
+    };
+    let checked = async {
+        let pool = Pool::open(options).await?;
+        let checked = pool.check(&message.handler, &Value::Object(message.params.clone())).await;
+        pool.shutdown().await;
+        checked
+    };
+    let checked = checked.await;
+    let _swept_by_the_system_else = std::fs::remove_dir_all(&scratch_dir);
+    match checked {
+        Err(error) if error.class() == ErrorClass::Permanent => Err(Failure::Usage(error.message)),
+        Err(error) => {
+            unasked(error.message);
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 fn by_role(pairs: Vec<(String, String)>) -> Option<BTreeMap<String, OneOrMany>> {

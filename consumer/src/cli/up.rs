@@ -14,7 +14,7 @@ use crate::config::LogFormat;
 use crate::telemetry;
 
 use super::embedded::{ACCESS_KEY, Embedded, INBOX, RESULTS, write_private};
-use super::{Failure, Global, note, print_line, work};
+use super::{Failure, Global, UP_DIR, note, print_line, work};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -41,7 +41,7 @@ pub(crate) async fn up(global: &Global, args: Args) -> Result<(), Failure> {
             return Err(Failure::Usage(why));
         }
     }
-    let dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from(".darkroom/up"));
+    let dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from(UP_DIR));
     let embedded = Embedded::start(&dir, args.s3_listen, args.gateway_listen).await?;
     let mut config = embedded.config.clone();
     if global.json {

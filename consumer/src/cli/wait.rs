@@ -1,11 +1,14 @@
 //! `darkroom jobs wait`: the terminal event about an upload, a submission or a job, and its outputs.
 //!
+//! A finished job answers from its record, so that it can be waited for any number of times; else its event is waited for.
 //! Events stay in their queue until somebody takes them, so an older one about the same input may be there. It is passed
 //! over: where it came before the upload, where the job was redriven since, and where it is about content that has been
-//! replaced. A submission's id is in nobody else's event.
+//! replaced. An upload is followed by its own jobs: those of a `submit` about the same object are passed over too. A
+//! submission's id is in nobody else's event.
 //!
 //! The event is held while its outputs are saved, and goes only then: what could not be saved can be waited for again.
 
+mod recorded;
 mod save;
 
 use std::path::PathBuf;
@@ -18,10 +21,10 @@ use tokio::time::Instant;
 
 use crate::config::{Config, SinkKind};
 use crate::job::JobId;
-use crate::job::history::History;
 use crate::queue::lease::Lease;
 use crate::queue::{Delivery, Queue};
 use crate::store::{Head, ObjectRef, Stores, parse_input};
+use crate::trigger::{RouteConfig, taken_by};
 
 use super::listing::JobState;
 use super::open::Records;
@@ -37,13 +40,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 const RECENT: SignedDuration = SignedDuration::from_mins(10);
 /// Looks at the record of a job that is waited for come so far apart. An event that is there is found in less.
 const LOOK: Duration = Duration::from_secs(15);
-/// From the recorded end of a job, its event is given this long to come.
-const TELLING: SignedDuration = SignedDuration::from_secs(60);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to wait for: an upload (`s3://bucket/key`), what `darkroom submit` printed, or a job id.
+    /// What to wait for: an upload (`s3://bucket/key`), what `darkroom submit` printed, or a job id. A finished job
+    /// answers at once.
     #[arg(value_name = "s3://BUCKET/KEY|SUBMISSION|JOB")]
     about: About,
     /// Take only events from this time on (RFC 3339), or from so long ago (`10m`); for an upload, from its own time on
@@ -90,7 +92,7 @@ fn since(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(crate) async fn wait(global: &Global, args: Args) -> Result<(), Failure> {
-    let config = global.backends()?;
+    let config = global.running()?;
     let (event, lease) = Waiter::new(&config, &args).await?.event().await?;
     let completed = event["type"] == "dev.darkroom.job.completed.v1";
     let handed_on = async {
@@ -100,7 +102,10 @@ pub(crate) async fn wait(global: &Global, args: Args) -> Result<(), Failure> {
             _ => Ok(()),
         }
     };
-    settle(lease, handed_on.await).await?;
+    match lease {
+        Some(lease) => settle(lease, handed_on.await).await?,
+        None => handed_on.await?,
+    }
     if completed {
         return Ok(());
     }
@@ -143,6 +148,9 @@ impl<'a> Waiter<'a> {
             Failure::Usage("No [[sinks]] of kind `queue` is configured to wait at: add one, or use --data-dir.".into())
         })?;
         let queue = work::events_queue(path, None).await?;
+        if let About::Input(url) = &args.about {
+            taken(&config.routes, url)?;
+        }
         let records = Records::open(config).await?;
         let upload = match &args.about {
             About::Input(url) => head(config, &records.stores, url).await?,
@@ -156,23 +164,26 @@ impl<'a> Waiter<'a> {
         Ok(Waiter { args, queue, records, upload, since: args.since.unwrap_or(own_time) })
     }
 
-    async fn event(&self) -> Result<(Value, Lease), Failure> {
+    /// The event, with its lease where it comes from the queue.
+    async fn event(&self) -> Result<(Value, Option<Lease>), Failure> {
         let until = Instant::now() + Duration::from_secs(self.args.timeout_secs);
-        let mut next_look = Instant::now() + LOOK;
-        let mut passed_over = 0;
-        while Instant::now() < until {
-            let deliveries = self.queue.receive(AT_ONCE, POLL.min(until - Instant::now())).await?;
-            if let Some(found) = self.pick(deliveries, &mut passed_over).await? {
-                return Ok(found);
+        let (mut next_look, mut known) = (Instant::now(), None);
+        // What is there already is looked at first, without a wait.
+        let (mut passed_over, mut patience) = (0, Duration::ZERO);
+        loop {
+            let deliveries = self.queue.receive(AT_ONCE, patience).await?;
+            if let Some((event, lease)) = self.pick(deliveries, &mut passed_over).await? {
+                return Ok((event, Some(lease)));
             }
-            if let About::Job(job) = &self.args.about
-                && Instant::now() >= next_look
-            {
-                let history = self.records.of(job.clone())?.history().await?;
-                if let Some(why) = silence(job, &history, Timestamp::now()) {
-                    return Err(Failure::Failed(format!("{why}{}", older(passed_over))));
+            if Instant::now() >= next_look {
+                if let Some(event) = self.recorded(&mut known).await? {
+                    return Ok((event, None));
                 }
                 next_look = Instant::now() + LOOK;
+            }
+            patience = POLL.min(until.saturating_duration_since(Instant::now()));
+            if patience.is_zero() {
+                break;
             }
         }
         let (secs, older) = (self.args.timeout_secs, older(passed_over));
@@ -228,8 +239,16 @@ impl<'a> Waiter<'a> {
         if sent_at < self.since {
             return Ok(false);
         }
-        let Some(job) = event["jobid"].as_str().and_then(|id| id.parse::<JobId>().ok()) else { return Ok(true) };
+        let is_input = matches!(self.args.about, About::Input(_));
+        let Some(job) = event["jobid"].as_str().and_then(|id| id.parse::<JobId>().ok()) else {
+            // Refused before it was a job. Messages are named by queues, with UUIDs; uploads by their stores.
+            let submission = event["data"]["submission_id"].as_str().unwrap_or_default();
+            return Ok(!is_input || uuid::Uuid::try_parse(submission).is_err());
+        };
         let history = self.records.of(job)?.history().await?;
+        if is_input && history.latest().is_some() && !recorded::is_uploads(&history) {
+            return Ok(false);
+        }
         let attempt = event["attempt"].as_u64().filter(|_| event["type"] != "dev.darkroom.job.completed.v1");
         if attempt.is_some_and(|attempt| attempt <= u64::from(history.redriven_to)) {
             return Ok(false);
@@ -241,28 +260,24 @@ impl<'a> Waiter<'a> {
 }
 
 fn older(passed_over: usize) -> &'static str {
-    if passed_over > 0 { " Older ones are there: `--since 720h` takes them." } else { "" }
+    if passed_over > 0 {
+        " Others are there: `--since 720h` takes older ones, and those of a `submit` are waited for by its id."
+    } else {
+        ""
+    }
 }
 
-/// Why no event about the job is to be waited for any longer, where its record tells.
-fn silence(job: &JobId, history: &History, now: Timestamp) -> Option<String> {
-    let state = JobState::of(history);
-    match state {
-        JobState::Superseded => Some(format!(
-            "Job {job} ended without an event: its upload was replaced before it was worked on. Wait for the upload \
-             (s3://bucket/key), or for the job of its new content: see `darkroom jobs list`."
-        )),
-        JobState::Completed | JobState::Failed | JobState::Cancelled => {
-            let ended = history.ended().filter(|end| now.duration_since(end.ended_at) > TELLING)?;
-            Some(format!(
-                "Job {job} is {} since {} and its event is not in the queue: it was taken, or kept no longer. See \
-                 `darkroom jobs show {job}`.",
-                state.word(),
-                ended.ended_at
-            ))
-        }
-        _ => None,
+/// Whether any route takes the upload: else nothing will ever come of it.
+fn taken(routes: &[RouteConfig], url: &str) -> Result<(), Failure> {
+    let (bucket, key) = parse_input(url).map_err(|error| Failure::Usage(error.message))?;
+    if routes.iter().any(|route| route.takes(bucket, key)) {
+        return Ok(());
     }
+    let all = taken_by(routes.iter().map(RouteConfig::taken));
+    Err(Failure::Failed(format!(
+        "No route takes {url}, so that no job comes of the upload. Routes take: {all}. Upload it there; a job that \
+         `darkroom submit` asked for is waited for by the id that it printed."
+    )))
 }
 
 async fn head(config: &Config, stores: &Stores, url: &str) -> Result<Option<Head>, Failure> {

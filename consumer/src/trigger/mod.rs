@@ -24,7 +24,7 @@ mod tests;
 
 pub use parse::{MAX_MESSAGE_BYTES, parse, parse_within};
 pub use route::Routes;
-pub use rules::{DestinationConfig, RouteConfig, RouteRules, SourceConfig};
+pub use rules::{DestinationConfig, RouteConfig, RouteRules, SourceConfig, taken_by};
 pub use submission::{InputRef, Origin, Submission};
 
 use jiff::Timestamp;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use darkroom_api::Descriptor;
 use serde_json::{Map, Value};
 
+use super::rules::{taken, taken_by};
 use super::{RouteConfig, RouteRules, Upload};
 use crate::store::{Place, StoreConfig, check_bucket};
 
@@ -79,6 +80,12 @@ impl Routes {
         }
         errors.extend(routes.loops(state));
         if errors.is_empty() { Ok(routes) } else { Err(errors) }
+    }
+
+    /// What uploads the routes take, for people.
+    pub fn taken(&self) -> String {
+        let routes = self.routes.iter();
+        taken_by(routes.map(|route| taken(&route.listens.bucket, &route.listens.prefix, &route.suffixes)))
     }
 
     fn store_name(&self, name: Option<&str>) -> Result<String, String> {

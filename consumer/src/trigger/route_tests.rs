@@ -103,6 +103,7 @@ fn the_first_route_that_matches_takes_an_upload() {
     for key in ["out/in/a.mp4", "/in/a.mp4", "IN/a.mp4", "./in/a.mp4"] {
         assert_eq!(output(key), None, "{key}");
     }
+    assert_eq!(routes.taken(), "s3://uploads/in/alpha (.mp4, .mov), s3://uploads/in/");
     let taken = routes.route(&upload("in/alpha/a.mp4")).unwrap();
     assert_eq!(Value::Object(taken.params), json!({"format": "alpha"}));
     assert_eq!((taken.deadline_secs, taken.submission_id.as_str()), (Some(60), "s-1"));

@@ -33,6 +33,46 @@ pub struct RouteConfig {
     pub deadline_secs: Option<u64>,
 }
 
+impl RouteConfig {
+    /// Whether an upload under this name becomes a job.
+    pub fn takes(&self, bucket: &str, key: &str) -> bool {
+        let lower = key.to_lowercase();
+        let ends = |suffix: &String| lower.ends_with(&suffix.to_lowercase());
+        self.bucket == bucket
+            && key.starts_with(&self.prefix)
+            && (self.suffixes.is_empty() || self.suffixes.iter().any(ends))
+    }
+
+    /// What uploads it takes, for people: `s3://inbox/matting/ (.mp4, .mov)`.
+    pub fn taken(&self) -> String {
+        taken(&self.bucket, &self.prefix, &self.suffixes)
+    }
+}
+
+/// Most routes that a message names.
+const MAX_NAMED: usize = 20;
+
+pub(super) fn taken(bucket: &str, prefix: &str, suffixes: &[String]) -> String {
+    match suffixes {
+        [] => format!("s3://{bucket}/{prefix}"),
+        _ => format!("s3://{bucket}/{prefix} ({})", suffixes.join(", ")),
+    }
+}
+
+/// What several routes take, for people; the first ones where there are very many.
+pub fn taken_by(routes: impl ExactSizeIterator<Item = String>) -> String {
+    let left = routes.len().saturating_sub(MAX_NAMED);
+    let mut named: Vec<_> = routes.take(MAX_NAMED).collect();
+    match (named.len(), left) {
+        (0, _) => "nothing: there are no [[routes]]".into(),
+        (_, 0) => named.join(", "),
+        _ => {
+            named.push(format!("and {left} more"));
+            named.join(", ")
+        }
+    }
+}
+
 /// Where inputs may come from.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::events::Queues;
-use super::{Bucket, binary, darkroom, poll, wait_for};
+use super::{Bucket, binary, poll, wait_for};
 
 /// What short tests need: a failed attempt is repeated at once.
 const QUICK: [(&str, &str); 2] =
@@ -90,10 +90,11 @@ impl Up {
         &self.queues
     }
 
-    /// A subcommand on this data directory.
+    /// A subcommand on this data directory, with the handlers of its worker.
     pub(crate) fn cli(&self, args: &[&str]) -> std::process::Output {
-        let dir = self.dir().to_str().unwrap();
-        darkroom(&[&["--data-dir", dir], args].concat())
+        let executor = self.env.iter().filter(|(name, _)| name == "DARKROOM_EXECUTOR").cloned();
+        let command = &mut Command::new(binary("darkroom"));
+        command.arg("--data-dir").arg(self.dir()).args(args).envs(executor).output().unwrap()
     }
 
     /// Events about an input.

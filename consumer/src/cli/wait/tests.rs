@@ -8,12 +8,12 @@ use tempfile::TempDir;
 
 use crate::db::Db;
 use crate::job::RunId;
-use crate::job::record::{Attempt, End, Outcome};
+use crate::job::record::{Claim, ClaimRequest, End, Outcome};
 use crate::queue::SendOptions;
 use crate::queue::sqlite::{Options, SqliteQueue};
 use crate::store::testing::TestStore;
 use crate::store::{Place, Stores};
-use crate::trigger::{Origin, Submission};
+use crate::trigger::{InputRef, Origin, Submission};
 
 use super::*;
 
@@ -83,42 +83,86 @@ async fn where_an_event_cannot_be_judged_all_are_handed_back() {
     assert_eq!((depth.visible + depth.delayed, depth.in_flight, passed_over), (3, 0, 0));
 }
 
-/// A job's record after one attempt that ended so, at the epoch.
-fn history(outcome: Outcome, code: Option<ErrorCode>) -> History {
-    let (then, run_id) = (Timestamp::UNIX_EPOCH, RunId::new());
-    let submission = Submission {
-        submission_id: "s-1".into(),
-        origin: Origin::Upload,
-        handler: "matting".into(),
-        params: Map::new(),
-        inputs: Vec::new(),
-        destination: Place { store: "main".into(), bucket: "results".into(), prefix: String::new() },
-        reference: None,
-        deadline_secs: None,
-        rerun: None,
-        submitted_at: then,
+#[test]
+fn an_upload_that_no_route_takes_is_told_with_those_that_would() {
+    let route = |text: &str| toml::from_str::<RouteConfig>(text).unwrap();
+    let named = |more: &str| {
+        route(&format!(
+            "bucket = \"inbox\"\nprefix = \"matting/\"\nhandler = \"matting\"\noutput = \"s3://o/\"\n{more}"
+        ))
     };
-    let error = code.map(|code| JobError::new(code, "said"));
-    let is_final = outcome != Outcome::Interrupted;
-    let end = End { attempt: 1, run_id: run_id.clone(), outcome, error, is_final, ended_at: then };
-    let attempt = Attempt { number: 1, run_id, worker: "w".into(), claimed_at: then, live_until: then, submission };
-    History {
-        attempt_numbers: vec![1],
-        end_numbers: vec![1],
-        attempts: vec![attempt],
-        ends: vec![end],
-        ..History::default()
+    let routes = [named("suffixes = [\".MP4\"]")];
+    taken(&routes, "s3://inbox/matting/a.mp4").unwrap();
+    for url in ["s3://inbox/a.mp4", "s3://inbox/matting/a.txt", "s3://other/matting/a.mp4"] {
+        let Err(Failure::Failed(why)) = taken(&routes, url) else { panic!("{url} is taken") };
+        assert!(why.contains("Routes take: s3://inbox/matting/ (.MP4)"), "{why}");
     }
 }
 
-#[test]
-fn a_record_tells_that_no_event_will_come() {
-    let at = |secs| Timestamp::from_second(secs).unwrap();
-    let superseded = history(Outcome::Interrupted, Some(ErrorCode::InputChanged));
-    assert!(silence(&job(), &superseded, at(0)).unwrap().contains("was replaced"));
-    let completed = history(Outcome::Completed, None);
-    assert!(silence(&job(), &completed, at(90)).unwrap().contains("is completed since 1970"));
-    assert_eq!(silence(&job(), &completed, at(30)), None, "its event may be on the way");
-    assert_eq!(silence(&job(), &history(Outcome::Interrupted, Some(ErrorCode::Interrupted)), at(90)), None);
-    assert_eq!(silence(&job(), &History::default(), at(90)), None);
+async fn records(running: &TestStore) -> Records {
+    let place = Place { store: running.store.name().into(), bucket: "records".into(), prefix: String::new() };
+    Records { stores: Stores::of(running.store.clone()), place }
+}
+
+/// Records a job about the object that failed in its only attempt.
+async fn failed(records: &Records, job: &JobId, origin: Origin, submission: &str) {
+    let record = records.of(job.clone()).unwrap();
+    let object = ObjectRef { etag: Some("e1".into()), ..ObjectRef::new(&records.place.store, "inbox", "m/a.mp4") };
+    let (now, run_id) = (Timestamp::now(), RunId::new());
+    let submission = Submission {
+        submission_id: submission.into(),
+        origin,
+        handler: "matting".into(),
+        params: Map::new(),
+        inputs: vec![InputRef { role: "video".into(), object }],
+        destination: records.place.clone(),
+        reference: None,
+        deadline_secs: None,
+        rerun: None,
+        submitted_at: now,
+    };
+    let request = ClaimRequest {
+        run_id: &run_id,
+        worker: "w",
+        submission: &submission,
+        max_attempts: 3,
+        now,
+        live_until: now + SignedDuration::from_mins(1),
+    };
+    let store = records.stores.default_store();
+    assert!(matches!(record.claim(store, &request).await.unwrap(), Claim::Won(_)));
+    let error = Some(JobError::new(ErrorCode::InputCorrupt, "said"));
+    let end =
+        End { attempt: 1, run_id: run_id.clone(), outcome: Outcome::Failed, error, is_final: true, ended_at: now };
+    record.write_end(&end).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_finished_job_is_told_from_its_record_and_an_upload_is_not_told_of_a_submit() {
+    let (running, folder) = (TestStore::start(&["records"]).await, TempDir::new().unwrap());
+    let (uploads, submits) = (job(), "b".repeat(52).parse::<JobId>().unwrap());
+    let told = async |about: About| {
+        let args = Args { about, since: None, timeout_secs: 0, save: None };
+        let waiter = Waiter {
+            args: &args,
+            queue: queue(&folder, 0).await,
+            records: records(&running).await,
+            upload: None,
+            since: Timestamp::MIN,
+        };
+        let told = waiter.event().await.ok();
+        told.map(|(event, lease)| {
+            assert!(lease.is_none());
+            assert_eq!(event["data"]["error"]["code"], "input-corrupt");
+            event["jobid"].as_str().unwrap().to_owned()
+        })
+    };
+    let url = About::Input("s3://inbox/m/a.mp4".into());
+    failed(&records(&running).await, &submits, Origin::Message, "s-message").await;
+    assert_eq!(told(url.clone()).await, None);
+    assert_eq!(told(About::Submission("s-message".into())).await.as_deref(), Some(submits.as_str()));
+    failed(&records(&running).await, &uploads, Origin::Upload, "s-upload").await;
+    for about in [url.clone(), url, About::Job(uploads.clone()), About::Submission("s-upload".into())] {
+        assert_eq!(told(about).await.as_deref(), Some(uploads.as_str()));
+    }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use darkroom_api::{ErrorClass, ErrorCode, JobError, Result};
 use jiff::Timestamp;
 
-use crate::event::{Completion, JobFacts, Rejected};
+use crate::event::{Completion, Event, JobFacts, Rejected};
 use crate::job::manifest::{self, Manifest};
-use crate::job::record::{Claim, ClaimRequest, End, Outcome, Record, Won};
+use crate::job::record::{Attempt, Claim, ClaimRequest, End, Outcome, Record, Won};
 use crate::job::{JobId, RunId};
 use crate::queue::lease::Lease;
 use crate::store::{ObjectRef, Store};
@@ -258,6 +258,28 @@ fn settled_as(change: Change, job: &JobId) -> Verdict {
         Change::LeaseLost => Verdict::Lost,
         _ => Verdict::Ack,
     }
+}
+
+/// The terminal event of a job that ended, told again from its record; `None` where a completed job's manifest is gone.
+///
+/// # Errors
+/// Codes of [`crate::store::error::classify`].
+pub(crate) async fn told_again(results: &Store, job: &JobId, attempt: &Attempt, end: &End) -> Result<Option<Event>> {
+    let submission = &attempt.submission;
+    let facts = |attempt| JobFacts::of(submission, job, attempt);
+    Ok(match end.outcome {
+        Outcome::Completed => match manifest::read(results, &submission.destination, job).await? {
+            Some(manifest) => {
+                Some(Event::completed(&facts(None), &completion(results, submission, Box::new(manifest)).await))
+            }
+            None => None,
+        },
+        Outcome::Cancelled => Some(Event::cancelled(&facts(Some(end.attempt)), end.ended_at)),
+        Outcome::Failed | Outcome::Interrupted => {
+            let error = end.error.clone().unwrap_or_else(unexplained);
+            Some(Event::failed(&facts(Some(end.attempt)), end.ended_at, &error))
+        }
+    })
 }
 
 /// A result with URLs that let the receivers of its event read it.

@@ -35,6 +35,7 @@ use crate::telemetry::{Step, Telemetry};
 use crate::trigger::{self, Routes, Submission, Trigger};
 use crate::worker::Drain;
 
+pub(crate) use claim::told_again;
 pub(super) use fetch::stricter;
 use stop::Stop;
 use verdict::Verdict;
@@ -149,7 +150,8 @@ impl Journey {
                 Trigger::Upload(upload) => match self.routes.route(&upload) {
                     Some(submission) => self.submission(lease, submission, drain).await,
                     None => {
-                        tracing::info!(bucket = upload.bucket, key = upload.key, "upload ignored: no route takes it");
+                        let (bucket, key, taken) = (upload.bucket, upload.key, self.routes.taken());
+                        tracing::warn!(bucket, key, taken, "upload ignored: no route takes it");
                         Verdict::Ack
                     }
                 },

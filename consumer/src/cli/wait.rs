@@ -187,7 +187,9 @@ impl<'a> Waiter<'a> {
             }
         }
         let (secs, older) = (self.args.timeout_secs, older(passed_over));
-        Err(Failure::Failed(format!("No event about it came in {secs} s: see `darkroom jobs list`.{older}")))
+        Err(Failure::Failed(format!(
+            "No event about it came in {secs} s: see `darkroom jobs list` and `jobs dead-letters`.{older}"
+        )))
     }
 
     /// The first event that is the one, held; all others are back in the queue, whatever fails.

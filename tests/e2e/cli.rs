@@ -72,13 +72,14 @@ fn wrong_use_is_told_from_failure() {
 }
 
 #[test]
-fn a_parameter_out_of_range_fails_the_job() {
+fn a_parameter_out_of_range_is_wrong_use() {
     let shop = Workshop::new();
     shop.man(4, "-an", "one.mp4");
     let out = shop.path("out");
     let args = ["run", "matting", &shop.name("one.mp4"), "-o", out.to_str().unwrap(), "--set", "quality=101"];
     let done = darkroom(&args);
-    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(done.status.code(), Some(2));
+    assert!(!out.exists(), "no empty directory is left");
     let said = String::from_utf8(done.stderr).unwrap();
     assert!(said.contains("quality") && said.contains("0 to 100"), "{said}");
 }

@@ -1,6 +1,7 @@
 //! `darkroom run`: jobs on local files.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     /// Where results go; with several files into a directory for each.
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
-    /// A parameter of the handler; may be repeated.
+    /// A parameter of the handler (`darkroom handlers NAME` lists them); may be repeated.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
     /// A secondary input with its role, e.g. `background=beach.jpg`; may be repeated.
@@ -46,6 +47,7 @@ pub(crate) struct Args {
 /// finished results is left either way.
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let (mut signals, cancel) = (Signals::catch()?, CancellationToken::new());
+    let made = !args.output.exists();
     let mut jobs = Box::pin(develop(global, &args, &cancel));
     let outcome = tokio::select! {
         biased;
@@ -64,6 +66,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     // Ends executors that are left.
     drop(jobs);
     executor::sweep(&args.output.join(SCRATCH)).await;
+    if made && outcome.is_err() {
+        // Goes only if nothing is in it.
+        let _kept = std::fs::remove_dir(&args.output);
+    }
     outcome
 }
 
@@ -143,7 +149,8 @@ fn existing(file: &Path) -> Result<PathBuf, Failure> {
 
 async fn all(global: &Global, jobs: &[LocalJob], around: &Surroundings<'_>) -> Result<(), Failure> {
     let started = Instant::now();
-    let (mut succeeded, mut failed, mut frames) = (0usize, 0usize, 0u64);
+    let (mut succeeded, mut failed, mut misused, mut frames) = (0usize, 0usize, 0usize, 0u64);
+    let events = global.json || !std::io::stdout().is_terminal();
     for job in jobs {
         let display = Display::new(Style::choose(global.json), &job.title);
         let begun = Instant::now();
@@ -155,17 +162,22 @@ async fn all(global: &Global, jobs: &[LocalJob], around: &Surroundings<'_>) -> R
                 let count = outcome.frames.unwrap_or(0);
                 frames += count;
                 let fps = if secs > 0.0 { count as f64 / secs } else { 0.0 };
-                display.finish(&format!("done, {count} frames in {} ({fps:.1} fps)", human_secs(secs)));
+                let at = places(&outcome.outputs, &job.directory);
+                display.finish(&format!("done, {count} frames in {} ({fps:.1} fps) -> {at}", human_secs(secs)));
             }
             Some(error) => {
                 failed += 1;
+                misused += usize::from(error.code == ErrorCode::ParamsInvalid);
                 display.finish(&match error.code {
                     ErrorCode::Cancelled => "cancelled".to_owned(),
                     _ => format!("failed: {error}"),
                 });
             }
         }
-        print_line(&outcome.event.to_string())?;
+        // On a terminal the line above says it to people.
+        if events {
+            print_line(&outcome.event.to_string())?;
+        }
         if around.cancel.is_cancelled() {
             break;
         }
@@ -173,7 +185,20 @@ async fn all(global: &Global, jobs: &[LocalJob], around: &Surroundings<'_>) -> R
     if jobs.len() > 1 {
         summary(global, jobs.len(), succeeded, failed, frames, started.elapsed().as_secs_f64());
     }
-    if succeeded == jobs.len() { Ok(()) } else { Err(Failure::Failed(String::new())) }
+    match succeeded == jobs.len() {
+        true => Ok(()),
+        // Parameters are the same for all: the call is what has to change, and why is said.
+        false if misused == jobs.len() => Err(Failure::Usage(String::new())),
+        false => Err(Failure::Failed(String::new())),
+    }
+}
+
+/// The outputs by name; where they are many, the directory.
+fn places(outputs: &[PathBuf], directory: &Path) -> String {
+    match outputs.len() {
+        0..=4 => outputs.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+        many => format!("{} ({many} files)", directory.display()),
+    }
 }
 
 fn summary(global: &Global, jobs: usize, succeeded: usize, failed: usize, frames: u64, secs: f64) {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, Progress, Result};
@@ -24,6 +24,8 @@ use crate::trigger::{InputRef, Origin, Submission};
 
 /// Time that a run gets to end after cancellation before its process is killed.
 const GRACE: Duration = Duration::from_secs(1);
+/// Longest manifest of an earlier run that is read.
+const MAX_MANIFEST_BYTES: u64 = 128 << 20;
 
 /// One job.
 #[derive(Debug, Clone)]
@@ -68,6 +70,8 @@ pub struct Outcome {
     pub event: Value,
     /// Frames that went through.
     pub frames: Option<u64>,
+    /// Where its outputs are, the main one first.
+    pub outputs: Vec<PathBuf>,
     /// Why it failed.
     pub error: Option<JobError>,
 }
@@ -84,11 +88,12 @@ pub async fn run(job: &LocalJob, around: &Surroundings<'_>, on_progress: &(dyn F
     match outcome {
         Ok(manifest) => {
             let frames = manifest.metrics.get("frames").and_then(Value::as_u64);
+            let outputs = manifest.outputs.iter().map(|output| job.directory.join(&output.key)).collect();
             let destination = submission.destination.clone();
             let completion = Completion { manifest: Box::new(manifest), destination, urls: Vec::new() };
             let mut event = json(&Event::completed(&facts, &completion));
             event["data"]["manifest"] = job.directory.join("manifest.json").display().to_string().into();
-            Outcome { event, frames, error: None }
+            Outcome { event, frames, outputs, error: None }
         }
         Err(error) => {
             let now = Timestamp::now();
@@ -96,7 +101,7 @@ pub async fn run(job: &LocalJob, around: &Surroundings<'_>, on_progress: &(dyn F
                 ErrorCode::Cancelled => Event::cancelled(&facts, now),
                 _ => Event::failed(&facts, now, &error),
             };
-            Outcome { event: json(&event), frames: None, error: Some(error) }
+            Outcome { event: json(&event), frames: None, outputs: Vec::new(), error: Some(error) }
         }
     }
 }
@@ -189,7 +194,7 @@ fn cancelled() -> JobError {
     JobError::new(ErrorCode::Cancelled, "The job was cancelled.")
 }
 
-/// Moves the outputs into place; the manifest comes last, and an older one goes first.
+/// Moves the outputs into place; the manifest comes last, and an older one goes first, with the outputs it names.
 async fn commit(
     job: &LocalJob,
     submission: &Submission,
@@ -217,6 +222,7 @@ async fn commit(
         created_at: Timestamp::now(),
     };
     let (directory, files) = (job.directory.clone(), result.files);
+    let inputs: Vec<PathBuf> = job.files().map(Path::to_path_buf).collect();
     if let Some(own) = files.iter().find(|output| job.files().any(|input| input == directory.join(&output.file.name))) {
         let why = format!("The output `{}` would replace an input: choose another --output.", own.file.name);
         return Err(JobError::new(ErrorCode::DestinationForbidden, why));
@@ -224,10 +230,12 @@ async fn commit(
     let moved = tokio::task::spawn_blocking(move || -> io::Result<Manifest> {
         fs::create_dir_all(&directory)?;
         let path = directory.join("manifest.json");
+        let older = older_outputs(&directory, &inputs);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        older.iter().try_for_each(fs::remove_file)?;
         manifest.outputs = files.iter().map(|file| place(file, &directory)).collect::<io::Result<_>>()?;
         drop(scratch);
         fs::write(path, serde_json::to_vec_pretty(&manifest)?)?;
@@ -241,6 +249,27 @@ async fn commit(
         );
         JobError::new(ErrorCode::ScratchFull, why)
     })
+}
+
+/// Outputs that the manifest of an earlier run names: more frames than the new run has would else stay among them. What is
+/// no longer as the manifest says, is an input now, or is not below the directory, is somebody's own and stays.
+fn older_outputs(directory: &Path, inputs: &[PathBuf]) -> Vec<PathBuf> {
+    let mut text = Vec::new();
+    let read = fs::File::open(directory.join("manifest.json"))
+        .and_then(|file| file.take(MAX_MANIFEST_BYTES).read_to_end(&mut text));
+    let (Ok(_), Ok(manifest), Ok(root)) = (read, serde_json::from_slice::<Manifest>(&text), directory.canonicalize())
+    else {
+        return Vec::new();
+    };
+    let own = manifest.outputs.iter().filter_map(|output| {
+        let below = Path::new(&output.key).components().all(|part| matches!(part, Component::Normal(_)));
+        let path = root.join(&output.key);
+        // A link stays, and so does what lies behind one.
+        let plain = below && path.canonicalize().is_ok_and(|real| real == path && !inputs.contains(&real));
+        let same = plain && fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == output.bytes);
+        same.then_some(path)
+    });
+    own.collect()
 }
 
 fn place(output: &LocalOutput, directory: &Path) -> io::Result<ManifestOutput> {
@@ -267,5 +296,53 @@ impl io::Write for HashWriter<'_> {
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_earlier_run_made_is_an_older_output() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("out");
+        fs::create_dir_all(root.join("frames")).unwrap();
+        let files = ["frames/1.png", "frames/mine.png", "frames/edited.png", "input.webm"];
+        for file in files {
+            fs::write(root.join(file), b"made").unwrap();
+        }
+        fs::write(root.join("frames/edited.png"), b"edited since").unwrap();
+        fs::write(dir.path().join("outside"), b"made").unwrap();
+        std::os::unix::fs::symlink(dir.path(), root.join("link")).unwrap();
+        let listed =
+            ["frames/1.png", "frames/edited.png", "frames/gone.png", "input.webm", "../outside", "link/outside"];
+        let outputs = listed.map(
+            |key| serde_json::json!({"bucket": "", "key": key, "bytes": 4, "sha256": "", "media_type": "image/png"}),
+        );
+        let job = JobId::of(&Submission {
+            submission_id: "1".into(),
+            origin: Origin::Message,
+            handler: "matting".into(),
+            params: Map::new(),
+            inputs: vec![InputRef {
+                role: "video".into(),
+                object: ObjectRef { etag: Some("1".into()), ..ObjectRef::new("file", "", "a") },
+            }],
+            destination: Place { store: "file".into(), bucket: String::new(), prefix: "out".into() },
+            reference: None,
+            deadline_secs: None,
+            rerun: None,
+            submitted_at: Timestamp::now(),
+        });
+        let mut manifest = serde_json::json!({"schema": "darkroom.manifest.v1", "job_id": job.unwrap(),
+            "run_id": RunId::new(), "handler": "matting", "handler_version": "0", "inputs": [], "params": {},
+            "models": [], "stages": [], "metrics": {}, "timings": {}, "warnings": [], "reference": null,
+            "created_at": Timestamp::now()});
+        manifest["outputs"] = outputs.to_vec().into();
+        fs::write(root.join("manifest.json"), manifest.to_string()).unwrap();
+        let root = root.canonicalize().unwrap();
+        assert_eq!(older_outputs(&root, &[root.join("input.webm")]), [root.join("frames/1.png")]);
+        assert!(older_outputs(dir.path(), &[]).is_empty(), "no manifest, nothing to go");
     }
 }

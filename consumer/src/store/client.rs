@@ -138,7 +138,10 @@ impl Stores {
         match configs.first() {
             Some(first) if errors.is_empty() => Ok(Stores { by_name, default: first.name.clone() }),
             Some(_) => Err(errors),
-            None => Err(vec!["No store is configured: add a [[stores]] section.".into()]),
+            None => Err(vec![
+                "No store is configured: add [[stores]], [[sources]] and [[destinations]], and [[routes]] for uploads."
+                    .into(),
+            ]),
         }
     }
 

@@ -314,6 +314,8 @@ fn command(options: &ExecutorOptions, socket: OwnedFd) -> Result<Command> {
     command.args(arguments(options)?).env_clear();
     let kept = ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     command.envs(kept).env("TMPDIR", &options.dir).env("HOME", &options.dir);
+    // Before anybody can switch it off, ONNX Runtime would write an identifier of the device for its telemetry.
+    command.env("ORT_DISABLE_TELEMETRY", "1");
     if let Some(cache) = &options.engine_cache {
         command.env("CUDA_CACHE_PATH", cache);
     }

@@ -88,7 +88,11 @@ pub fn create_bucket(tx: &Transaction<'_>, name: &str) -> Result<bool, Error> {
 pub fn check_bucket(connection: &Connection, name: &str) -> S3Result<()> {
     let sql = "SELECT 1 FROM buckets WHERE name = ?1";
     let mut select = connection.prepare_cached(sql).map_err(Error::from)?;
-    if select.exists([name]).map_err(Error::from)? { Ok(()) } else { Err(s3_error!(NoSuchBucket)) }
+    if select.exists([name]).map_err(Error::from)? {
+        Ok(())
+    } else {
+        Err(s3_error!(NoSuchBucket, "There is no such bucket."))
+    }
 }
 
 /// The object of that key, if there is one.
@@ -113,7 +117,7 @@ pub fn existing(connection: &Connection, bucket: &str, key: &str) -> S3Result<Ob
         return Ok(object);
     }
     check_bucket(connection, bucket)?;
-    Err(s3_error!(NoSuchKey))
+    Err(s3_error!(NoSuchKey, "There is no such key in this bucket."))
 }
 
 /// Where the bytes of an object lie, in order.

@@ -13,21 +13,24 @@ use crate::job::executor;
 use crate::job::record::Record;
 use crate::queue::Queue;
 use crate::queue::sqlite::{Options, SqliteQueue};
+use crate::queue::sqs::{self, SqsQueue};
 use crate::store::{Place, Store, Stores};
 
 use super::Failure;
 
 /// The queue that jobs wait in.
 pub(crate) async fn queue(config: &Config) -> Result<Arc<dyn Queue>, Failure> {
+    let lease = Duration::from_secs(config.queue.lease_secs);
+    // Attempts are counted from records: this is the backstop for what kills a worker before it can record.
+    let max_receives = config.worker.max_attempts.saturating_mul(4);
     match config.queue.kind {
         QueueKind::Sqlite => {
-            let options = Options {
-                lease: Duration::from_secs(config.queue.lease_secs),
-                // Attempts are counted from records: this is the backstop for what kills a worker before it can record.
-                max_receives: config.worker.max_attempts.saturating_mul(4),
-                ..Options::default()
-            };
+            let options = Options { lease, max_receives, ..Options::default() };
             Ok(Arc::new(SqliteQueue::new(file(&config.queue.path).await?, options)))
+        }
+        QueueKind::Sqs => {
+            let options = sqs::Options { lease, max_receives, ..sqs::Options::default() };
+            Ok(Arc::new(SqsQueue::open(&config.queue.sqs, options).await?))
         }
     }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::{Config, LogFormat, SinkKind};
+use crate::config::{Config, LogFormat, QueueKind, SinkKind};
 use crate::event::{HeartbeatData, Outlet, Publisher};
 use crate::gateway::{self, GatewayState, Readiness, Unready};
 use crate::job::executor::{self, Pool, PoolOptions, SlotOptions};
@@ -34,7 +34,7 @@ const DEPTH_EVERY: Duration = Duration::from_secs(5);
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Check the configuration, the handlers and the stores, and exit.
+    /// Check the configuration, the handlers, the stores and a queue that is not embedded, and exit.
     #[arg(long)]
     check: bool,
 }
@@ -46,6 +46,10 @@ pub(crate) async fn work(global: &Global, args: Args) -> Result<(), Failure> {
     }
     if args.check {
         prepare(&config).await?;
+        // Opening the embedded one would create it.
+        if config.queue.kind != QueueKind::Sqlite {
+            open::queue(&config).await?;
+        }
         return match global.json {
             true => print_line(&serde_json::json!({ "good": true }).to_string()),
             false => print_line("the configuration is good"),

@@ -100,5 +100,7 @@ fn every_key_is_shown_and_no_other() {
         };
         assert_eq!(found, known.into_iter().map(str::to_owned).collect(), "[{section}]");
     }
+    let sqs: BTreeSet<_> = keys::<SqsConfig>().into_iter().map(str::to_owned).collect();
+    assert_eq!(of_table(&shown["queue"]["sqs"]), sqs, "[queue.sqs]");
     assert!(shown.contains_key("event_retry_secs"));
 }

@@ -31,7 +31,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use process::{ExecutorConfig, GatewayConfig, LogConfig, LogFormat, LogRotation};
 pub use secret::Secret;
 pub use sinks::{SinkConfig, SinkKind};
-pub use worker::{QueueConfig, QueueKind, WorkerConfig};
+pub use worker::{QueueConfig, QueueKind, SqsConfig, WorkerConfig};
 
 /// Every key with its default and what it means.
 pub const EXAMPLE: &str = include_str!("../../../infra/config.example.toml");

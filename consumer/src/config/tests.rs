@@ -167,3 +167,17 @@ fn stores_and_routes_are_checked_before_anything_is_sent() {
     assert_error(&found, "stores[0]", None, "empty");
     assert_error(&found, "routes[0].deadline_secs", Some("0"), "1 to");
 }
+
+#[test]
+fn a_queue_in_sqs_needs_its_name_and_whole_keys() {
+    let sqs = |rest: &str| format!("[queue]\nkind = \"sqs\"\n{rest}");
+    let config =
+        load(&sqs("[queue.sqs]\nqueue = \"jobs\"\n"), &[("DARKROOM__QUEUE__SQS__REGION", "eu-west-1")]).unwrap();
+    assert_eq!((config.queue.kind, config.queue.sqs.region.as_deref()), (QueueKind::Sqs, Some("eu-west-1")));
+    let found = errors(&sqs("lease_secs = 901\n[queue.sqs]\naccess_key = \"AKEXAMPLE\"\nendpoint = \"sqs\"\n"), &[]);
+    assert_error(&found, "queue.lease_secs", Some("901"), "1 to 900");
+    assert_error(&found, "queue.sqs.queue", None, "name or URL");
+    assert_error(&found, "queue.sqs", None, "both or none");
+    assert_error(&found, "queue.sqs.endpoint", None, "URL");
+    assert!(!format!("{found:?}").contains("AKEXAMPLE"));
+}

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::Secret;
+
 /// `[worker]`: this process, and how it treats jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -83,6 +85,8 @@ pub enum QueueKind {
     /// Embedded, one file.
     #[default]
     Sqlite,
+    /// Amazon SQS, or what speaks as it does.
+    Sqs,
 }
 
 /// `[queue]`: where job messages wait.
@@ -96,10 +100,40 @@ pub struct QueueConfig {
     pub path: PathBuf,
     /// A delivery that is not extended for this long goes to another worker.
     pub lease_secs: u64,
+    /// `[queue.sqs]`.
+    pub sqs: SqsConfig,
+}
+
+/// `[queue.sqs]`: a queue in SQS. Without keys the usual AWS chain holds (environment, profile, web identity, container,
+/// instance).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SqsConfig {
+    /// Name or URL of the queue.
+    pub queue: Option<String>,
+    /// Name or URL of the queue of its dead letters; the one of its redrive policy if absent.
+    pub dead_letter_queue: Option<String>,
+    /// URL of a service that speaks as SQS does; AWS if absent.
+    pub endpoint: Option<String>,
+    /// Region; from the environment if absent, `us-east-1` for custom endpoints.
+    pub region: Option<String>,
+    /// Access key id.
+    pub access_key: Option<Secret>,
+    /// File that holds the access key id.
+    pub access_key_file: Option<PathBuf>,
+    /// Secret key.
+    pub secret_key: Option<Secret>,
+    /// File that holds the secret key.
+    pub secret_key_file: Option<PathBuf>,
 }
 
 impl Default for QueueConfig {
     fn default() -> Self {
-        QueueConfig { kind: QueueKind::Sqlite, path: "/var/lib/darkroom/queue.sqlite".into(), lease_secs: 30 }
+        QueueConfig {
+            kind: QueueKind::Sqlite,
+            path: "/var/lib/darkroom/queue.sqlite".into(),
+            lease_secs: 30,
+            sqs: SqsConfig::default(),
+        }
     }
 }

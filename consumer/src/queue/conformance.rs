@@ -64,7 +64,8 @@ async fn an_expired_delivery_comes_back_and_its_receipt_is_stale(queue: &dyn Que
     let first = one(queue).await;
     let second = one(queue).await;
     assert_eq!((&second.message_id, second.receives), (&first.message_id, 2));
-    assert!(second.leased_at >= first.leased_at + queue.lease_duration());
+    // A lease may be told to begin a little before it does, never after.
+    assert!(second.leased_at + queue.lease_duration() / 4 >= first.leased_at + queue.lease_duration());
     assert_eq!(queue.extend(&first.receipt, PATIENCE).await.unwrap(), Extended::Lost);
     assert_eq!(queue.settle(first.receipt, Settlement::Ack).await.unwrap(), Settled::Lost);
     assert_eq!(queue.settle(second.receipt, Settlement::Ack).await.unwrap(), Settled::Done);

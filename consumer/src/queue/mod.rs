@@ -30,6 +30,7 @@ pub(crate) mod conformance;
 mod error;
 pub mod lease;
 pub mod sqlite;
+pub mod sqs;
 
 use std::time::Duration;
 

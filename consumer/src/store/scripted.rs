@@ -43,6 +43,14 @@ pub fn refusal(status: &str, code: &str) -> Answer {
 pub async fn store(
     script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
 ) -> (Store, mpsc::UnboundedReceiver<Request>) {
+    let (endpoint, receiver) = listen(script).await;
+    (open(&endpoint).await, receiver)
+}
+
+/// The address behind which `script` answers, and the requests as they come.
+pub async fn listen(
+    script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> (String, mpsc::UnboundedReceiver<Request>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -54,7 +62,7 @@ pub async fn store(
             index += 1;
         }
     });
-    (open(&endpoint).await, receiver)
+    (endpoint, receiver)
 }
 
 /// A store at this address.

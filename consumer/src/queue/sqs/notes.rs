@@ -1,0 +1,200 @@
+//! What a message carries along when it is sent anew, as attributes that begin with `darkroom-`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::{self, MessageAttributeValue, MessageSystemAttributeName as System};
+use darkroom_api::{ErrorCode, JobError};
+use jiff::Timestamp;
+
+use super::LONGEST_DELAY;
+
+const ID: &str = "darkroom-message-id";
+const RECEIVES: &str = "darkroom-receives";
+const COUNTED: &str = "darkroom-counted";
+const SENT_AT: &str = "darkroom-sent-at";
+const NOT_BEFORE: &str = "darkroom-not-before";
+const REASON: &str = "darkroom-reason";
+const DEAD_AT: &str = "darkroom-dead-at";
+/// What is asked for with a message.
+pub(super) const NAMES: [&str; 7] = [ID, RECEIVES, COUNTED, SENT_AT, NOT_BEFORE, REASON, DEAD_AT];
+/// Longest text of a reason.
+const REASON_CHARS: usize = 600;
+
+/// The attributes. Anybody may write them: what is not readable counts as absent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Notes {
+    /// Id of the first message.
+    pub id: Option<String>,
+    /// Hand-overs of the messages before this one.
+    pub receives: u32,
+    /// Those of them that count against the limit.
+    pub counted: u32,
+    /// When the first message was sent.
+    pub sent_at: Option<Timestamp>,
+    /// Not to be handed out before this.
+    pub not_before: Option<Timestamp>,
+    /// Why it is a dead letter.
+    pub reason: Option<JobError>,
+    /// Since when it is one.
+    pub dead_at: Option<Timestamp>,
+}
+
+impl Notes {
+    fn read(attributes: &HashMap<String, MessageAttributeValue>) -> Self {
+        let text = |name: &str| attributes.get(name).and_then(MessageAttributeValue::string_value);
+        let count = |name| text(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let time = |name| text(name).and_then(timestamp);
+        Notes {
+            id: text(ID).map(ToOwned::to_owned),
+            receives: count(RECEIVES),
+            counted: count(COUNTED),
+            sent_at: time(SENT_AT),
+            not_before: time(NOT_BEFORE),
+            reason: text(REASON).map(read_reason),
+            dead_at: time(DEAD_AT),
+        }
+    }
+
+    /// The attributes to send; the names of their types are right by construction.
+    pub(super) fn attributes(&self) -> Option<HashMap<String, MessageAttributeValue>> {
+        let count = |count: u32| (count > 0).then(|| count.to_string());
+        let time = |time: Option<Timestamp>| time.map(|time| time.as_millisecond().to_string());
+        let values = [
+            (ID, "String", self.id.clone()),
+            (RECEIVES, "Number", count(self.receives)),
+            (COUNTED, "Number", count(self.counted)),
+            (SENT_AT, "Number", time(self.sent_at)),
+            (NOT_BEFORE, "Number", time(self.not_before)),
+            (REASON, "String", self.reason.as_ref().map(write_reason)),
+            (DEAD_AT, "Number", time(self.dead_at)),
+        ];
+        let attribute = |(name, kind, value): (&str, &str, Option<String>)| {
+            let value = MessageAttributeValue::builder().data_type(kind).string_value(value?).build().ok()?;
+            Some((name.to_owned(), value))
+        };
+        let attributes: HashMap<_, _> = values.into_iter().filter_map(attribute).collect();
+        (!attributes.is_empty()).then_some(attributes)
+    }
+}
+
+/// Short, since it is part of the message's length; without the detail, which events have told.
+fn write_reason(reason: &JobError) -> String {
+    let message: String = reason.message.chars().take(REASON_CHARS).collect();
+    serde_json::json!(JobError::new(reason.code, message)).to_string()
+}
+
+fn read_reason(json: &str) -> JobError {
+    serde_json::from_str(json).unwrap_or_else(|_| JobError::new(ErrorCode::Internal, json))
+}
+
+fn timestamp(unix_ms: &str) -> Option<Timestamp> {
+    Timestamp::from_millisecond(unix_ms.parse().ok()?).ok()
+}
+
+/// A message as it was received.
+#[derive(Debug, Clone)]
+pub(super) struct Received {
+    pub handle: String,
+    pub body: String,
+    pub group: Option<String>,
+    broker_id: String,
+    /// Hand-overs of this very message, this time included.
+    receives: u32,
+    sent_at: Timestamp,
+    first_received_at: Option<Timestamp>,
+    notes: Notes,
+}
+
+impl Received {
+    /// None without the parts that SQS always gives.
+    pub(super) fn read(message: types::Message) -> Option<Self> {
+        let system = |name| message.attributes.as_ref().and_then(|all| all.get(&name)).map(String::as_str);
+        Some(Received {
+            receives: system(System::ApproximateReceiveCount).and_then(|text| text.parse().ok()).unwrap_or(1).max(1),
+            sent_at: system(System::SentTimestamp).and_then(timestamp).unwrap_or_default(),
+            first_received_at: system(System::ApproximateFirstReceiveTimestamp).and_then(timestamp),
+            group: system(System::MessageGroupId).map(ToOwned::to_owned),
+            notes: message.message_attributes.as_ref().map(Notes::read).unwrap_or_default(),
+            handle: message.receipt_handle?,
+            body: message.body?,
+            broker_id: message.message_id?,
+        })
+    }
+
+    /// Id of the first message.
+    pub(super) fn id(&self) -> &str {
+        self.notes.id.as_deref().unwrap_or(&self.broker_id)
+    }
+
+    /// Hand-overs of it and its predecessors, this time included.
+    pub(super) fn receives(&self) -> u32 {
+        self.notes.receives.saturating_add(self.receives)
+    }
+
+    /// Those of them that count, should this one.
+    pub(super) fn counted(&self) -> u32 {
+        self.notes.counted.saturating_add(self.receives)
+    }
+
+    /// Hand-overs that SQS counts.
+    pub(super) fn broker_receives(&self) -> u32 {
+        self.receives
+    }
+
+    /// When the first message was sent.
+    pub(super) fn sent_at(&self) -> Timestamp {
+        self.notes.sent_at.unwrap_or(self.sent_at)
+    }
+
+    /// How long it must not be handed out yet.
+    pub(super) fn early_by(&self) -> Option<Duration> {
+        let early = self.notes.not_before?.duration_since(Timestamp::now());
+        Duration::try_from(early).ok().filter(|early| !early.is_zero())
+    }
+
+    /// Why and since when it is a dead letter. What SQS itself moved here has no reason, and its first hand-over for time.
+    pub(super) fn death(&self) -> (Option<JobError>, Timestamp) {
+        let dead_at = self.notes.dead_at.or(self.first_received_at).unwrap_or(self.sent_at);
+        (self.notes.reason.clone(), dead_at)
+    }
+
+    /// Hand-overs before it became a dead letter: since then it has been looked at. What SQS moved keeps its count.
+    pub(super) fn receives_alive(&self) -> u32 {
+        if self.notes.dead_at.is_some() { self.notes.receives } else { self.receives() }
+    }
+
+    /// The same message, to be sent anew; `counted` says whether this hand-over counts.
+    pub(super) fn anew(&self, counted: bool) -> Parcel<'_> {
+        let notes =
+            Notes { receives: self.receives(), counted: self.counted() - u32::from(!counted), ..self.redriven().notes };
+        Parcel { notes, ..self.redriven() }
+    }
+
+    /// The same message, to be sent anew as if it had never been handed over.
+    pub(super) fn redriven(&self) -> Parcel<'_> {
+        let notes = Notes { id: Some(self.id().to_owned()), sent_at: Some(self.sent_at()), ..Notes::default() };
+        Parcel { body: &self.body, group: self.group.as_deref(), dedup_id: None, delay: Duration::ZERO, notes }
+    }
+}
+
+/// A message as it is sent.
+#[derive(Debug)]
+pub(super) struct Parcel<'a> {
+    pub body: &'a str,
+    /// Its group in a FIFO queue; one of its own where there is none.
+    pub group: Option<&'a str>,
+    pub dedup_id: Option<&'a str>,
+    pub delay: Duration,
+    pub notes: Notes,
+}
+
+impl Parcel<'_> {
+    /// Not handed out before `delay` has passed.
+    pub(super) fn delayed(self, delay: Duration, fifo: bool) -> Self {
+        let beyond = fifo && !delay.is_zero() || delay > LONGEST_DELAY;
+        let not_before = beyond.then(|| Timestamp::now() + delay.min(Duration::from_secs(14 * 86400)));
+        let delay = if fifo { Duration::ZERO } else { delay.min(LONGEST_DELAY) };
+        Parcel { delay, notes: Notes { not_before, ..self.notes }, ..self }
+    }
+}

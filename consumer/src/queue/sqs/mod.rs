@@ -109,15 +109,17 @@ impl Queue for SqsQueue {
     }
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
         let deadline = Instant::now() + wait;
-        while max > 0 {
+        loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let deliveries = self.take(max, left).await?;
             if !deliveries.is_empty() || Instant::now() >= deadline {
                 return Ok(deliveries);
             }
         }
-        Ok(Vec::new())
     }
 
     async fn extend(&self, receipt: &Receipt, duration: Duration) -> Result<Extended> {

@@ -30,7 +30,7 @@ pub(crate) async fn queue(config: &Config) -> Result<Arc<dyn Queue>, Failure> {
         }
         QueueKind::Sqs => {
             let options = sqs::Options { lease, max_receives, ..sqs::Options::default() };
-            Ok(Arc::new(SqsQueue::open(&config.queue.sqs, options).await?))
+            Ok(Arc::new(SqsQueue::open(&config.aws, &config.queue.sqs, options).await?))
         }
     }
 }

@@ -9,7 +9,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::decode::Decoded;
 use super::error::ConfigError;
-use super::{Config, QueueConfig, QueueKind, Secret, SinkConfig, SinkKind};
+use super::{AwsConfig, Config, QueueConfig, QueueKind, Secret, SinkConfig, SinkKind};
 
 const DAY_SECS: u64 = 24 * 3600;
 /// Longest secret in a file.
@@ -23,7 +23,8 @@ pub(super) fn check(decoded: &mut Decoded<Config>, errors: &mut Vec<ConfigError>
     let config = &mut decoded.value;
     let mut errors = Errors(errors);
     worker(config, &mut errors);
-    sqs(&mut config.queue, &mut errors);
+    aws(&mut config.aws, &mut errors);
+    sqs(&config.queue, &mut errors);
     stores(config, &store_keys, &mut errors);
     for (key, route) in route_keys.iter().zip(&config.routes) {
         if let Some(secs) = route.deadline_secs {
@@ -61,25 +62,27 @@ fn worker(config: &Config, errors: &mut Errors) {
     errors.range("queue.lease_secs", config.queue.lease_secs, 1..=12 * 3600);
 }
 
-fn sqs(queue: &mut QueueConfig, errors: &mut Errors) {
-    let sqs = &mut queue.sqs;
-    from_file("queue.sqs.access_key", &mut sqs.access_key, sqs.access_key_file.as_deref(), errors);
-    from_file("queue.sqs.secret_key", &mut sqs.secret_key, sqs.secret_key_file.as_deref(), errors);
+fn aws(aws: &mut AwsConfig, errors: &mut Errors) {
+    from_file("aws.access_key", &mut aws.access_key, aws.access_key_file.as_deref(), errors);
+    from_file("aws.secret_key", &mut aws.secret_key, aws.secret_key_file.as_deref(), errors);
     let given = |key: &Option<Secret>, file: &Option<PathBuf>| key.is_some() || file.is_some();
-    if given(&sqs.access_key, &sqs.access_key_file) != given(&sqs.secret_key, &sqs.secret_key_file) {
-        errors.missing("queue.sqs", "has only one of access_key and secret_key: give both or none");
+    if given(&aws.access_key, &aws.access_key_file) != given(&aws.secret_key, &aws.secret_key_file) {
+        errors.missing("aws", "has only one of access_key and secret_key: give both or none");
     }
-    if [&sqs.access_key, &sqs.secret_key].into_iter().flatten().any(|key| key.expose().is_empty()) {
-        errors.missing("queue.sqs", "has an empty access_key or secret_key: fill it in, or leave both out");
+    if [&aws.access_key, &aws.secret_key].into_iter().flatten().any(|key| key.expose().is_empty()) {
+        errors.missing("aws", "has an empty access_key or secret_key: fill it in, or leave both out");
     }
-    if let Some(Err(why)) = sqs.endpoint.as_deref().map(endpoint) {
+    if let Some(Err(why)) = aws.endpoint.as_deref().map(endpoint) {
         // Not quoted: it may hold a password.
-        errors.missing("queue.sqs.endpoint", why);
+        errors.missing("aws.endpoint", why);
     }
+}
+
+fn sqs(queue: &QueueConfig, errors: &mut Errors) {
     if queue.kind == QueueKind::Sqs {
         // A quarter of the hour in which a copy takes the place of a message that is 12 hours old.
         errors.range("queue.lease_secs", queue.lease_secs, 1..=15 * 60);
-        if sqs.queue.as_ref().is_none_or(String::is_empty) {
+        if queue.sqs.queue.as_ref().is_none_or(String::is_empty) {
             errors.missing("queue.sqs.queue", "a queue of kind \"sqs\" needs it: its name or URL");
         }
     }

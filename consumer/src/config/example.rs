@@ -80,6 +80,7 @@ fn every_key_is_shown_and_no_other() {
         let known = match section {
             "worker" => keys::<WorkerConfig>(),
             "queue" => keys::<QueueConfig>(),
+            "aws" => keys::<AwsConfig>(),
             "stores" => keys::<StoreConfig>(),
             "routes" => keys::<RouteConfig>(),
             "sources" => keys::<SourceConfig>(),

@@ -4,6 +4,7 @@
 //! worker's settings; libraries keep their own variables (AWS credentials, `CUDA_VISIBLE_DEVICES`).
 //! `infra/config.example.toml` ([`EXAMPLE`]) lists every key with its default; a test holds it to the truth.
 
+mod aws;
 mod check;
 mod decode;
 mod error;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::store::{Place, StoreConfig};
 use crate::trigger::{DestinationConfig, RouteConfig, RouteRules, SourceConfig};
 
+pub use aws::AwsConfig;
 pub use error::{ConfigError, ConfigErrors};
 pub use process::{ExecutorConfig, GatewayConfig, LogConfig, LogFormat, LogRotation};
 pub use secret::Secret;
@@ -44,6 +46,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// Where job messages wait.
     pub queue: QueueConfig,
+    /// Amazon's services that are no stores.
+    pub aws: AwsConfig,
     /// Where buckets live; the first one is the default.
     #[serde(deserialize_with = "decode::entries", skip_serializing)]
     pub stores: Vec<StoreConfig>,
@@ -78,6 +82,7 @@ impl Default for Config {
         Config {
             worker: WorkerConfig::default(),
             queue: QueueConfig::default(),
+            aws: AwsConfig::default(),
             stores: Vec::new(),
             routes: Vec::new(),
             sources: Vec::new(),

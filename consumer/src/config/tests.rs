@@ -169,15 +169,14 @@ fn stores_and_routes_are_checked_before_anything_is_sent() {
 }
 
 #[test]
-fn a_queue_in_sqs_needs_its_name_and_whole_keys() {
+fn a_queue_in_sqs_needs_its_name_and_an_account_whole_keys() {
     let sqs = |rest: &str| format!("[queue]\nkind = \"sqs\"\n{rest}");
-    let config =
-        load(&sqs("[queue.sqs]\nqueue = \"jobs\"\n"), &[("DARKROOM__QUEUE__SQS__REGION", "eu-west-1")]).unwrap();
-    assert_eq!((config.queue.kind, config.queue.sqs.region.as_deref()), (QueueKind::Sqs, Some("eu-west-1")));
-    let found = errors(&sqs("lease_secs = 901\n[queue.sqs]\naccess_key = \"AKEXAMPLE\"\nendpoint = \"sqs\"\n"), &[]);
+    let config = load(&sqs("[queue.sqs]\nqueue = \"jobs\"\n"), &[("DARKROOM__AWS__REGION", "eu-west-1")]).unwrap();
+    assert_eq!((config.queue.kind, config.aws.region.as_deref()), (QueueKind::Sqs, Some("eu-west-1")));
+    let found = errors(&sqs("lease_secs = 901\n[aws]\naccess_key = \"AKEXAMPLE\"\nendpoint = \"sqs\"\n"), &[]);
     assert_error(&found, "queue.lease_secs", Some("901"), "1 to 900");
     assert_error(&found, "queue.sqs.queue", None, "name or URL");
-    assert_error(&found, "queue.sqs", None, "both or none");
-    assert_error(&found, "queue.sqs.endpoint", None, "URL");
+    assert_error(&found, "aws", None, "both or none");
+    assert_error(&found, "aws.endpoint", None, "URL");
     assert!(!format!("{found:?}").contains("AKEXAMPLE"));
 }

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
-
 /// `[worker]`: this process, and how it treats jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -104,8 +102,7 @@ pub struct QueueConfig {
     pub sqs: SqsConfig,
 }
 
-/// `[queue.sqs]`: a queue in SQS. Without keys the usual AWS chain holds (environment, profile, web identity, container,
-/// instance).
+/// `[queue.sqs]`: a queue in SQS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SqsConfig {
@@ -113,18 +110,6 @@ pub struct SqsConfig {
     pub queue: Option<String>,
     /// Name or URL of the queue of its dead letters; the one of its redrive policy if absent.
     pub dead_letter_queue: Option<String>,
-    /// URL of a service that speaks as SQS does; AWS if absent.
-    pub endpoint: Option<String>,
-    /// Region; from the environment if absent, `us-east-1` for custom endpoints.
-    pub region: Option<String>,
-    /// Access key id.
-    pub access_key: Option<Secret>,
-    /// File that holds the access key id.
-    pub access_key_file: Option<PathBuf>,
-    /// Secret key.
-    pub secret_key: Option<Secret>,
-    /// File that holds the secret key.
-    pub secret_key_file: Option<PathBuf>,
 }
 
 impl Default for QueueConfig {

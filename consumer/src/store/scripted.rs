@@ -17,6 +17,8 @@ pub struct Request {
     pub line: String,
     /// Header lines in lower case.
     pub headers: String,
+    /// What follows them.
+    pub body: Vec<u8>,
 }
 
 /// What the server does with a request.
@@ -101,7 +103,7 @@ async fn serve(
     let mut body = vec![0; length];
     reader.read_exact(&mut body).await.unwrap();
     let line = first.trim().trim_end_matches(" HTTP/1.1").to_owned();
-    let request = Request { index, line, headers };
+    let request = Request { index, line, headers, body };
     let answer = script(&request);
     drop(sender.send(request));
     match answer {

@@ -2,22 +2,16 @@
 
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
-use aws_credential_types::Credentials;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::retry::RetryConfig;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::config::{Builder, Region};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use serde::Deserialize;
 
 use super::error::Fault;
 use super::held::Held;
 use super::{LONGEST_POLL, Options, SqsQueue, Target};
-use crate::config::SqsConfig;
+use crate::config::{AwsConfig, SqsConfig};
 use crate::queue::{Error, Result};
 
-const CONNECT: Duration = Duration::from_secs(5);
 /// Time for an answer that waits for nothing.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Longest message where the queue does not say.
@@ -52,8 +46,8 @@ impl SqsQueue {
     /// # Errors
     /// [`Error::Unavailable`] with a sentence that names the remedy: SQS does not answer, a queue is missing, there is
     /// no dead-letter queue, or the redrive policy gives up before the worker does.
-    pub async fn open(config: &SqsConfig, options: Options) -> Result<Self> {
-        let client = client(config).await;
+    pub async fn open(aws: &AwsConfig, config: &SqsConfig, options: Options) -> Result<Self> {
+        let client = Client::new(&crate::aws::account(aws, LONGEST_POLL + ANSWER).await);
         let name = config.queue.as_deref().ok_or_else(|| wrong("set `queue.sqs.queue` to the queue's name or URL"))?;
         let (jobs, policy) = inspect(&client, find(&client, name, None).await?).await?;
         let dead = match (&config.dead_letter_queue, &policy) {
@@ -86,26 +80,6 @@ impl SqsQueue {
         }
         Ok(SqsQueue { client, jobs, dead, options, held: Held::default() })
     }
-}
-
-pub(super) async fn client(config: &SqsConfig) -> Client {
-    let mut base = aws_config::defaults(BehaviorVersion::latest());
-    if let (Some(access), Some(secret)) = (&config.access_key, &config.secret_key) {
-        base = base.credentials_provider(Credentials::new(access.expose(), secret.expose(), None, None, "darkroom"));
-    }
-    let default = || config.endpoint.as_ref().map(|_| "us-east-1".to_owned());
-    if let Some(region) = config.region.clone().or_else(default) {
-        base = base.region(Region::new(region));
-    }
-    if let Some(endpoint) = &config.endpoint {
-        base = base.endpoint_url(endpoint);
-    }
-    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(LONGEST_POLL + ANSWER).build();
-    let builder = Builder::from(&base.load().await)
-        // Whoever asks knows how long it may wait, and asks again.
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts);
-    Client::from_conf(builder.build())
 }
 
 fn wrong(sentence: impl Into<String>) -> Error {

@@ -51,9 +51,7 @@ fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> &str {
 fn explain(what: &str, code: &str, message: &str) -> String {
     let kms = code.starts_with("Kms") || code.starts_with("AccessDenied") && message.to_lowercase().contains("kms");
     let remedy = match code {
-        "NonExistentQueue" | "QueueDoesNotExist" => {
-            "create the queue, or correct `queue.sqs.queue`, `dead_letter_queue` and `region`"
-        }
+        "NonExistentQueue" | "QueueDoesNotExist" => "create the queue, or correct its name and `aws.region`",
         "KmsDisabled" | "KmsInvalidState" => "enable the queue's KMS key",
         "KmsNotFound" => "the queue's KMS key is gone: set another one on the queue",
         "KmsThrottled" => "raise the queue's KmsDataKeyReusePeriodSeconds",

@@ -8,9 +8,10 @@ use tracing::{info, warn};
 use super::held::Holding;
 use super::{Extended, MAX_BATCH, Receipt, Result, SqsQueue};
 
-/// Requests for the copy in one beat.
-const LOOKS: usize = 3;
-/// How long each waits.
+/// Longest search for the copy in one beat, which must come to its end within the lease: not more than this part of it.
+const LOOKS: Duration = Duration::from_secs(3);
+const SHARE: u32 = 4;
+/// How long each request waits.
 const LOOK: Duration = Duration::from_secs(1);
 
 impl SqsQueue {
@@ -62,25 +63,30 @@ impl SqsQueue {
             self.post(&self.jobs, parcel).await?;
             self.held.expect_copy(handle);
         }
-        for _ in 0..LOOKS {
-            if let Some(copy) = self.held.get(handle).and_then(|held| held.copy) {
-                return self.switch(handle, *copy, duration).await;
+        let until = Instant::now() + (duration / SHARE).min(LOOKS);
+        loop {
+            match self.held.get(handle).map(|held| held.copy) {
+                Some(Some(copy)) => return self.switch(handle, *copy, duration).await,
+                Some(None) if Instant::now() < until => self.look().await?,
+                // Not now, or the lease has ended meanwhile.
+                Some(None) | None => return Ok(None),
             }
-            self.look().await?;
-        }
-        match self.held.get(handle).and_then(|held| held.copy) {
-            Some(copy) => self.switch(handle, *copy, duration).await,
-            None => Ok(None),
         }
     }
 
     /// Receives, keeps the copies that are waited for, and gives back the rest at once.
-    async fn look(&self) -> Result<()> {
+    pub(super) async fn look(&self) -> Result<()> {
         let begun = Instant::now();
         for message in self.poll(&self.jobs, MAX_BATCH, LOOK, self.options.lease).await? {
+            if self.held.has_copied(&message) {
+                // Its 12 hours ended while we looked.
+                self.delete(&self.jobs, &message.handle).await?;
+                continue;
+            }
             let holding = Holding::new(message, begun, begun + self.options.lease);
             if let Some(other) = self.held.adopt(holding) {
-                self.hide(&self.jobs, &other.message.handle, Duration::ZERO).await?;
+                // SQS counts this look as a hand-over, which must not use up a message's patience.
+                self.put_back(&other.message, Duration::ZERO).await?;
             }
         }
         Ok(())

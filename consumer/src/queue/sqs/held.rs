@@ -65,10 +65,17 @@ impl Held {
         }
     }
 
-    /// Keeps a received message whose predecessor is in hand and waits for it; gives back any other.
+    /// Whether this very message is in hand already, and its copy is to take its place.
+    pub(super) fn has_copied(&self, message: &Received) -> bool {
+        self.table().values().any(|held| held.copied && held.message.broker_id() == message.broker_id())
+    }
+
+    /// Keeps a received message whose predecessor is in hand and waits for it; gives back any other, that predecessor
+    /// itself too.
     pub(super) fn adopt(&self, copy: Holding) -> Option<Holding> {
         let mut table = self.table();
-        let waits = |held: &&mut Holding| held.copied && held.copy.is_none() && held.message.id() == copy.message.id();
+        let is_copy = |of: &Received| of.id() == copy.message.id() && of.broker_id() != copy.message.broker_id();
+        let waits = |held: &&mut Holding| held.copied && held.copy.is_none() && is_copy(&held.message);
         match table.values_mut().find(waits) {
             Some(held) => {
                 held.copy = Some(Box::new(copy));

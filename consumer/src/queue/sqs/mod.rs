@@ -150,6 +150,10 @@ fn whole_secs(duration: Duration) -> i32 {
 }
 
 #[cfg(test)]
+mod lease_tests;
+#[cfg(test)]
+mod notified_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -137,6 +137,11 @@ impl Received {
         self.notes.counted.saturating_add(self.receives)
     }
 
+    /// Name of this very message.
+    pub(super) fn broker_id(&self) -> &str {
+        &self.broker_id
+    }
+
     /// Hand-overs that SQS counts.
     pub(super) fn broker_receives(&self) -> u32 {
         self.receives

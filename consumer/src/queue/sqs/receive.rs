@@ -52,9 +52,9 @@ impl SqsQueue {
         Ok(Some(delivery))
     }
 
-    /// A message that came before its time waits on, uncounted where that is possible.
-    async fn put_back(&self, message: &Received, early: Duration) -> Result<()> {
-        debug!(message_id = message.id(), ?early, "not yet due, put back");
+    /// A message that was not wanted, or not yet, waits on: uncounted where that is possible.
+    pub(super) async fn put_back(&self, message: &Received, early: Duration) -> Result<()> {
+        debug!(message_id = message.id(), ?early, "put back");
         if self.jobs.fifo {
             self.hide(&self.jobs, &message.handle, early.min(self.options.cap)).await?;
             return Ok(());

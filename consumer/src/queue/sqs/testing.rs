@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 
 use super::*;
-use crate::config::{Secret, SqsConfig};
+use crate::config::{AwsConfig, Secret, SqsConfig};
 
 /// What stands in for SQS. They differ from it, and from each other, in what the methods name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Emulator {
         match self {
             Emulator::Moto => command.args(["-H", "127.0.0.1", "-p", &port]),
             Emulator::Ministack => {
-                command.envs([("BIND_HOST", "127.0.0.1"), ("GATEWAY_PORT", &port), ("SERVICES", "sqs")])
+                command.envs([("BIND_HOST", "127.0.0.1"), ("GATEWAY_PORT", &port), ("SERVICES", "s3,sqs,sns,events")])
             }
         };
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -70,23 +70,36 @@ impl Emulator {
         (format!("http://{address}"), child)
     }
 
-    /// How to reach a queue in it.
-    pub(super) fn config(self, queue: &str) -> SqsConfig {
-        config(self.endpoint(), queue)
+    /// How to reach it.
+    pub(super) fn aws(self) -> AwsConfig {
+        aws(self.endpoint())
     }
 
-    pub(super) async fn client(self) -> Client {
-        super::client::client(&self.config("")).await
+    /// The same for other clients than ours.
+    pub(super) async fn account(self) -> aws_config::SdkConfig {
+        crate::aws::account(&self.aws(), Duration::from_secs(30)).await
+    }
+
+    /// Opens a queue that it has.
+    pub(super) async fn open(self, name: &str, options: Options) -> Result<SqsQueue> {
+        SqsQueue::open(&self.aws(), &named(name), options).await
     }
 
     /// Creates a queue and returns its ARN.
     pub(super) async fn create(self, name: &str, attributes: &[(Attribute, &str)]) -> String {
-        let client = self.client().await;
+        let client = Client::new(&self.account().await);
         let mut create = client.create_queue().queue_name(name);
         for (name, value) in attributes {
             create = create.attributes(name.clone(), *value);
         }
-        let url = create.send().await.unwrap().queue_url.unwrap();
+        create.send().await.unwrap();
+        self.arn(name).await
+    }
+
+    /// The ARN of a queue.
+    pub(super) async fn arn(self, name: &str) -> String {
+        let client = Client::new(&self.account().await);
+        let url = client.get_queue_url().queue_name(name).send().await.unwrap().queue_url.unwrap();
         let get = client.get_queue_attributes().queue_url(url).attribute_names(Attribute::QueueArn);
         get.send().await.unwrap().attributes.unwrap().remove(&Attribute::QueueArn).unwrap()
     }
@@ -111,19 +124,19 @@ impl Emulator {
     /// A new queue with leases of two seconds.
     pub(super) async fn queue(self, fifo: bool, options: Options) -> SqsQueue {
         let name = self.pair(fifo, 20).await;
-        SqsQueue::open(&self.config(&name), options).await.unwrap()
+        self.open(&name, options).await.unwrap()
     }
 }
 
-/// How to reach a queue at this address.
-pub(super) fn config(endpoint: &str, queue: &str) -> SqsConfig {
-    SqsConfig {
-        queue: Some(queue.into()),
-        endpoint: Some(endpoint.into()),
-        access_key: Some(Secret::new("test")),
-        secret_key: Some(Secret::new("test")),
-        ..SqsConfig::default()
-    }
+/// How to reach what listens at this address.
+pub(super) fn aws(endpoint: &str) -> AwsConfig {
+    let key = || Some(Secret::new("test"));
+    AwsConfig { endpoint: Some(endpoint.into()), access_key: key(), secret_key: key(), ..AwsConfig::default() }
+}
+
+/// A queue by its name or URL.
+pub(super) fn named(queue: &str) -> SqsConfig {
+    SqsConfig { queue: Some(queue.into()), ..SqsConfig::default() }
 }
 
 /// Leases of two seconds.

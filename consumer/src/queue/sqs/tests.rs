@@ -5,14 +5,14 @@ use std::sync::Arc;
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use darkroom_api::{ErrorCode, JobError};
 
-use super::testing::{Emulator, config, short};
+use super::testing::{Emulator, aws, named, short};
 use super::*;
+use crate::config::SqsConfig;
 use crate::queue::conformance;
-use crate::queue::lease::Lease;
 use crate::store::scripted::{Answer, answer, listen};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-const NOW: Duration = Duration::ZERO;
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const NOW: Duration = Duration::ZERO;
 
 async fn keeps_what_every_backend_promises(emulator: Emulator) {
     let suite = conformance::all(async || Arc::new(emulator.queue(false, short()).await) as Arc<dyn Queue>);
@@ -29,17 +29,17 @@ async fn keeps_what_every_backend_promises_on_ministack() {
     keeps_what_every_backend_promises(Emulator::Ministack).await;
 }
 
-async fn send(queue: &SqsQueue, body: &str) -> MessageId {
+pub(super) async fn send(queue: &SqsQueue, body: &str) -> MessageId {
     queue.send(body, SendOptions::default()).await.unwrap()
 }
 
-async fn one(queue: &SqsQueue) -> Delivery {
+pub(super) async fn one(queue: &SqsQueue) -> Delivery {
     let mut deliveries = queue.receive(1, PATIENCE).await.unwrap();
     assert_eq!(deliveries.len(), 1);
     deliveries.remove(0)
 }
 
-async fn settle(queue: &SqsQueue, delivery: Delivery, settlement: Settlement) {
+pub(super) async fn settle(queue: &SqsQueue, delivery: Delivery, settlement: Settlement) {
     assert_eq!(queue.settle(delivery.receipt, settlement).await.unwrap(), Settled::Done);
 }
 
@@ -48,7 +48,7 @@ fn released(counted: bool) -> Settlement {
 }
 
 /// How many messages the queue holds, whatever their state.
-async fn all(queue: &SqsQueue) -> u64 {
+pub(super) async fn all(queue: &SqsQueue) -> u64 {
     let depth = queue.depth().await.unwrap();
     depth.visible + depth.delayed + depth.in_flight
 }
@@ -78,7 +78,7 @@ async fn uncounted_releases_do_not_bring_a_message_nearer_to_its_end() {
 async fn a_message_that_the_redrive_policy_took_is_a_dead_letter_without_a_reason() {
     for emulator in Emulator::BOTH {
         let name = emulator.pair(false, 2).await;
-        let queue = SqsQueue::open(&emulator.config(&name), Options { max_receives: 2, ..short() }).await.unwrap();
+        let queue = emulator.open(&name, Options { max_receives: 2, ..short() }).await.unwrap();
         let id = send(&queue, "poison").await;
         for receives in 1..=2 {
             assert_eq!(one(&queue).await.receives, receives);
@@ -124,54 +124,6 @@ fn delays_beyond_fifteen_minutes_carry_their_end() {
     };
     assert_eq!([parcel(0, false), parcel(900, false), parcel(901, false)], [(0, false), (900, false), (900, true)]);
     assert_eq!([parcel(0, true), parcel(1, true)], [(0, false), (0, true)]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lease_goes_on_with_a_copy_before_the_cap_and_the_message_is_never_away() {
-    let each = |emulator| [goes_on_with_a_copy(emulator, false), goes_on_with_a_copy(emulator, true)];
-    futures::future::join_all(Emulator::BOTH.into_iter().flat_map(each)).await;
-}
-
-async fn goes_on_with_a_copy(emulator: Emulator, fifo: bool) {
-    let options = Options { cap: Duration::from_secs(5), lead: Duration::from_secs(3), ..short() };
-    let queue = Arc::new(emulator.queue(fifo, options).await);
-    let id = send(&queue, "long").await;
-    let delivery = one(&queue).await;
-    let first = delivery.receipt.as_str().to_owned();
-    let lease = Lease::start(queue.clone(), delivery);
-    // Longer than the cap: what is still in hand then is a copy.
-    let end = Instant::now() + Duration::from_secs(6);
-    while Instant::now() < end {
-        let count = all(&queue).await;
-        assert!((1..=2).contains(&count), "{emulator:?}: {count} messages");
-        assert!(!lease.lost().is_cancelled(), "{emulator:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(queue.held.get(&first).is_none(), "{emulator:?}: the first delivery is not in hand any more");
-    assert!(queue.receive(1, NOW).await.unwrap().is_empty(), "{emulator:?}: the copy is in hand");
-    assert_eq!(lease.release(NOW, true).await.unwrap(), Settled::Done);
-    let again = one(&queue).await;
-    assert_eq!((&again.message_id, &again.body[..]), (&id, &b"long"[..]), "{emulator:?}");
-    assert!(again.receives >= 3, "{emulator:?}: the first, its copies, and now");
-    settle(&queue, again, Settlement::Ack).await;
-    assert_eq!(all(&queue).await, 0, "{emulator:?}, fifo {fifo}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_receives_the_copy_of_what_it_holds_keeps_it() {
-    let options = Options { cap: Duration::from_secs(8), lead: Duration::from_secs(8), ..short() };
-    let queue = Emulator::Ministack.queue(false, options).await;
-    send(&queue, "long").await;
-    let delivery = one(&queue).await;
-    let held = queue.held.get(delivery.receipt.as_str()).unwrap();
-    queue.post(&queue.jobs, held.message.anew(true)).await.unwrap();
-    queue.held.expect_copy(delivery.receipt.as_str());
-    assert!(queue.receive(10, NOW).await.unwrap().is_empty(), "it is handed to nobody else");
-    let extended = queue.extend(&delivery.receipt, queue.lease_duration()).await.unwrap();
-    let Extended::Replaced(receipt) = extended else { panic!("{extended:?}") };
-    assert_eq!(queue.settle(delivery.receipt, Settlement::Ack).await.unwrap(), Settled::Lost);
-    assert_eq!(queue.settle(receipt, Settlement::Ack).await.unwrap(), Settled::Done);
-    assert_eq!(all(&queue).await, 0);
 }
 
 /// Without our own table: what the service itself says of a receipt.
@@ -230,8 +182,8 @@ async fn an_encrypted_queue_works_as_any_other() {
         let (jobs, dead) = ("encrypted", "encrypted-dead");
         emulator.create(dead, &attributes).await;
         emulator.create(jobs, &attributes).await;
-        let config = crate::config::SqsConfig { dead_letter_queue: Some(dead.into()), ..emulator.config(jobs) };
-        let queue = SqsQueue::open(&config, short()).await.unwrap();
+        let config = SqsConfig { dead_letter_queue: Some(dead.into()), ..named(jobs) };
+        let queue = SqsQueue::open(&emulator.aws(), &config, short()).await.unwrap();
         send(&queue, "secret").await;
         settle(&queue, one(&queue).await, Settlement::Ack).await;
     }
@@ -240,19 +192,19 @@ async fn an_encrypted_queue_works_as_any_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_a_queue_is_said_at_the_start() {
     let emulator = Emulator::Ministack;
-    let refused = async |config: &crate::config::SqsConfig| {
-        SqsQueue::open(config, short()).await.map(|_| ()).unwrap_err().to_string()
+    let refused = async |config: &SqsConfig| {
+        SqsQueue::open(&emulator.aws(), config, short()).await.map(|_| ()).unwrap_err().to_string()
     };
-    let missing = refused(&emulator.config("no-such-queue")).await;
+    let missing = refused(&named("no-such-queue")).await;
     assert!(missing.contains("no-such-queue") && missing.contains("create the queue"), "{missing}");
     let low = emulator.pair(false, 19).await;
-    let error = refused(&emulator.config(&low)).await;
+    let error = refused(&named(&low)).await;
     assert!(error.contains("after 19 receives") && error.contains("at least 20"), "{error}");
     emulator.create("alone", &[]).await;
-    let alone = emulator.config("alone");
+    let alone = named("alone");
     let error = refused(&alone).await;
     assert!(error.contains("dead_letter_queue"), "{error}");
-    let itself = crate::config::SqsConfig { dead_letter_queue: alone.queue.clone(), ..alone };
+    let itself = SqsConfig { dead_letter_queue: alone.queue.clone(), ..alone };
     assert!(refused(&itself).await.contains("the queue itself"));
 }
 
@@ -274,8 +226,8 @@ async fn broken(status: &'static str, code: &'static str, message: &'static str)
     })
     .await;
     let dead_letter_queue = Some(format!("{endpoint}/1/dead"));
-    let config = crate::config::SqsConfig { dead_letter_queue, ..config(&endpoint, &format!("{endpoint}/1/jobs")) };
-    SqsQueue::open(&config, short()).await.unwrap()
+    let config = SqsConfig { dead_letter_queue, ..named(&format!("{endpoint}/1/jobs")) };
+    SqsQueue::open(&aws(&endpoint), &config, short()).await.unwrap()
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ fn the_consumer_links_no_media_and_no_model_runtime_and_handlers_see_no_queue() 
         assert!(!consumer.contains(forbidden), "the consumer links {forbidden}");
     }
     let executor = reachable("darkroom-executor");
-    for forbidden in ["tokio", "aws-sdk-s3", "rusqlite", "lapin", "reqwest", "rustls"] {
+    for forbidden in ["tokio", "aws-sdk-s3", "aws-sdk-sqs", "rusqlite", "lapin", "reqwest", "rustls"] {
         assert!(!executor.contains(forbidden), "the executor links {forbidden}");
     }
     for all in [consumer, executor] {

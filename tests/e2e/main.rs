@@ -1,4 +1,4 @@
-//! End-to-end tests: the real binaries, the embedded queue and S3 server, real media.
+//! End-to-end tests: the real binaries, the embedded queue and S3 server or an emulator of AWS, real media.
 //!
 //! They need `cargo build -p darkroom -p darkroom-executor --features darkroom-executor/fault-injection` and what
 //! `infra/setup` installs.
@@ -18,4 +18,5 @@ mod happy;
 mod keys;
 mod notifications;
 mod once;
+mod sqs;
 mod webhook;

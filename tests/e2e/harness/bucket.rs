@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::wait_for;
 
-/// One bucket of the embedded server.
+/// One bucket of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
     client: Client,
@@ -26,6 +26,16 @@ impl Bucket {
             .force_path_style(true)
             .build();
         Bucket { client: Client::from_conf(config), name: name.to_owned() }
+    }
+
+    /// For requests that have no method here.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Makes the bucket.

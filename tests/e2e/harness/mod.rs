@@ -1,5 +1,6 @@
 //! What the tests share: a running `darkroom up`, its buckets and events, clips, and the command line.
 
+mod aws;
 mod bucket;
 mod events;
 mod gate;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+pub(crate) use aws::Aws;
 pub(crate) use bucket::Bucket;
 pub(crate) use events::Queues;
 pub(crate) use gate::Gate;

@@ -1,0 +1,181 @@
+//! Jobs through SQS: a worker with a configuration of its own, the emulator's S3 and queue, and nothing embedded.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, ExitStatus, Output};
+use std::sync::Arc;
+
+use darkroom::queue::{Depth, Queue};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::media::{Workshop, sound};
+use crate::harness::{Aws, Bucket, Queues, binary, json_lines, poll, stdout, wait_for};
+
+/// Buckets, a queue and a configuration under one name; the worker that was started last.
+struct Site {
+    aws: Arc<Aws>,
+    name: &'static str,
+    dir: TempDir,
+    /// Of which only the events are used.
+    queues: Queues,
+    executor: &'static str,
+    worker: Option<Child>,
+}
+
+impl Site {
+    fn new(name: &'static str, executor: &'static str) -> Site {
+        let (aws, dir) = (Aws::shared(), tempfile::tempdir().unwrap());
+        let site = Site { aws, name, queues: Queues::open(dir.path()), dir, executor, worker: None };
+        for bucket in [site.uploads(), site.results(), site.bucket("state")] {
+            bucket.create();
+        }
+        Aws::notify(&site.uploads(), &site.aws.create_queue(name));
+        fs::write(site.path("worker.toml"), site.config()).unwrap();
+        site
+    }
+
+    fn config(&self) -> String {
+        let (name, endpoint) = (self.name, self.aws.endpoint());
+        let (scratch, events) = (self.path("scratch"), self.path("darkroom.sqlite"));
+        format!(
+            "[worker]\nstate = \"s3://{name}-state/\"\nscratch_dir = \"{scratch}\"\n\
+             [queue]\nkind = \"sqs\"\nlease_secs = 2\n[queue.sqs]\nqueue = \"{name}\"\n\
+             [aws]\nendpoint = \"{endpoint}\"\naccess_key = \"test\"\nsecret_key = \"test\"\n\
+             [[stores]]\nname = \"main\"\nendpoint = \"{endpoint}\"\naccess_key = \"test\"\nsecret_key = \"test\"\n\
+             [[sources]]\nbucket = \"{name}-uploads\"\n[[destinations]]\nbucket = \"{name}-results\"\n\
+             [[routes]]\nbucket = \"{name}-uploads\"\nsuffixes = [\".mp4\"]\nhandler = \"matting\"\n\
+             output = \"s3://{name}-results/\"\n\
+             [[sinks]]\nkind = \"queue\"\nrequired = true\npath = \"{events}\"\n\
+             types = [\"completed\", \"failed\", \"cancelled\"]\n\
+             [executor]\nstall_secs = 30\n"
+        )
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn bucket(&self, name: &str) -> Bucket {
+        self.aws.bucket(&format!("{}-{name}", self.name))
+    }
+
+    fn uploads(&self) -> Bucket {
+        self.bucket("uploads")
+    }
+
+    fn results(&self) -> Bucket {
+        self.bucket("results")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary("darkroom"));
+        command.args(["--config", &self.path("worker.toml")]).args(args);
+        command.env("DARKROOM_EXECUTOR", binary(self.executor));
+        command
+    }
+
+    fn cli(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(self.path("work.log")).unwrap();
+        self.worker = Some(self.command(&["work"]).stderr(log).spawn().unwrap());
+    }
+
+    fn end(&mut self, signal: Signal) -> ExitStatus {
+        let mut worker = self.worker.take().unwrap();
+        kill_process(Pid::from_child(&worker), signal).unwrap();
+        worker.wait().unwrap()
+    }
+
+    /// The first event about an upload.
+    #[track_caller]
+    fn event(&self, key: &str) -> Value {
+        let subject = format!("s3://{}-uploads/{key}", self.name);
+        let seen = || self.queues.seen().into_iter().find(|event| event["subject"] == subject);
+        poll(&format!("an event about {subject}"), seen)
+    }
+
+    /// The manifest of a completed event, whose outputs are there, and no others.
+    #[track_caller]
+    fn result(&self, event: &Value) -> Value {
+        assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
+        let prefix = format!("{}/", event["jobid"].as_str().unwrap());
+        let manifest = self.results().json(&format!("{prefix}manifest.json"));
+        let outputs = manifest["outputs"].as_array().unwrap().iter().map(|o| o["key"].as_str().unwrap().to_owned());
+        let mut expected: Vec<String> = outputs.chain([format!("{prefix}manifest.json")]).collect();
+        expected.sort();
+        assert_eq!(self.results().keys(&prefix), expected);
+        manifest
+    }
+
+    /// Waits until the queue holds nothing, in flight or dead.
+    #[track_caller]
+    fn settled(&self) {
+        let queue = self.aws.queue(self.name);
+        poll("an empty queue", || (wait_for(queue.depth()).unwrap() == Depth::default()).then_some(()));
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("== log of darkroom work ==\n{}", fs::read_to_string(self.path("work.log")).unwrap_or_default());
+        }
+        if let Some(mut worker) = self.worker.take() {
+            worker.kill().ok();
+            worker.wait().ok();
+        }
+    }
+}
+
+#[test]
+fn an_upload_told_through_sqs_becomes_one_result() {
+    let (mut site, shop) = (Site::new("told", "darkroom-executor"), Workshop::new());
+    assert!(stdout(&site.cli(&["work", "--check"])).contains("good"));
+    site.start();
+    // As a user gives names, and as nobody's URLs look.
+    let key = "in/a b+c%2B é.mp4";
+    site.uploads().put(key, shop.man(4, "-an", "a.mp4"));
+    let event = site.event(key);
+    let manifest = site.result(&event);
+    assert_eq!(event["id"], format!("{}.completed", event["jobid"].as_str().unwrap()));
+    let made = site.results().get(manifest["outputs"][0]["key"].as_str().unwrap());
+    assert_eq!(media_type(&made), "webm");
+    site.settled();
+    assert!(site.end(Signal::TERM).success());
+    assert_eq!(site.queues.seen().len(), 1, "the store's own test message is nobody's job");
+}
+
+fn media_type(bytes: &[u8]) -> &'static str {
+    if bytes.starts_with(&[0x1A, 0x45, 0xDF, 0xA3]) { "webm" } else { "something else" }
+}
+
+#[test]
+fn a_job_outlives_its_visibility_timeout_and_its_worker() {
+    let mut site = Site::new("outlives", "darkroom-executor-fault");
+    // Its name ends so that no route takes it: it is asked for by a message.
+    site.uploads().put("long.wav", sound());
+    let input = "s3://outlives-uploads/long.wav";
+    let slow = ["--set", "action=slow", "--set", "secs=5"];
+    site.start();
+    stdout(&site.cli(&[&["submit", "fault", input, "--output", "s3://outlives-results/"][..], &slow].concat()));
+    let running = || {
+        let jobs = json_lines(&stdout(&site.cli(&["--json", "jobs", "list"])));
+        jobs.into_iter().find(|job| job["state"] == "running")
+    };
+    let job = poll("a job that runs", running)["job_id"].as_str().unwrap().to_owned();
+    assert!(!site.end(Signal::KILL).success());
+    site.start();
+    // The second one works for more than twice the two seconds that a delivery lasts without being extended.
+    let event = site.event("long.wav");
+    assert_eq!((&event["jobid"], &event["attempt"]), (&job.clone().into(), &2.into()), "{event:#}");
+    site.result(&event);
+    site.settled();
+    assert!(site.end(Signal::TERM).success());
+    let shown: Value = serde_json::from_str(&stdout(&site.cli(&["--json", "jobs", "show", &job]))).unwrap();
+    assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");
+    assert_eq!(site.queues.seen().len(), 1);
+}

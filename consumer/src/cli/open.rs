@@ -12,6 +12,7 @@ use crate::job::JobId;
 use crate::job::executor;
 use crate::job::record::Record;
 use crate::queue::Queue;
+use crate::queue::amqp::{self, AmqpQueue};
 use crate::queue::sqlite::{Options, SqliteQueue};
 use crate::queue::sqs::{self, SqsQueue};
 use crate::store::{Place, Store, Stores};
@@ -27,6 +28,21 @@ pub(crate) async fn queue(config: &Config) -> Result<Arc<dyn Queue>, Failure> {
         QueueKind::Sqlite => {
             let options = Options { lease, max_receives, ..Options::default() };
             Ok(Arc::new(SqliteQueue::new(file(&config.queue.path).await?, options)))
+        }
+        QueueKind::Amqp => {
+            let (broker, queue, default) = (config.amqp.clone(), config.queue.amqp.clone(), amqp::Options::default());
+            let options = amqp::Options {
+                url: broker.url.unwrap_or(default.url),
+                username: broker.username,
+                password: broker.password,
+                name: queue.queue,
+                declare: queue.declare,
+                lease,
+                ack_timeout: Duration::from_secs(queue.ack_timeout_secs),
+                max_receives,
+                max_message_bytes: default.max_message_bytes,
+            };
+            Ok(Arc::new(AmqpQueue::open(options).await?))
         }
         QueueKind::Sqs => {
             let options = sqs::Options { lease, max_receives, ..sqs::Options::default() };

@@ -23,6 +23,7 @@ pub(super) fn check(decoded: &mut Decoded<Config>, errors: &mut Vec<ConfigError>
     let config = &mut decoded.value;
     let mut errors = Errors(errors);
     worker(config, &mut errors);
+    amqp(config, &mut errors);
     aws(&mut config.aws, &mut errors);
     sqs(&config.queue, &mut errors);
     stores(config, &store_keys, &mut errors);
@@ -60,6 +61,41 @@ fn worker(config: &Config, errors: &mut Errors) {
     errors.range("worker.message_max_bytes", worker.message_max_bytes, 1 << 10..=1 << 20);
     errors.range("worker.heartbeat_secs", worker.heartbeat_secs, 1..=3600);
     errors.range("queue.lease_secs", config.queue.lease_secs, 1..=12 * 3600);
+}
+
+fn amqp(config: &mut Config, errors: &mut Errors) {
+    let amqp = &mut config.amqp;
+    from_file("amqp.password", &mut amqp.password, amqp.password_file.as_deref(), errors);
+    if amqp.username.is_some() != (amqp.password.is_some() || amqp.password_file.is_some()) {
+        errors.missing("amqp.username", "belongs with password or password_file: give both or none");
+    }
+    if let Some(Err(why)) = amqp.url.as_deref().map(broker) {
+        // Not quoted: it may hold a password.
+        errors.missing("amqp.url", why);
+    }
+    let queue = &config.queue.amqp;
+    if queue.queue.is_empty() || queue.queue.len() > 128 || !queue.queue.chars().all(is_plain) {
+        errors.add("queue.amqp.queue", &queue.queue, "allowed are 1 to 128 letters, digits, `.`, `_` and `-`");
+    }
+    if config.queue.kind == QueueKind::Amqp {
+        if amqp.url.is_none() {
+            errors.missing("amqp.url", "a queue of kind \"amqp\" needs it");
+        }
+        // Renewals come each third of a lease, and a delivery is moved on with the first one after half of this.
+        let least = config.queue.lease_secs.saturating_mul(2).max(30);
+        errors.range("queue.amqp.ack_timeout_secs", queue.ack_timeout_secs, least..=DAY_SECS.max(least));
+    }
+}
+
+fn broker(url: &str) -> Result<(), &'static str> {
+    let url = url::Url::parse(url).map_err(|_| "is no URL; write it amqps://broker.example.com")?;
+    if !matches!(url.scheme(), "amqp" | "amqps") || !url.has_host() {
+        return Err("allowed are amqp and amqps URLs");
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("allowed is host, port and virtual host; credentials belong in username and password_file");
+    }
+    Ok(())
 }
 
 fn aws(aws: &mut AwsConfig, errors: &mut Errors) {

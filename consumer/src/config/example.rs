@@ -80,6 +80,7 @@ fn every_key_is_shown_and_no_other() {
         let known = match section {
             "worker" => keys::<WorkerConfig>(),
             "queue" => keys::<QueueConfig>(),
+            "amqp" => keys::<AmqpConfig>(),
             "aws" => keys::<AwsConfig>(),
             "stores" => keys::<StoreConfig>(),
             "routes" => keys::<RouteConfig>(),
@@ -101,6 +102,8 @@ fn every_key_is_shown_and_no_other() {
         };
         assert_eq!(found, known.into_iter().map(str::to_owned).collect(), "[{section}]");
     }
+    let amqp: BTreeSet<_> = keys::<AmqpQueueConfig>().into_iter().map(str::to_owned).collect();
+    assert_eq!(of_table(&shown["queue"]["amqp"]), amqp, "[queue.amqp]");
     let sqs: BTreeSet<_> = keys::<SqsConfig>().into_iter().map(str::to_owned).collect();
     assert_eq!(of_table(&shown["queue"]["sqs"]), sqs, "[queue.sqs]");
     assert!(shown.contains_key("event_retry_secs"));

@@ -4,6 +4,7 @@
 //! worker's settings; libraries keep their own variables (AWS credentials, `CUDA_VISIBLE_DEVICES`).
 //! `infra/config.example.toml` ([`EXAMPLE`]) lists every key with its default; a test holds it to the truth.
 
+mod amqp;
 mod aws;
 mod check;
 mod decode;
@@ -28,12 +29,13 @@ use serde::{Deserialize, Serialize};
 use crate::store::{Place, StoreConfig};
 use crate::trigger::{DestinationConfig, RouteConfig, RouteRules, SourceConfig};
 
+pub use amqp::AmqpConfig;
 pub use aws::AwsConfig;
 pub use error::{ConfigError, ConfigErrors};
 pub use process::{ExecutorConfig, GatewayConfig, LogConfig, LogFormat, LogRotation};
 pub use secret::Secret;
 pub use sinks::{SinkConfig, SinkKind};
-pub use worker::{QueueConfig, QueueKind, SqsConfig, WorkerConfig};
+pub use worker::{AmqpQueueConfig, QueueConfig, QueueKind, SqsConfig, WorkerConfig};
 
 /// Every key with its default and what it means.
 pub const EXAMPLE: &str = include_str!("../../../infra/config.example.toml");
@@ -46,6 +48,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// Where job messages wait.
     pub queue: QueueConfig,
+    /// The RabbitMQ broker.
+    pub amqp: AmqpConfig,
     /// Amazon's services that are no stores.
     pub aws: AwsConfig,
     /// Where buckets live; the first one is the default.
@@ -82,6 +86,7 @@ impl Default for Config {
         Config {
             worker: WorkerConfig::default(),
             queue: QueueConfig::default(),
+            amqp: AmqpConfig::default(),
             aws: AwsConfig::default(),
             stores: Vec::new(),
             routes: Vec::new(),

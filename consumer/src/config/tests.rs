@@ -169,6 +169,28 @@ fn stores_and_routes_are_checked_before_anything_is_sent() {
 }
 
 #[test]
+fn a_broker_is_checked_and_its_password_shows_nowhere() {
+    let toml = |rest: &str| format!("[queue]\nkind = \"amqp\"\nlease_secs = 60\n{rest}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "hunter2\n").unwrap();
+    let password = ("DARKROOM__AMQP__PASSWORD_FILE", file.path().to_str().unwrap());
+    let config =
+        load(&toml("[amqp]\nurl = \"amqps://rabbit.example.com/jobs\"\nusername = \"me\""), &[password]).unwrap();
+    assert_eq!(config.amqp.password.as_ref().unwrap().expose(), "hunter2");
+    assert!(!format!("{config:?}{}", serde_json::to_string(&config).unwrap()).contains("hunter2"));
+    for bad in ["http://h", "amqp://me:hunter2@h", "amqp:h", "amqps://h/?x=1"] {
+        let found = errors(&toml(&format!("[amqp]\nurl = {bad:?}")), &[]);
+        assert_error(&found, "amqp.url", None, "");
+        assert!(!format!("{found:?}").contains("hunter2"));
+    }
+    let found = errors(&toml("[queue.amqp]\nqueue = \"a b\"\nack_timeout_secs = 60\n[amqp]\nusername = \"me\""), &[]);
+    assert_error(&found, "amqp.url", None, "needs it");
+    assert_error(&found, "queue.amqp.queue", Some("a b"), "letters");
+    assert_error(&found, "amqp.username", None, "both or none");
+    assert_error(&found, "queue.amqp.ack_timeout_secs", Some("60"), "120 to");
+}
+
+#[test]
 fn a_queue_in_sqs_needs_its_name_and_an_account_whole_keys() {
     let sqs = |rest: &str| format!("[queue]\nkind = \"sqs\"\n{rest}");
     let config = load(&sqs("[queue.sqs]\nqueue = \"jobs\"\n"), &[("DARKROOM__AWS__REGION", "eu-west-1")]).unwrap();

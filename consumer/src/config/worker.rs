@@ -83,6 +83,8 @@ pub enum QueueKind {
     /// Embedded, one file.
     #[default]
     Sqlite,
+    /// RabbitMQ.
+    Amqp,
     /// Amazon SQS, or what speaks as it does.
     Sqs,
 }
@@ -98,8 +100,28 @@ pub struct QueueConfig {
     pub path: PathBuf,
     /// A delivery that is not extended for this long goes to another worker.
     pub lease_secs: u64,
+    /// `[queue.amqp]`.
+    pub amqp: AmqpQueueConfig,
     /// `[queue.sqs]`.
     pub sqs: SqsConfig,
+}
+
+/// `[queue.amqp]`: a queue on RabbitMQ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AmqpQueueConfig {
+    /// Its name; the other queues' names begin with it.
+    pub queue: String,
+    /// Whether we make the queues; else they are only checked to be there.
+    pub declare: bool,
+    /// The broker's `consumer_timeout` in seconds, after which it takes an unacknowledged delivery back.
+    pub ack_timeout_secs: u64,
+}
+
+impl Default for AmqpQueueConfig {
+    fn default() -> Self {
+        AmqpQueueConfig { queue: "darkroom.jobs".into(), declare: true, ack_timeout_secs: 1800 }
+    }
 }
 
 /// `[queue.sqs]`: a queue in SQS.
@@ -118,6 +140,7 @@ impl Default for QueueConfig {
             kind: QueueKind::Sqlite,
             path: "/var/lib/darkroom/queue.sqlite".into(),
             lease_secs: 30,
+            amqp: AmqpQueueConfig::default(),
             sqs: SqsConfig::default(),
         }
     }

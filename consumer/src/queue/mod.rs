@@ -25,6 +25,7 @@
 //! Failures of the broker itself are [`Error::Unavailable`]: worth a retry, with backoff, by the caller that knows how
 //! long it may wait. Settling is not retried: an unsettled delivery comes back and the job's record makes that cheap.
 
+pub mod amqp;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod error;

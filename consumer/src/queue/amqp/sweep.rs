@@ -1,0 +1,62 @@
+//! Ends leases that nobody extends, and gives back what nobody waits for.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::inbox::Held;
+use super::link::Link;
+
+/// A consumer that could get more is kept this long after the last `receive`: the next one usually follows at once.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Looks every twentieth of a lease, once a second at most, until the link is gone.
+pub(super) async fn run(link: Weak<Link>, dead: CancellationToken) {
+    let Some(lease) = link.upgrade().map(|link| link.options.lease) else { return };
+    let pause = (lease / 20).clamp(Duration::from_millis(20), Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = dead.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let Some(link) = link.upgrade() else { return };
+        if !link.is_alive() {
+            return;
+        }
+        let expired = link.inbox().take_expired();
+        give_back(&link, expired, true).await;
+        if is_idle(&link) {
+            stop_consuming(&link).await;
+        }
+    }
+}
+
+/// A worker whose hands are full keeps its consumer, which gets nothing and tells it when the queue is deleted.
+fn is_idle(link: &Link) -> bool {
+    let inbox = link.inbox();
+    let lingered = inbox.idle_since.is_none_or(|since| since.elapsed() >= LINGER);
+    inbox.waiting == 0 && lingered && inbox.supply() > 0
+}
+
+async fn stop_consuming(link: &Arc<Link>) {
+    let _one = link.consuming.lock().await;
+    if !is_idle(link) || link.unsubscribe().await.is_err() {
+        return;
+    }
+    let arrived: Vec<Held> = {
+        let mut inbox = link.inbox();
+        if inbox.waiting > 0 { Vec::new() } else { inbox.arrived.drain(..).collect() }
+    };
+    give_back(link, arrived, false).await;
+}
+
+/// `counted`: whether somebody had them and did not settle them.
+async fn give_back(link: &Link, deliveries: Vec<Held>, counted: bool) {
+    for held in deliveries {
+        tracing::debug!(message_id = %held.message.id, "delivery given back");
+        if link.hand_back(&held, counted).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,24 +1,27 @@
-//! Jobs through SQS: a worker with a configuration of its own, the emulator's S3 and queue, and nothing embedded.
+//! Jobs and events through SQS: a worker with a configuration of its own, the emulator's S3 and queues, and nothing
+//! embedded.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, ExitStatus, Output};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use darkroom::queue::{Depth, Queue};
+use darkroom::queue::sqs::SqsQueue;
+use darkroom::queue::{Depth, Queue, Settlement};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::media::{Workshop, sound};
-use crate::harness::{Aws, Bucket, Queues, binary, json_lines, poll, stdout, wait_for};
+use crate::harness::{Aws, Bucket, binary, json_lines, poll, stdout, wait_for};
 
-/// Buckets, a queue and a configuration under one name; the worker that was started last.
+/// Buckets, queues and a configuration under one name; the worker that was started last.
 struct Site {
     aws: Arc<Aws>,
     name: &'static str,
     dir: TempDir,
-    /// Of which only the events are used.
-    queues: Queues,
+    events: SqsQueue,
+    seen: Mutex<Vec<Value>>,
     executor: &'static str,
     worker: Option<Child>,
 }
@@ -26,18 +29,21 @@ struct Site {
 impl Site {
     fn new(name: &'static str, executor: &'static str) -> Site {
         let (aws, dir) = (Aws::shared(), tempfile::tempdir().unwrap());
-        let site = Site { aws, name, queues: Queues::open(dir.path()), dir, executor, worker: None };
+        let (queue, events) = (aws.create_queue(name), format!("{name}-events"));
+        aws.create_queue(&events);
+        let events = aws.queue(&events);
+        let site = Site { aws, name, dir, events, seen: Mutex::default(), executor, worker: None };
         for bucket in [site.uploads(), site.results(), site.bucket("state")] {
             bucket.create();
         }
-        Aws::notify(&site.uploads(), &site.aws.create_queue(name));
+        Aws::notify(&site.uploads(), &queue);
         fs::write(site.path("worker.toml"), site.config()).unwrap();
         site
     }
 
     fn config(&self) -> String {
         let (name, endpoint) = (self.name, self.aws.endpoint());
-        let (scratch, events) = (self.path("scratch"), self.path("darkroom.sqlite"));
+        let scratch = self.path("scratch");
         format!(
             "[worker]\nstate = \"s3://{name}-state/\"\nscratch_dir = \"{scratch}\"\n\
              [queue]\nkind = \"sqs\"\nlease_secs = 2\n[queue.sqs]\nqueue = \"{name}\"\n\
@@ -46,7 +52,7 @@ impl Site {
              [[sources]]\nbucket = \"{name}-uploads\"\n[[destinations]]\nbucket = \"{name}-results\"\n\
              [[routes]]\nbucket = \"{name}-uploads\"\nsuffixes = [\".mp4\"]\nhandler = \"matting\"\n\
              output = \"s3://{name}-results/\"\n\
-             [[sinks]]\nkind = \"queue\"\nrequired = true\npath = \"{events}\"\n\
+             [[sinks]]\nkind = \"sqs\"\nrequired = true\nqueue = \"{name}-events\"\n\
              types = [\"completed\", \"failed\", \"cancelled\"]\n\
              [executor]\nstall_secs = 30\n"
         )
@@ -90,11 +96,22 @@ impl Site {
         worker.wait().unwrap()
     }
 
+    /// All events until now.
+    fn seen(&self) -> Vec<Value> {
+        wait_for(async {
+            for delivery in self.events.receive(10, Duration::ZERO).await.unwrap() {
+                self.seen.lock().unwrap().push(serde_json::from_slice(&delivery.body).unwrap());
+                let _settled = self.events.settle(delivery.receipt, Settlement::Ack).await.unwrap();
+            }
+        });
+        self.seen.lock().unwrap().clone()
+    }
+
     /// The first event about an upload.
     #[track_caller]
     fn event(&self, key: &str) -> Value {
         let subject = format!("s3://{}-uploads/{key}", self.name);
-        let seen = || self.queues.seen().into_iter().find(|event| event["subject"] == subject);
+        let seen = || self.seen().into_iter().find(|event| event["subject"] == subject);
         poll(&format!("an event about {subject}"), seen)
     }
 
@@ -146,7 +163,7 @@ fn an_upload_told_through_sqs_becomes_one_result() {
     assert_eq!(media_type(&made), "webm");
     site.settled();
     assert!(site.end(Signal::TERM).success());
-    assert_eq!(site.queues.seen().len(), 1, "the store's own test message is nobody's job");
+    assert_eq!(site.seen().len(), 1, "the store's own test message is nobody's job");
 }
 
 fn media_type(bytes: &[u8]) -> &'static str {
@@ -177,5 +194,5 @@ fn a_job_outlives_its_visibility_timeout_and_its_worker() {
     assert!(site.end(Signal::TERM).success());
     let shown: Value = serde_json::from_str(&stdout(&site.cli(&["--json", "jobs", "show", &job]))).unwrap();
     assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");
-    assert_eq!(site.queues.seen().len(), 1);
+    assert_eq!(site.seen().len(), 1);
 }

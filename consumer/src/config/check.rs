@@ -247,6 +247,7 @@ fn sink(key: &str, sink: &mut SinkConfig, errors: &mut Errors) {
     if queue != sink.path.is_some() {
         errors.missing(&format!("{key}.path"), "a queue sink needs it, and no other has it");
     }
+    sink_of_aws(key, sink, errors);
     for (name, value, most) in
         [("max_age_secs", sink.max_age_secs, 365 * DAY_SECS), ("max_events", sink.max_events, 1_000_000)]
     {
@@ -255,6 +256,23 @@ fn sink(key: &str, sink: &mut SinkConfig, errors: &mut Errors) {
             Some(value) => errors.range(&format!("{key}.{name}"), value, 1..=most),
             None => {}
         }
+    }
+}
+
+fn sink_of_aws(key: &str, sink: &SinkConfig, errors: &mut Errors) {
+    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    if (sink.kind == SinkKind::Sqs) != given(&sink.queue) {
+        errors
+            .missing(&format!("{key}.queue"), "a sink of kind \"sqs\" needs it, its name or URL, and no other has it");
+    }
+    if (sink.kind == SinkKind::Sns) != given(&sink.topic) {
+        errors.missing(&format!("{key}.topic"), "a sink of kind \"sns\" needs it, its ARN, and no other has it");
+    }
+    if let Some(topic) = sink.topic.as_ref().filter(|topic| !topic.starts_with("arn:")) {
+        errors.add(&format!("{key}.topic"), topic, "allowed is the ARN of a topic");
+    }
+    if sink.bus.is_some() && sink.kind != SinkKind::EventBridge {
+        errors.missing(&format!("{key}.bus"), "only a sink of kind \"eventbridge\" has it");
     }
 }
 

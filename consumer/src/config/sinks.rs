@@ -24,6 +24,12 @@ pub enum SinkKind {
     Queue,
     /// A signed HTTP POST.
     Webhook,
+    /// A message in a queue of Amazon SQS.
+    Sqs,
+    /// A message to a topic of Amazon SNS.
+    Sns,
+    /// An event on a bus of Amazon EventBridge.
+    EventBridge,
 }
 
 impl SinkKind {
@@ -33,6 +39,9 @@ impl SinkKind {
             SinkKind::Log => "log",
             SinkKind::Queue => "queue",
             SinkKind::Webhook => "webhook",
+            SinkKind::Sqs => "sqs",
+            SinkKind::Sns => "sns",
+            SinkKind::EventBridge => "eventbridge",
         }
     }
 }
@@ -68,6 +77,15 @@ pub struct SinkConfig {
     /// Queue: file of an embedded queue that takes the events.
     #[serde(default)]
     pub path: Option<PathBuf>,
+    /// SQS: name or URL of the queue.
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// SNS: ARN of the topic.
+    #[serde(default)]
+    pub topic: Option<String>,
+    /// EventBridge: name or ARN of the bus; the account's default one if absent.
+    #[serde(default)]
+    pub bus: Option<String>,
     /// Queue: an event that nobody takes is kept this long; [`DEFAULT_MAX_AGE_SECS`] if absent.
     #[serde(default)]
     pub max_age_secs: Option<u64>,
@@ -89,6 +107,9 @@ impl SinkConfig {
             secret_file: None,
             allow_private: false,
             path: None,
+            queue: None,
+            topic: None,
+            bus: None,
             max_age_secs: None,
             max_events: None,
         }

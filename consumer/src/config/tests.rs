@@ -202,3 +202,14 @@ fn a_queue_in_sqs_needs_its_name_and_an_account_whole_keys() {
     assert_error(&found, "aws.endpoint", None, "URL");
     assert!(!format!("{found:?}").contains("AKEXAMPLE"));
 }
+
+#[test]
+fn sinks_at_amazon_say_where_events_go() {
+    let sinks = "[[sinks]]\nkind = \"sqs\"\n[[sinks]]\nkind = \"sns\"\ntopic = \"events\"\n[[sinks]]\nkind = \"log\"\nbus = \"b\"\n\
+                 [[sinks]]\nkind = \"eventbridge\"\n";
+    let found = errors(sinks, &[]);
+    assert_error(&found, "sinks[0].queue", None, "name or URL");
+    assert_error(&found, "sinks[1].topic", Some("events"), "ARN");
+    assert_error(&found, "sinks[2].bus", None, "eventbridge");
+    assert_eq!(found.len(), 3, "{found:#?}");
+}

@@ -13,6 +13,7 @@
 //! another attempt and is a new event. A message that names no job fails as `<submission id>.failed`. [`Event`]s are
 //! made where a job changes (`telemetry::transition`) and go to [`EventSink`]s through the [`Publisher`].
 
+mod aws;
 mod cloudevent;
 mod data;
 mod kind;
@@ -22,6 +23,7 @@ mod sink;
 pub(crate) mod tests;
 mod webhook;
 
+pub use aws::{EventBridgeSink, SnsSink, SqsSink};
 pub use cloudevent::Event;
 pub use data::{Completion, HeartbeatData, JobFacts, MAX_LISTED_OUTPUTS, Rejected};
 pub use kind::EventKind;

@@ -1,12 +1,13 @@
-//! Where events go: the log, a queue, a webhook.
+//! Where events go: the log, a queue, a webhook, Amazon's services.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::aws::{EventBridgeSink, SnsSink, SqsSink};
 use super::webhook::Webhook;
 use super::{Event, EventKind};
-use crate::config::{SinkConfig, SinkKind};
+use crate::config::{AwsConfig, SinkConfig, SinkKind};
 use crate::queue::{self, Queue, SendOptions};
 
 /// An event, and the bytes that all sinks send of it.
@@ -97,15 +98,18 @@ pub struct Outlet {
 
 impl Outlet {
     /// Makes the sink of a `[[sinks]]` section; `queue` is the one at the `path` of a queue sink, opened by the caller,
-    /// who may have the file open already.
+    /// who may have the file open already, and `aws` the account of those that are Amazon's.
     ///
     /// # Errors
     /// A sentence.
-    pub fn open(config: &SinkConfig, queue: Option<Arc<dyn Queue>>) -> Result<Self, String> {
+    pub async fn open(config: &SinkConfig, queue: Option<Arc<dyn Queue>>, aws: &AwsConfig) -> Result<Self, String> {
         let sink: Box<dyn EventSink> = match config.kind {
             SinkKind::Log => Box::new(LogSink),
             SinkKind::Queue => Box::new(QueueSink(queue.ok_or("a queue sink needs `path`")?)),
             SinkKind::Webhook => Box::new(Webhook::open(config)?),
+            SinkKind::Sqs => Box::new(SqsSink::open(config, aws).await?),
+            SinkKind::Sns => Box::new(SnsSink::open(config, aws).await?),
+            SinkKind::EventBridge => Box::new(EventBridgeSink::open(config, aws).await),
         };
         Ok(Outlet { config: config.clone(), sink })
     }

@@ -67,7 +67,7 @@ fn config(url: String, allow_private: bool) -> SinkConfig {
 }
 
 fn publisher(config: &SinkConfig, retry: Duration) -> Publisher {
-    let outlet = Outlet::open(config, None).unwrap();
+    let outlet = Outlet { config: config.clone(), sink: Box::new(Webhook::open(config).unwrap()) };
     Publisher::new(vec![outlet], retry, Arc::new(Metrics::new()))
 }
 

@@ -87,7 +87,7 @@ fn wrong(sentence: impl Into<String>) -> Error {
 }
 
 /// The URL of a queue, which may be given itself.
-async fn find(client: &Client, name: &str, account: Option<&str>) -> Result<String> {
+pub(crate) async fn find(client: &Client, name: &str, account: Option<&str>) -> Result<String> {
     if name.contains("://") {
         return Ok(name.to_owned());
     }

@@ -35,6 +35,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use tokio::time::Instant;
 
+pub(crate) use self::client::find;
 use self::held::Held;
 use self::notes::{Notes, Parcel};
 use super::{
@@ -154,6 +155,6 @@ mod lease_tests;
 #[cfg(test)]
 mod notified_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

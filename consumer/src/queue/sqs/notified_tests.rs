@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use aws_sdk_eventbridge::types::Target as RuleTarget;
 use aws_sdk_s3::types::{
     CompletedMultipartUpload, CompletedPart, Event, EventBridgeConfiguration, NotificationConfiguration,
     QueueConfiguration, TopicConfiguration,
@@ -53,12 +52,15 @@ impl Wired {
                 notify.queue_configurations(to)
             }
             Way::Topic { raw } => {
-                let topic = topic(&account, &name, &arn, raw).await;
+                let topic = emulator.topic(&name, &name, raw).await;
                 let to = TopicConfiguration::builder().topic_arn(topic).events(created).build().unwrap();
                 notify.topic_configurations(to)
             }
             Way::Bus => {
-                rule(&account, &bucket, &arn).await;
+                let detail = serde_json::json!({ "bucket": { "name": [bucket] } });
+                let pattern =
+                    serde_json::json!({ "source": ["aws.s3"], "detail-type": ["Object Created"], "detail": detail });
+                emulator.rule(&bucket, &name, &pattern).await;
                 notify.event_bridge_configuration(EventBridgeConfiguration::builder().build())
             }
         };
@@ -99,24 +101,6 @@ impl Wired {
         let done = done.multipart_upload(CompletedMultipartUpload::builder().parts(part).build());
         done.send().await.unwrap().e_tag.unwrap().trim_matches('"').to_owned()
     }
-}
-
-async fn topic(account: &aws_config::SdkConfig, name: &str, queue: &str, raw: bool) -> String {
-    let sns = aws_sdk_sns::Client::new(account);
-    let topic = sns.create_topic().name(name).send().await.unwrap().topic_arn.unwrap();
-    let subscribe = sns.subscribe().topic_arn(&topic).protocol("sqs").endpoint(queue);
-    subscribe.attributes("RawMessageDelivery", raw.to_string()).send().await.unwrap();
-    topic
-}
-
-async fn rule(account: &aws_config::SdkConfig, bucket: &str, queue: &str) {
-    let bus = aws_sdk_eventbridge::Client::new(account);
-    let pattern = serde_json::json!({
-        "source": ["aws.s3"], "detail-type": ["Object Created"], "detail": { "bucket": { "name": [bucket] } },
-    });
-    bus.put_rule().name(bucket).event_pattern(pattern.to_string()).send().await.unwrap();
-    let target = RuleTarget::builder().id("queue").arn(queue).build().unwrap();
-    bus.put_targets().rule(bucket).targets(target).send().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,27 +15,27 @@ use crate::config::{AwsConfig, Secret, SqsConfig};
 
 /// What stands in for SQS. They differ from it, and from each other, in what the methods name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Emulator {
+pub(crate) enum Emulator {
     Moto,
     Ministack,
 }
 
 impl Emulator {
-    pub(super) const BOTH: [Emulator; 2] = [Emulator::Moto, Emulator::Ministack];
+    pub(crate) const BOTH: [Emulator; 2] = [Emulator::Moto, Emulator::Ministack];
 
     /// Whether the receipt handle of an earlier delivery is refused when there is a later one. SQS refuses it in FIFO
     /// queues, and may accept it in others.
-    pub(super) fn refuses_earlier_handles(self) -> bool {
+    pub(crate) fn refuses_earlier_handles(self) -> bool {
         self == Emulator::Ministack
     }
 
     /// Whether a message lives no longer than 12 hours from its receipt, as in SQS.
-    pub(super) fn ends_deliveries(self) -> bool {
+    pub(crate) fn ends_deliveries(self) -> bool {
         self == Emulator::Moto
     }
 
     /// Where it listens; it is started by the first call and ends with this process.
-    pub(super) fn endpoint(self) -> &'static str {
+    pub(crate) fn endpoint(self) -> &'static str {
         static RUNNING: [OnceLock<(String, Child)>; 2] = [const { OnceLock::new() }; 2];
         &RUNNING[self as usize].get_or_init(|| self.start()).0
     }
@@ -71,22 +71,22 @@ impl Emulator {
     }
 
     /// How to reach it.
-    pub(super) fn aws(self) -> AwsConfig {
+    pub(crate) fn aws(self) -> AwsConfig {
         aws(self.endpoint())
     }
 
     /// The same for other clients than ours.
-    pub(super) async fn account(self) -> aws_config::SdkConfig {
+    pub(crate) async fn account(self) -> aws_config::SdkConfig {
         crate::aws::account(&self.aws(), Duration::from_secs(30)).await
     }
 
     /// Opens a queue that it has.
-    pub(super) async fn open(self, name: &str, options: Options) -> Result<SqsQueue> {
+    pub(crate) async fn open(self, name: &str, options: Options) -> Result<SqsQueue> {
         SqsQueue::open(&self.aws(), &named(name), options).await
     }
 
     /// Creates a queue and returns its ARN.
-    pub(super) async fn create(self, name: &str, attributes: &[(Attribute, &str)]) -> String {
+    pub(crate) async fn create(self, name: &str, attributes: &[(Attribute, &str)]) -> String {
         let client = Client::new(&self.account().await);
         let mut create = client.create_queue().queue_name(name);
         for (name, value) in attributes {
@@ -97,15 +97,32 @@ impl Emulator {
     }
 
     /// The ARN of a queue.
-    pub(super) async fn arn(self, name: &str) -> String {
+    pub(crate) async fn arn(self, name: &str) -> String {
         let client = Client::new(&self.account().await);
         let url = client.get_queue_url().queue_name(name).send().await.unwrap().queue_url.unwrap();
         let get = client.get_queue_attributes().queue_url(url).attribute_names(Attribute::QueueArn);
         get.send().await.unwrap().attributes.unwrap().remove(&Attribute::QueueArn).unwrap()
     }
 
+    /// A topic to which the queue is subscribed; its ARN.
+    pub(crate) async fn topic(self, name: &str, queue: &str, raw: bool) -> String {
+        let sns = aws_sdk_sns::Client::new(&self.account().await);
+        let topic = sns.create_topic().name(name).send().await.unwrap().topic_arn.unwrap();
+        let subscribe = sns.subscribe().topic_arn(&topic).protocol("sqs").endpoint(self.arn(queue).await);
+        subscribe.attributes("RawMessageDelivery", raw.to_string()).send().await.unwrap();
+        topic
+    }
+
+    /// A rule of the default bus that sends what matches to the queue.
+    pub(crate) async fn rule(self, name: &str, queue: &str, pattern: &serde_json::Value) {
+        let bus = aws_sdk_eventbridge::Client::new(&self.account().await);
+        bus.put_rule().name(name).event_pattern(pattern.to_string()).send().await.unwrap();
+        let target = aws_sdk_eventbridge::types::Target::builder().id("queue").arn(self.arn(queue).await);
+        bus.put_targets().rule(name).targets(target.build().unwrap()).send().await.unwrap();
+    }
+
     /// A new pair of queues, the second for the dead letters of the first; returns the first one's name.
-    pub(super) async fn pair(self, fifo: bool, max_receive_count: u32) -> String {
+    pub(crate) async fn pair(self, fifo: bool, max_receive_count: u32) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (suffix, mut attributes) = match fifo {
@@ -122,25 +139,25 @@ impl Emulator {
     }
 
     /// A new queue with leases of two seconds.
-    pub(super) async fn queue(self, fifo: bool, options: Options) -> SqsQueue {
+    pub(crate) async fn queue(self, fifo: bool, options: Options) -> SqsQueue {
         let name = self.pair(fifo, 20).await;
         self.open(&name, options).await.unwrap()
     }
 }
 
 /// How to reach what listens at this address.
-pub(super) fn aws(endpoint: &str) -> AwsConfig {
+pub(crate) fn aws(endpoint: &str) -> AwsConfig {
     let key = || Some(Secret::new("test"));
     AwsConfig { endpoint: Some(endpoint.into()), access_key: key(), secret_key: key(), ..AwsConfig::default() }
 }
 
 /// A queue by its name or URL.
-pub(super) fn named(queue: &str) -> SqsConfig {
+pub(crate) fn named(queue: &str) -> SqsConfig {
     SqsConfig { queue: Some(queue.into()), ..SqsConfig::default() }
 }
 
 /// Leases of two seconds.
-pub(super) fn short() -> Options {
+pub(crate) fn short() -> Options {
     Options { lease: Duration::from_secs(2), ..Options::default() }
 }
 

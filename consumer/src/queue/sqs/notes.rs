@@ -46,7 +46,7 @@ impl Notes {
         let count = |name| text(name).and_then(|text| text.parse().ok()).unwrap_or(0);
         let time = |name| text(name).and_then(timestamp);
         Notes {
-            id: text(ID).map(ToOwned::to_owned),
+            id: text(ID).filter(|id| is_id(id)).map(ToOwned::to_owned),
             receives: count(RECEIVES),
             counted: count(COUNTED),
             sent_at: time(SENT_AT),
@@ -76,6 +76,11 @@ impl Notes {
         let attributes: HashMap<_, _> = values.into_iter().filter_map(attribute).collect();
         (!attributes.is_empty()).then_some(attributes)
     }
+}
+
+/// Whether it may be one of SQS, which gives UUIDs. It names a submission, so that it is not taken from anybody as it is.
+fn is_id(text: &str) -> bool {
+    (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Short, since it is part of the message's length; without the detail, which events have told.
@@ -201,5 +206,46 @@ impl Parcel<'_> {
         let not_before = beyond.then(|| Timestamp::now() + delay.min(Duration::from_secs(14 * 86400)));
         let delay = if fifo { Duration::ZERO } else { delay.min(LONGEST_DELAY) };
         Parcel { delay, notes: Notes { not_before, ..self.notes }, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, kind: &str, value: &str) -> Notes {
+        let value = MessageAttributeValue::builder().data_type(kind).string_value(value).build().unwrap();
+        Notes::read(&HashMap::from([(name.to_owned(), value)]))
+    }
+
+    #[test]
+    fn what_a_stranger_writes_into_attributes_counts_as_absent() {
+        let id = "0b8a1c4e-5d6f-4a3b-9c2d-1e0f2a3b4c5d";
+        assert_eq!(read(ID, "String", id).id.as_deref(), Some(id));
+        for bad in ["../../jobs", "a b", "{}", &"a".repeat(101)] {
+            assert_eq!(read(ID, "String", bad), Notes::default(), "{bad}");
+        }
+        for name in [RECEIVES, COUNTED, SENT_AT, NOT_BEFORE, DEAD_AT] {
+            for bad in ["-1e99", "99999999999999999999", "soon"] {
+                assert_eq!(read(name, "Number", bad), Notes::default(), "{name}: {bad}");
+            }
+        }
+        assert_eq!(read(REASON, "String", "none").reason.unwrap().code, ErrorCode::Internal);
+    }
+
+    #[test]
+    fn attributes_are_read_as_they_were_written() {
+        let time = Timestamp::from_millisecond(1_764_000_000_123).unwrap();
+        let notes = Notes {
+            id: Some("m-1".into()),
+            receives: 3,
+            counted: 2,
+            sent_at: Some(time),
+            not_before: Some(time),
+            reason: Some(JobError::new(ErrorCode::InputEmpty, "send a video")),
+            dead_at: Some(time),
+        };
+        assert_eq!(Notes::read(&notes.attributes().unwrap()), notes);
+        assert_eq!(Notes::default().attributes(), None);
     }
 }

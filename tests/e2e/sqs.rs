@@ -152,6 +152,11 @@ impl Drop for Site {
 fn an_upload_told_through_sqs_becomes_one_result() {
     let (mut site, shop) = (Site::new("told", "darkroom-executor"), Workshop::new());
     assert!(stdout(&site.cli(&["work", "--check"])).contains("good"));
+    for (variable, name) in [("DARKROOM__QUEUE__SQS__QUEUE", "no-jobs"), ("DARKROOM__SINKS__0__QUEUE", "no-events")] {
+        let refused = site.command(&["work", "--check"]).env(variable, name).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains(name) && said.contains("create the queue"), "{said}");
+    }
     site.start();
     // As a user gives names, and as nobody's URLs look.
     let key = "in/a b+c%2B é.mp4";

@@ -34,7 +34,7 @@ const DEPTH_EVERY: Duration = Duration::from_secs(5);
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Check the configuration, the handlers, the stores and a queue that is not embedded, and exit.
+    /// Check the configuration, the handlers, the stores, and the queue and sinks that are not embedded, and exit.
     #[arg(long)]
     check: bool,
 }
@@ -49,6 +49,9 @@ pub(crate) async fn work(global: &Global, args: Args) -> Result<(), Failure> {
         // Opening the embedded one would create it.
         if config.queue.kind != QueueKind::Sqlite {
             open::queue(&config).await?;
+        }
+        for sink in config.sinks.iter().filter(|sink| sink.kind != SinkKind::Queue) {
+            Outlet::open(sink, None, &config.aws).await.map_err(Failure::Usage)?;
         }
         return match global.json {
             true => print_line(&serde_json::json!({ "good": true }).to_string()),

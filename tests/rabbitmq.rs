@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Broker {
     /// Port of `amqp://127.0.0.1`.
     pub port: u16,
-    /// Port of `amqps://localhost`.
+    /// Port of `amqps://127.0.0.1`.
     pub tls_port: u16,
     environment: Vec<(&'static str, String)>,
     home: PathBuf,
@@ -135,7 +135,8 @@ fn ports() -> [u16; 4] {
 fn certificate(dir: &Path) {
     let mut command = Command::new("openssl");
     command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
-    command.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem"]);
+    command.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+    command.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", "key.pem"]);
     let output = command.args(["-out", "cert.pem"]).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod amqp;
 mod architecture;
 mod bad_media;
 mod bad_messages;

@@ -6,6 +6,7 @@ mod events;
 mod gate;
 pub(crate) mod media;
 mod up;
+mod worker;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -20,6 +21,7 @@ pub(crate) use bucket::Bucket;
 pub(crate) use events::Queues;
 pub(crate) use gate::Gate;
 pub(crate) use up::Up;
+pub(crate) use worker::Worker;
 
 /// What one job may take on a busy machine. Nothing waits this long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);

@@ -16,10 +16,12 @@ const GUARD: &str = "epmd -port $ERL_EPMD_PORT -address 127.0.0.1 >/dev/null 2>&
 setsid $BIN/rabbitmq-server >$HOME/out 2>&1 & broker=$!
 cat >/dev/null
 kill -9 -$broker; kill $epmd; wait; rm -rf $HOME";
-/// The only user, an administrator.
+/// An administrator.
 pub const USER: &str = "tester";
 /// Its password.
 pub const PASSWORD: &str = "not-for-the-log";
+/// A user with the same password, who may do what a worker needs for the queue of the same name, and no more.
+pub const LIMITED: &str = "limited";
 /// A virtual host whose connections are cut.
 pub const CUT: &str = "cut";
 /// A queue of this name takes one message; the broker refuses more.
@@ -88,10 +90,13 @@ fn start() -> Broker {
     certificate(&home);
     let everything =
         |vhost| serde_json::json!({"user": USER, "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*"});
+    let queues = format!(r"^{LIMITED}(\..*)?$");
     let definitions = serde_json::json!({
-        "users": [{"name": USER, "password": PASSWORD, "tags": "administrator"}],
+        "users": [{"name": USER, "password": PASSWORD, "tags": "administrator"},
+            {"name": LIMITED, "password": PASSWORD, "tags": ""}],
         "vhosts": [{"name": "/"}, {"name": CUT}],
-        "permissions": [everything("/"), everything(CUT)],
+        "permissions": [everything("/"), everything(CUT), {"user": LIMITED, "vhost": "/", "configure": &queues,
+            "write": format!("{queues}|^amq\\.default$"), "read": &queues}],
         "policies": [{"name": FULL, "vhost": "/", "pattern": format!("^{FULL}$"), "apply-to": "queues",
             "definition": {"max-length": 1}}],
     });

@@ -52,9 +52,9 @@ fn waiting(channel: &Channel, queue: &str) -> u32 {
     wait_for(channel.queue_declare(queue.into(), options, FieldTable::default())).unwrap().message_count()
 }
 
-/// The result of a completed event: the manifest, whose outputs are there, and no others.
+/// The manifest of a completed event is there, and so are its outputs, and no others.
 #[track_caller]
-fn result(up: &Up, name: &str, event: &Value) -> Value {
+fn result(up: &Up, name: &str, event: &Value) {
     assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
     let (job, results) = (event["jobid"].as_str().unwrap(), up.bucket(&format!("{name}-results")));
     let manifest = results.json(&format!("{job}/manifest.json"));
@@ -62,7 +62,6 @@ fn result(up: &Up, name: &str, event: &Value) -> Value {
     let mut expected: Vec<String> = outputs.chain([format!("{job}/manifest.json")]).collect();
     expected.sort();
     assert_eq!(results.keys(&format!("{job}/")), expected);
-    manifest
 }
 
 /// A notification as its sender writes it, about an object that is there: tag and size are put in, the rest are its
@@ -109,9 +108,8 @@ fn notifications_of_minio_and_ceph_published_to_an_exchange_run_their_jobs() {
         let size = video.len();
         publish(&channel, "bucketevents", "bucketlogs", &notification(file, &uploads.put(key, video), size));
         let event = worker.event(&format!("s3://uploads/{key}"));
-        let manifest = result(&up, "uploads", &event);
+        result(&up, "uploads", &event);
         assert_eq!(event["id"], format!("{}.completed", event["jobid"].as_str().unwrap()));
-        assert_eq!(manifest["inputs"][0]["key"], key, "{manifest:#}");
     }
     assert!(worker.end(Signal::TERM).success());
     assert_eq!(worker.events().len(), 2);

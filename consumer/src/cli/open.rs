@@ -30,17 +30,15 @@ pub(crate) async fn queue(config: &Config) -> Result<Arc<dyn Queue>, Failure> {
             Ok(Arc::new(SqliteQueue::new(file(&config.queue.path).await?, options)))
         }
         QueueKind::Amqp => {
-            let (broker, queue, default) = (config.amqp.clone(), config.queue.amqp.clone(), amqp::Options::default());
+            let queue = config.queue.amqp.clone();
             let options = amqp::Options {
-                url: broker.url.unwrap_or(default.url),
-                username: broker.username,
-                password: broker.password,
+                server: amqp::Server::from(&config.amqp),
                 name: queue.queue,
                 declare: queue.declare,
                 lease,
                 ack_timeout: Duration::from_secs(queue.ack_timeout_secs),
                 max_receives,
-                max_message_bytes: default.max_message_bytes,
+                max_message_bytes: amqp::Options::default().max_message_bytes,
             };
             Ok(Arc::new(AmqpQueue::open(options).await?))
         }

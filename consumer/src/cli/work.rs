@@ -187,7 +187,7 @@ async fn publisher(config: &Config, metrics: Arc<Metrics>) -> Result<Publisher, 
             Some(path) if sink.kind == SinkKind::Queue => Some(events_queue(path, Some(sink.retention())).await?),
             _ => None,
         };
-        outlets.push(Outlet::open(sink, queue, &config.aws).await.map_err(Failure::Usage)?);
+        outlets.push(Outlet::open(sink, queue, &config.amqp, &config.aws).await.map_err(Failure::Usage)?);
     }
     Ok(Publisher::new(outlets, Duration::from_secs(config.event_retry_secs), metrics))
 }

@@ -77,10 +77,11 @@ fn amqp(config: &mut Config, errors: &mut Errors) {
     if queue.queue.is_empty() || queue.queue.len() > 128 || !queue.queue.chars().all(is_plain) {
         errors.add("queue.amqp.queue", &queue.queue, "allowed are 1 to 128 letters, digits, `.`, `_` and `-`");
     }
+    let used = config.queue.kind == QueueKind::Amqp || config.sinks.iter().any(|sink| sink.kind == SinkKind::Amqp);
+    if used && amqp.url.is_none() {
+        errors.missing("amqp.url", "a queue or a sink of kind \"amqp\" needs it");
+    }
     if config.queue.kind == QueueKind::Amqp {
-        if amqp.url.is_none() {
-            errors.missing("amqp.url", "a queue of kind \"amqp\" needs it");
-        }
         // Renewals come each third of a lease, and a delivery is moved on with the first one after half of this.
         let least = config.queue.lease_secs.saturating_mul(2).max(30);
         errors.range("queue.amqp.ack_timeout_secs", queue.ack_timeout_secs, least..=DAY_SECS.max(least));
@@ -247,6 +248,7 @@ fn sink(key: &str, sink: &mut SinkConfig, errors: &mut Errors) {
     if queue != sink.path.is_some() {
         errors.missing(&format!("{key}.path"), "a queue sink needs it, and no other has it");
     }
+    sink_of_amqp(key, sink, errors);
     sink_of_aws(key, sink, errors);
     for (name, value, most) in
         [("max_age_secs", sink.max_age_secs, 365 * DAY_SECS), ("max_events", sink.max_events, 1_000_000)]
@@ -256,6 +258,21 @@ fn sink(key: &str, sink: &mut SinkConfig, errors: &mut Errors) {
             Some(value) => errors.range(&format!("{key}.{name}"), value, 1..=most),
             None => {}
         }
+    }
+}
+
+fn sink_of_amqp(key: &str, sink: &SinkConfig, errors: &mut Errors) {
+    let amqp = sink.kind == SinkKind::Amqp;
+    if amqp != sink.exchange.as_ref().is_some_and(|name| !name.is_empty()) {
+        errors.missing(&format!("{key}.exchange"), "a sink of kind \"amqp\" needs it, its name, and no other has it");
+    }
+    for (name, value) in [("exchange", &sink.exchange), ("routing_key", &sink.routing_key)] {
+        if let Some(value) = value.as_ref().filter(|value| value.len() > 255) {
+            errors.add(&format!("{key}.{name}"), value, "allowed are 255 bytes");
+        }
+    }
+    if !amqp && sink.routing_key.is_some() {
+        errors.missing(&format!("{key}.routing_key"), "only a sink of kind \"amqp\" has it");
     }
 }
 

@@ -69,7 +69,7 @@ fn optional_lines_are_good_too() {
     let complete = without_files
         .replace("name = \"billing\"", "name = \"billing\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"");
     let config = load(&complete);
-    assert_eq!((config.sinks.len(), config.stores.len(), config.routes.len()), (7, 2, 1));
+    assert_eq!((config.sinks.len(), config.stores.len(), config.routes.len()), (8, 2, 1));
 }
 
 #[test]

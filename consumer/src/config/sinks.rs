@@ -24,6 +24,8 @@ pub enum SinkKind {
     Queue,
     /// A signed HTTP POST.
     Webhook,
+    /// A message to an exchange of RabbitMQ.
+    Amqp,
     /// A message in a queue of Amazon SQS.
     Sqs,
     /// A message to a topic of Amazon SNS.
@@ -39,6 +41,7 @@ impl SinkKind {
             SinkKind::Log => "log",
             SinkKind::Queue => "queue",
             SinkKind::Webhook => "webhook",
+            SinkKind::Amqp => "amqp",
             SinkKind::Sqs => "sqs",
             SinkKind::Sns => "sns",
             SinkKind::EventBridge => "eventbridge",
@@ -77,6 +80,12 @@ pub struct SinkConfig {
     /// Queue: file of an embedded queue that takes the events.
     #[serde(default)]
     pub path: Option<PathBuf>,
+    /// AMQP: name of the exchange.
+    #[serde(default)]
+    pub exchange: Option<String>,
+    /// AMQP: routing key; the event's type if absent.
+    #[serde(default)]
+    pub routing_key: Option<String>,
     /// SQS: name or URL of the queue.
     #[serde(default)]
     pub queue: Option<String>,
@@ -107,6 +116,8 @@ impl SinkConfig {
             secret_file: None,
             allow_private: false,
             path: None,
+            exchange: None,
+            routing_key: None,
             queue: None,
             topic: None,
             bus: None,

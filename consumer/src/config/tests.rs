@@ -204,6 +204,16 @@ fn a_queue_in_sqs_needs_its_name_and_an_account_whole_keys() {
 }
 
 #[test]
+fn a_sink_at_an_exchange_needs_it_and_a_broker() {
+    let sinks = "[[sinks]]\nkind = \"amqp\"\n[[sinks]]\nkind = \"log\"\nrouting_key = \"k\"\n";
+    let found = errors(sinks, &[]);
+    assert_error(&found, "amqp.url", None, "needs it");
+    assert_error(&found, "sinks[0].exchange", None, "needs it");
+    assert_error(&found, "sinks[1].routing_key", None, "amqp");
+    assert_eq!(found.len(), 3, "{found:#?}");
+}
+
+#[test]
 fn sinks_at_amazon_say_where_events_go() {
     let sinks = "[[sinks]]\nkind = \"sqs\"\n[[sinks]]\nkind = \"sns\"\ntopic = \"events\"\n[[sinks]]\nkind = \"log\"\nbus = \"b\"\n\
                  [[sinks]]\nkind = \"eventbridge\"\n";

@@ -13,6 +13,7 @@
 //! another attempt and is a new event. A message that names no job fails as `<submission id>.failed`. [`Event`]s are
 //! made where a job changes (`telemetry::transition`) and go to [`EventSink`]s through the [`Publisher`].
 
+mod amqp;
 mod aws;
 mod cloudevent;
 mod data;
@@ -23,6 +24,7 @@ mod sink;
 pub(crate) mod tests;
 mod webhook;
 
+pub use amqp::AmqpSink;
 pub use aws::{EventBridgeSink, SnsSink, SqsSink};
 pub use cloudevent::Event;
 pub use data::{Completion, HeartbeatData, JobFacts, MAX_LISTED_OUTPUTS, Rejected};

@@ -1,13 +1,14 @@
-//! Where events go: the log, a queue, a webhook, Amazon's services.
+//! Where events go: the log, a queue, a webhook, RabbitMQ, Amazon's services.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::amqp::AmqpSink;
 use super::aws::{EventBridgeSink, SnsSink, SqsSink};
 use super::webhook::Webhook;
 use super::{Event, EventKind};
-use crate::config::{AwsConfig, SinkConfig, SinkKind};
+use crate::config::{AmqpConfig, AwsConfig, SinkConfig, SinkKind};
 use crate::queue::{self, Queue, SendOptions};
 
 /// An event, and the bytes that all sinks send of it.
@@ -98,15 +99,22 @@ pub struct Outlet {
 
 impl Outlet {
     /// Makes the sink of a `[[sinks]]` section; `queue` is the one at the `path` of a queue sink, opened by the caller,
-    /// who may have the file open already, and `aws` the account of those that are Amazon's.
+    /// who may have the file open already, `amqp` the broker of those that are RabbitMQ's, and `aws` the account of those
+    /// that are Amazon's.
     ///
     /// # Errors
     /// A sentence.
-    pub async fn open(config: &SinkConfig, queue: Option<Arc<dyn Queue>>, aws: &AwsConfig) -> Result<Self, String> {
+    pub async fn open(
+        config: &SinkConfig,
+        queue: Option<Arc<dyn Queue>>,
+        amqp: &AmqpConfig,
+        aws: &AwsConfig,
+    ) -> Result<Self, String> {
         let sink: Box<dyn EventSink> = match config.kind {
             SinkKind::Log => Box::new(LogSink),
             SinkKind::Queue => Box::new(QueueSink(queue.ok_or("a queue sink needs `path`")?)),
             SinkKind::Webhook => Box::new(Webhook::open(config)?),
+            SinkKind::Amqp => Box::new(AmqpSink::open(config, amqp).await?),
             SinkKind::Sqs => Box::new(SqsSink::open(config, aws).await?),
             SinkKind::Sns => Box::new(SnsSink::open(config, aws).await?),
             SinkKind::EventBridge => Box::new(EventBridgeSink::open(config, aws).await),

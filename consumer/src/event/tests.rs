@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::*;
-use crate::config::{AwsConfig, SinkConfig, SinkKind};
+use crate::config::{AmqpConfig, AwsConfig, SinkConfig, SinkKind};
 use crate::db::Db;
 use crate::job::Manifest;
 use crate::queue::Queue;
@@ -278,14 +278,14 @@ async fn a_queue_sink_sends_each_event_once() {
     let options = sqlite::Options { name: "events".into(), ..sqlite::Options::default() };
     let queue: Arc<dyn Queue> = Arc::new(SqliteQueue::new(db, options));
     let config = SinkConfig { required: true, ..SinkConfig::new(SinkKind::Queue) };
-    let aws = AwsConfig::default();
-    let (publisher, _) = publisher(vec![Outlet::open(&config, Some(Arc::clone(&queue)), &aws).await.unwrap()]);
+    let (amqp, aws) = (AmqpConfig::default(), AwsConfig::default());
+    let (publisher, _) = publisher(vec![Outlet::open(&config, Some(Arc::clone(&queue)), &amqp, &aws).await.unwrap()]);
     let event = Event::cancelled(&facts(), at());
     publisher.publish(&event).await.unwrap();
     publisher.publish(&event).await.unwrap();
     let got = queue.receive(10, Duration::from_secs(20)).await.unwrap();
     assert_eq!(got.iter().map(|delivery| delivery.body.as_ref()).collect::<Vec<_>>(), [event.to_json().as_bytes()]);
-    assert!(Outlet::open(&config, None, &aws).await.unwrap_err().contains("path"));
+    assert!(Outlet::open(&config, None, &amqp, &aws).await.unwrap_err().contains("path"));
 }
 
 #[test]

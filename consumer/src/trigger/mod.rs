@@ -104,4 +104,6 @@ pub enum IgnoredReason {
     Subscription,
     /// A notification without records.
     Empty,
+    /// An event of ours, sent to where messages come from: taken for a message, it would fail, and make another event.
+    OwnEvent,
 }

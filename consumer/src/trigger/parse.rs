@@ -60,9 +60,15 @@ fn unwrap(body: &[u8], wrappers_left: u32) -> Result<Vec<Trigger>> {
     }
     if let Some(detail) = object.remove("detail") {
         return match (text(&object, "source"), text(&object, "detail-type")) {
+            (Some("dev.darkroom"), Some(kind)) => Ok(ignored(IgnoredReason::OwnEvent, kind)),
             (Some("aws.s3"), Some(kind)) => Ok(vec![event_bridge(kind, text(&object, "time"), detail)?]),
             _ => Err(invalid("the event is not from S3: let the rule match the source aws.s3")),
         };
+    }
+    if let (Some(kind), true) = (text(&object, "type"), object.contains_key("specversion"))
+        && kind.starts_with("dev.darkroom.")
+    {
+        return Ok(ignored(IgnoredReason::OwnEvent, &shorten(kind)));
     }
     if let Some("s3:TestEvent") = text(&object, "Event") {
         return Ok(ignored(IgnoredReason::TestEvent, "s3:TestEvent"));

@@ -82,6 +82,8 @@ fn messages_that_are_not_for_us_are_ignored() {
         ("sns-subscription", IgnoredReason::Subscription),
         ("eventbridge-deleted", IgnoredReason::Deleted),
         ("empty-records", IgnoredReason::Empty),
+        ("own-event", IgnoredReason::OwnEvent),
+        ("eventbridge-own-event", IgnoredReason::OwnEvent),
     ] {
         let [trigger] = parse(&fixture(name)).unwrap().try_into().unwrap();
         assert!(matches!(&trigger, Trigger::Ignored(ignored) if ignored.reason == reason), "{name}: {trigger:?}");

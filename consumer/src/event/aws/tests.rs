@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::SinkKind;
+use crate::config::{AmqpConfig, SinkKind};
 use crate::event::{EventKind, Outlet};
 use crate::queue::sqs::testing::Emulator;
 
@@ -15,7 +15,7 @@ fn message() -> Message {
 }
 
 async fn outlet(emulator: Emulator, config: SinkConfig) -> Outlet {
-    Outlet::open(&config, None, &emulator.aws()).await.unwrap()
+    Outlet::open(&config, None, &AmqpConfig::default(), &emulator.aws()).await.unwrap()
 }
 
 /// Bodies and `type` attributes of what is in the queue.
@@ -84,7 +84,7 @@ async fn rules_of_a_bus_match_the_event_by_source_and_type() {
 async fn what_is_missing_is_said_and_not_tried_again() {
     let emulator = Emulator::Ministack;
     let missing = SinkConfig { queue: Some("nowhere".into()), ..SinkConfig::new(SinkKind::Sqs) };
-    let error = Outlet::open(&missing, None, &emulator.aws()).await.unwrap_err();
+    let error = Outlet::open(&missing, None, &AmqpConfig::default(), &emulator.aws()).await.unwrap_err();
     assert!(error.contains("nowhere") && error.contains("create the queue"), "{error}");
     let topic = "arn:aws:sns:us-east-1:000000000000:nowhere";
     let missing = SinkConfig { topic: Some(topic.into()), ..SinkConfig::new(SinkKind::Sns) };
@@ -92,7 +92,13 @@ async fn what_is_missing_is_said_and_not_tried_again() {
     assert!(matches!(&error, SinkError::Final(why) if why.contains("NotFound")), "{error:?}");
     let away = AwsConfig { endpoint: Some("http://127.0.0.1:1".into()), ..emulator.aws() };
     let config = SinkConfig::new(SinkKind::EventBridge);
-    let error = Outlet::open(&config, None, &away).await.unwrap().sink.deliver(&message()).await.unwrap_err();
+    let error = Outlet::open(&config, None, &AmqpConfig::default(), &away)
+        .await
+        .unwrap()
+        .sink
+        .deliver(&message())
+        .await
+        .unwrap_err();
     assert!(matches!(error, SinkError::Passing(_)), "{error:?}");
 }
 

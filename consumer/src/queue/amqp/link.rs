@@ -4,28 +4,25 @@
 //! connection, the channel or the consumer ends the link, and with it all its deliveries are lost, which the broker
 //! hands over again. The next verb makes a new link.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::uri::AMQPUri;
-use lapin::{Channel, Confirmation, Connection, ConnectionProperties};
+use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Confirmation, Connection};
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::Inbox;
 use super::message::{Copy, Message};
+use super::server::{CONNECT, confirmed};
 use super::{Options, topology};
 use crate::queue::{Error, Result};
 
 /// Longest wait for an answer of the broker.
 pub(super) const REPLY: Duration = Duration::from_secs(20);
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
 /// Publications at once.
 const PUBLISHERS: usize = 16;
 /// Reply code of an orderly end.
@@ -47,10 +44,6 @@ pub(super) struct Link {
     pub(super) browser: tokio::sync::Mutex<Option<Channel>>,
     /// Where messages are counted, when nobody does.
     pub(super) counter: tokio::sync::Mutex<Option<Channel>>,
-    /// Delay queues that are there.
-    delays: Mutex<HashSet<u64>>,
-    /// When all delay queues were looked for.
-    pub(super) looked: tokio::sync::Mutex<Option<Instant>>,
     inbox: Mutex<Inbox>,
     /// Something came into the inbox, or its consumer was taken away.
     pub(super) arrived: Notify,
@@ -71,8 +64,7 @@ impl Link {
     /// Connects and prepares the queues.
     pub(super) async fn open(options: Arc<Options>, hold: String) -> Result<Arc<Self>> {
         let opening = async {
-            let properties = ConnectionProperties::default().with_connection_name("darkroom".into());
-            let connection = Connection::connect_uri(uri(&options)?, properties).await?;
+            let connection = options.server.connect(options.lease / 2).await?;
             topology::prepare(&connection.create_channel().await?, &options).await?;
             let incoming = connection.create_channel().await?;
             anyhow::Ok((connection, incoming))
@@ -88,8 +80,6 @@ impl Link {
             publishing: Semaphore::new(PUBLISHERS),
             browser: tokio::sync::Mutex::default(),
             counter: tokio::sync::Mutex::default(),
-            delays: Mutex::default(),
-            looked: tokio::sync::Mutex::default(),
             inbox: Mutex::default(),
             arrived: Notify::new(),
             consuming: tokio::sync::Mutex::default(),
@@ -102,10 +92,6 @@ impl Link {
 
     pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn delays(&self) -> MutexGuard<'_, HashSet<u64>> {
-        self.delays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Cancelled when the link has ended.
@@ -173,7 +159,7 @@ impl Link {
                 channel
             }
         };
-        let confirmed = self.reply(confirmed(&channel, exchange, key, message, copy)).await?;
+        let confirmed = self.reply(confirmed(&channel, exchange, key, true, &message.body, copy.finish())).await?;
         self.publishers.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
         match confirmed {
             Confirmation::Ack(None) => Ok(()),
@@ -195,12 +181,6 @@ impl Link {
             return self.publish("", name, message, copy).await;
         }
         let (secs, after) = topology::delay_for(after);
-        if self.options.declare && !self.delays().contains(&secs) {
-            let channel = self.channel().await?;
-            let declared = topology::declare_delay(&channel, name, secs);
-            timeout(REPLY, declared).await.map_err(Error::unavailable)?.map_err(Error::Unavailable)?;
-            self.delays().insert(secs);
-        }
         self.publish("", &topology::delay(name, secs), message, copy.expiring(after)).await
     }
 }
@@ -211,36 +191,6 @@ impl Drop for Link {
             self.close();
         }
     }
-}
-
-async fn confirmed(
-    channel: &Channel,
-    exchange: &str,
-    key: &str,
-    message: &Message,
-    copy: Copy,
-) -> lapin::Result<Confirmation> {
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    channel.basic_publish(exchange.into(), key.into(), options, &message.body, copy.finish()).await?.await
-}
-
-/// Where to connect, and as whom.
-fn uri(options: &Options) -> anyhow::Result<AMQPUri> {
-    // The parser's error may quote the URL.
-    let mut uri: AMQPUri = options.url.parse().map_err(|_| anyhow!("`amqp.url` is no AMQP URL"))?;
-    if uri.vhost.is_empty() {
-        uri.vhost = "/".to_owned();
-    }
-    if let Some(username) = &options.username {
-        uri.authority.userinfo.username.clone_from(username);
-    }
-    if let Some(password) = &options.password {
-        uri.authority.userinfo.password = password.expose().to_owned();
-    }
-    // A host that is gone is noticed within two of them.
-    uri.query.heartbeat = Some(u16::try_from(options.lease.as_secs() / 2).unwrap_or(u16::MAX).clamp(5, 60));
-    uri.query.connection_timeout = u64::try_from(CONNECT.as_millis()).ok();
-    Ok(uri)
 }
 
 pub(super) fn unavailable(why: &str) -> Error {

@@ -26,6 +26,7 @@ mod letters;
 mod link;
 mod message;
 mod receive;
+mod server;
 mod settle;
 mod sweep;
 #[cfg(test)]
@@ -43,11 +44,12 @@ use tokio::time::{Instant, sleep_until};
 use self::inbox::Held;
 use self::link::Link;
 use self::message::Message;
+pub use self::server::Server;
+pub(crate) use self::server::confirmed;
 use super::{
     DeadLetter, Delivery, Depth, Error, Extended, MessageId, Queue, Receipt, Redrive, Result, SendOptions, Settled,
     Settlement,
 };
-use crate::config::Secret;
 
 /// Most messages of one `receive`.
 const MAX_BATCH: usize = 1000;
@@ -55,12 +57,8 @@ const MAX_BATCH: usize = 1000;
 /// How an [`AmqpQueue`] behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `amqp://` or `amqps://`, host, port and virtual host; no credentials.
-    pub url: String,
-    /// Who we are; `guest` if absent.
-    pub username: Option<String>,
-    /// Its password; `guest` if absent.
-    pub password: Option<Secret>,
+    /// The broker.
+    pub server: Server,
     /// Name of the queue; the others' names begin with it.
     pub name: String,
     /// Whether the queues are made by us; else they are only checked to be there.
@@ -81,9 +79,7 @@ impl Default for Options {
     /// a message, 20 receives (4 x 5 attempts).
     fn default() -> Self {
         Options {
-            url: "amqp://127.0.0.1:5672".into(),
-            username: None,
-            password: None,
+            server: Server::default(),
             name: "darkroom.jobs".into(),
             declare: true,
             lease: Duration::from_secs(30),

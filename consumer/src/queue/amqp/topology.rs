@@ -4,7 +4,7 @@
 //! * `<name>.dlx` (fanout) and from there to `<name>.dead`, as does everything that we give up;
 //! * `<name>.delay.<secs>`: messages leave it for `<name>` when their own time to live is over, or after that many
 //!   seconds. A broker looks only at a queue's head, so a message may wait behind one that stays longer: there is a
-//!   queue for every power of four, and it waits less than four times as long as it should. Made when first needed;
+//!   queue for every power of four, and it waits less than four times as long as it should;
 //! * `<name>.hold.<id>`: copies that one worker keeps for itself, see `park`. Made when first needed, and gone a day
 //!   after its worker.
 //!
@@ -63,6 +63,9 @@ pub(super) async fn prepare(channel: &Channel, options: &Options) -> anyhow::Res
         let bind = QueueBindOptions::default();
         channel.queue_bind(queue.into(), exchange.into(), "".into(), bind, FieldTable::default()).await?;
         declare(channel, name, main_arguments(name)).await?;
+        for secs in DELAYS_SECS {
+            declare_delay(channel, name, secs).await?;
+        }
         return Ok(());
     }
     exchange_declare(channel, name, true).await?;

@@ -28,7 +28,8 @@ async fn long_work_is_kept_from_others_and_comes_back_when_its_worker_dies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parked_delivery_is_settled_in_every_way() {
-    let options = Options { ack_timeout: Duration::ZERO, ..options("parked").await };
+    let server = Server { username: Some(rabbitmq::LIMITED.into()), ..server(None).await };
+    let options = Options { server, ack_timeout: Duration::ZERO, ..options(rabbitmq::LIMITED).await };
     let queue = AmqpQueue::new(options);
     let park = async |delivery: Delivery| match queue.extend(&delivery.receipt, PATIENCE).await.unwrap() {
         Extended::Replaced(receipt) => receipt,

@@ -15,7 +15,8 @@ async fn lost(queue: &AmqpQueue, receipt: &Receipt) {
 async fn a_cut_connection_loses_its_deliveries_and_no_message() {
     let broker = broker().await;
     let url = format!("amqp://127.0.0.1:{}/{}", broker.port, rabbitmq::CUT);
-    let made = async |name| AmqpQueue::new(Options { url: url.clone(), lease: PATIENCE, ..options(name).await });
+    let server = server(Some(url)).await;
+    let made = async |name| AmqpQueue::new(Options { server: server.clone(), lease: PATIENCE, ..options(name).await });
     let (queue, idle) = (made("cut").await, Arc::new(made("cut.idle").await));
     idle.depth().await.unwrap();
     let waiting = tokio::spawn({

@@ -12,6 +12,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, ExchangeKind};
 
 use super::*;
+use crate::config::Secret;
 use crate::queue::{conformance, lease::Lease};
 
 mod long;
@@ -21,16 +22,18 @@ mod queues;
 const PATIENCE: Duration = Duration::from_secs(30);
 const NOW: Duration = Duration::ZERO;
 
+/// The broker, by this URL if it is not the plain one.
+async fn server(url: Option<String>) -> Server {
+    let url = match url {
+        Some(url) => url,
+        None => format!("amqp://127.0.0.1:{}", broker().await.port),
+    };
+    Server { url, username: Some(rabbitmq::USER.into()), password: Some(Secret::new(rabbitmq::PASSWORD)) }
+}
+
 /// Options of a queue of that name, with leases of 2 s.
 async fn options(name: &str) -> Options {
-    Options {
-        url: format!("amqp://127.0.0.1:{}", broker().await.port),
-        username: Some(rabbitmq::USER.into()),
-        password: Some(Secret::new(rabbitmq::PASSWORD)),
-        name: name.into(),
-        lease: Duration::from_secs(2),
-        ..Options::default()
-    }
+    Options { server: server(None).await, name: name.into(), lease: Duration::from_secs(2), ..Options::default() }
 }
 
 async fn queue(name: &str) -> AmqpQueue {

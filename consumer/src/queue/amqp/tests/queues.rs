@@ -1,6 +1,7 @@
 //! The queues behind a queue: made, checked, full, gone.
 
 use super::*;
+use crate::config::Secret;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_no_queue_takes_is_not_settled() {
@@ -31,11 +32,14 @@ async fn what_differs_is_named() {
     let unmade = AmqpQueue::new(Options { declare: false, ..options("unmade").await });
     let error = unmade.depth().await.unwrap_err().to_string();
     assert!(error.contains("unmade.dlx") && error.contains("NOT_FOUND"), "{error}");
-    let wrong = AmqpQueue::new(Options { password: Some(Secret::new("hunter2")), ..options("wrong").await });
+    let wrong = AmqpQueue::new(Options {
+        server: Server { password: Some(Secret::new("hunter2")), ..server(None).await },
+        ..options("wrong").await
+    });
     let error = wrong.depth().await.unwrap_err().to_string();
     assert!(error.contains("ACCESS_REFUSED") && !error.contains("hunter2"), "{error}");
     let url = format!("amqps://127.0.0.1:{}", broker.tls_port);
-    let unknown = AmqpQueue::new(Options { url, ..options("tls").await });
+    let unknown = AmqpQueue::new(Options { server: server(Some(url)).await, ..options("tls").await });
     let error = unknown.depth().await.unwrap_err().to_string();
     assert!(error.contains("certificate"), "{error}");
 }
@@ -44,12 +48,11 @@ async fn what_differs_is_named() {
 async fn queues_of_others_are_used_as_they_are() {
     let ours = Options { declare: false, ..options("given").await };
     queue("given").await.depth().await.unwrap();
-    let lacking = AmqpQueue::open(ours.clone()).await.unwrap_err().to_string();
-    assert!(lacking.contains("`given.delay.1`") && lacking.contains("queue.amqp.declare = true"), "{lacking}");
     let (_connection, channel) = channel().await;
-    for secs in topology::DELAYS_SECS {
-        topology::declare_delay(&channel, "given", secs).await.unwrap();
-    }
+    channel.queue_delete("given.delay.64".into(), QueueDeleteOptions::default()).await.unwrap();
+    let lacking = AmqpQueue::open(ours.clone()).await.unwrap_err().to_string();
+    assert!(lacking.contains("`given.delay.64`") && lacking.contains("queue.amqp.declare = true"), "{lacking}");
+    topology::declare_delay(&channel, "given", 64).await.unwrap();
     let queue = AmqpQueue::open(ours).await.unwrap();
     send(&queue, "job").await;
     let settlement = Settlement::Release { after: Duration::from_millis(50), counted: true };

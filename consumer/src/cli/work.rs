@@ -51,7 +51,7 @@ pub(crate) async fn work(global: &Global, args: Args) -> Result<(), Failure> {
             open::queue(&config).await?;
         }
         for sink in config.sinks.iter().filter(|sink| sink.kind != SinkKind::Queue) {
-            Outlet::open(sink, None, &config.aws).await.map_err(Failure::Usage)?;
+            Outlet::open(sink, None, &config.amqp, &config.aws).await.map_err(Failure::Usage)?;
         }
         return match global.json {
             true => print_line(&serde_json::json!({ "good": true }).to_string()),

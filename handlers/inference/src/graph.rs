@@ -5,15 +5,20 @@
 
 use std::collections::{HashMap, HashSet};
 
+use ort::sys::ONNXTensorElementDataType;
 use prost::Message;
 
+use crate::TensorInfo;
+
 /// A change to a model before a session is made of it.
-#[derive(Debug, Clone, Copy)]
-pub struct Edit {
+#[derive(Clone, Copy)]
+pub struct Edit<'a> {
     /// Tells sessions of the edited model from those of the whole one.
     pub name: &'static str,
-    /// Changes the graph; `false` leaves the model as it is.
-    pub apply: fn(&mut Graph) -> bool,
+    /// Sessions that work side by side on one video; they share the threads.
+    pub side_by_side: usize,
+    /// Changes the graph; `false` where the change does not fit it.
+    pub apply: &'a dyn Fn(&mut Graph) -> bool,
 }
 
 /// A model file.
@@ -38,8 +43,8 @@ pub struct Graph {
     name: Option<String>,
     #[prost(bytes = "vec", repeated, tag = "5")]
     weights: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "11")]
-    inputs: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "11")]
+    inputs: Vec<Value>,
     #[prost(message, repeated, tag = "12")]
     outputs: Vec<Value>,
     #[prost(bytes = "vec", repeated, tag = "14")]
@@ -76,6 +81,34 @@ struct Value {
     name: String,
     #[prost(bytes = "vec", optional, tag = "2")]
     kind: Option<Vec<u8>>,
+}
+
+/// The type of a tensor, as the value of its tag in the type of a value.
+#[derive(Clone, PartialEq, Message)]
+struct TensorType {
+    #[prost(int32, tag = "1")]
+    element: i32,
+    #[prost(message, optional, tag = "2")]
+    shape: Option<Shape>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Kind {
+    #[prost(message, optional, tag = "1")]
+    tensor: Option<TensorType>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Shape {
+    #[prost(message, repeated, tag = "1")]
+    dims: Vec<Dim>,
+}
+
+/// A dimension; without a value it is any.
+#[derive(Clone, PartialEq, Message)]
+struct Dim {
+    #[prost(int64, optional, tag = "1")]
+    value: Option<i64>,
 }
 
 /// A setting of an operation.
@@ -119,6 +152,16 @@ impl Node {
     }
 }
 
+impl From<&TensorInfo> for Value {
+    fn from(info: &TensorInfo) -> Value {
+        // ONNX Runtime counts element types as ONNX does.
+        let element = info.element.map_or(0, |element| ONNXTensorElementDataType::from(element) as i32);
+        let dims = info.dims.iter().map(|dim| Dim { value: dim.and_then(|dim| i64::try_from(dim).ok()) });
+        let tensor = TensorType { element, shape: Some(Shape { dims: dims.collect() }) };
+        Value { name: info.name.clone(), kind: Some(Kind { tensor: Some(tensor) }.encode_to_vec()) }
+    }
+}
+
 impl Graph {
     /// The operation that makes a tensor; `None` for inputs and weights.
     pub fn producer(&self, tensor: &str) -> Option<&Node> {
@@ -128,6 +171,55 @@ impl Graph {
     /// The operations that read a tensor.
     pub fn readers(&self, tensor: &str) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(move |node| node.inputs.iter().any(|input| input == tensor))
+    }
+
+    /// Keeps only what is computed for `outputs`, which may be any tensors, in that order.
+    pub fn end_at(&mut self, outputs: &[&str]) {
+        let known = |name: &&str| self.outputs.iter().find(|value| value.name == **name).cloned();
+        // ONNX Runtime infers the shape.
+        let value = |name: &&str| known(name).unwrap_or_else(|| Value { name: (*name).to_owned(), kind: None });
+        self.outputs = outputs.iter().map(value).collect();
+        self.prune();
+    }
+
+    /// Takes tensors as inputs, in place of what computes them and of all other inputs.
+    pub fn begin_at(&mut self, inputs: &[TensorInfo]) {
+        let given: HashSet<&str> = inputs.iter().map(|info| info.name.as_str()).collect();
+        self.nodes.retain(|node| !node.outputs.iter().any(|output| given.contains(output.as_str())));
+        self.inputs = inputs.iter().map(Value::from).collect();
+        self.prune();
+    }
+
+    /// What all else in the graph reads of the tensors that are computed for `outputs`: of these it can be computed in
+    /// another session, which [`Graph::begin_at`] them. `None` where it reads an input of the graph too.
+    pub fn seam(&self, outputs: &[&str]) -> Option<Vec<String>> {
+        let before = self.needed(outputs);
+        let weights: HashSet<String> =
+            self.weights.iter().filter_map(|bytes| Some(Tensor::decode(&bytes[..]).ok()?.name)).collect();
+        let mut varies: HashSet<&str> = self.inputs.iter().map(|value| value.name.as_str()).collect();
+        varies.retain(|name| !weights.contains(*name));
+        let given = varies.clone();
+        // Operations stand in the order in which they can be computed.
+        for node in &self.nodes {
+            if node.inputs.iter().any(|input| varies.contains(input.as_str())) {
+                varies.extend(node.outputs.iter().map(String::as_str));
+            }
+        }
+        let made_before: HashSet<&str> = (self.nodes.iter().zip(&before))
+            .filter(|(_, before)| **before)
+            .flat_map(|(node, _)| node.outputs.iter().map(String::as_str))
+            .collect();
+        let mut seam: Vec<String> = Vec::new();
+        let after = self.nodes.iter().zip(&before).filter(|(_, before)| !**before).map(|(node, _)| node);
+        for input in after.flat_map(|node| &node.inputs) {
+            if given.contains(input.as_str()) {
+                return None;
+            }
+            if varies.contains(input.as_str()) && made_before.contains(input.as_str()) && !seam.contains(input) {
+                seam.push(input.clone());
+            }
+        }
+        Some(seam)
     }
 
     /// Puts other tensors in the place of outputs, as `(output, tensor, new name)`, and leaves out what is then computed
@@ -155,24 +247,26 @@ impl Graph {
 
     /// Keeps what the outputs depend on.
     fn prune(&mut self) {
+        let outputs: Vec<&str> = self.outputs.iter().map(|output| output.name.as_str()).collect();
+        let mut keep = self.needed(&outputs).into_iter();
+        self.nodes.retain(|_| keep.next().unwrap_or(true));
+        let read: HashSet<&str> = self.nodes.iter().flat_map(|node| &node.inputs).map(String::as_str).collect();
+        self.weights.retain(|bytes| Tensor::decode(&bytes[..]).is_ok_and(|tensor| read.contains(tensor.name.as_str())));
+    }
+
+    /// Which operations `tensors` depend on.
+    fn needed(&self, tensors: &[&str]) -> Vec<bool> {
         let makers: HashMap<&str, usize> = (self.nodes.iter().enumerate())
             .flat_map(|(index, node)| node.outputs.iter().map(move |output| (output.as_str(), index)))
             .collect();
         let mut needed = vec![false; self.nodes.len()];
-        let mut read: HashSet<String> = self.outputs.iter().map(|output| output.name.clone()).collect();
-        let mut open: Vec<usize> = read.iter().filter_map(|name| makers.get(name.as_str()).copied()).collect();
+        let mut open: Vec<usize> = tensors.iter().filter_map(|name| makers.get(name).copied()).collect();
         while let Some(index) = open.pop() {
-            if std::mem::replace(&mut needed[index], true) {
-                continue;
-            }
-            for input in &self.nodes[index].inputs {
-                open.extend(makers.get(input.as_str()));
-                read.insert(input.clone());
+            if !std::mem::replace(&mut needed[index], true) {
+                open.extend(self.nodes[index].inputs.iter().filter_map(|input| makers.get(input.as_str())));
             }
         }
-        let mut keep = needed.into_iter();
-        self.nodes.retain(|_| keep.next().unwrap_or(true));
-        self.weights.retain(|bytes| Tensor::decode(&bytes[..]).is_ok_and(|tensor| read.contains(&tensor.name)));
+        needed
     }
 
     fn has_external_weights(&self) -> bool {
@@ -181,7 +275,7 @@ impl Graph {
 }
 
 /// The edited file; `None` where it is none that can be edited, or where the edit does not fit it.
-pub(crate) fn edited(file: &[u8], edit: Edit) -> Option<Vec<u8>> {
+pub(crate) fn edited(file: &[u8], edit: Edit<'_>) -> Option<Vec<u8>> {
     let mut model = Model::decode(file).ok()?;
     let graph = model.graph.as_mut()?;
     // A session of bytes has no directory in which to find other files.

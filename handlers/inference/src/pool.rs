@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::runtime::Precision;
 
 /// Most sessions kept without work. Each holds its weights and the memory of the largest frame it saw.
-const MAX_IDLE: usize = 3;
+const MAX_IDLE: usize = 4;
 
 /// What makes two sessions interchangeable.
 #[derive(Debug, Clone, PartialEq, Eq)]

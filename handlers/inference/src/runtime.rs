@@ -123,47 +123,68 @@ impl Runtime {
     /// [`ErrorCode::ModelMissing`] and [`ErrorCode::RuntimeMissing`] with the command to run,
     /// [`ErrorCode::ModelInvalid`] for a file that ONNX Runtime does not accept, [`ErrorCode::OutOfMemory`].
     pub fn session(&self, name: &str, precision: Precision) -> Result<PooledSession<'_>> {
-        self.pooled(name, precision, None)
-    }
-
-    /// The same for a model with a change; the model is taken as it is where the change does not fit it, which its inputs
-    /// and outputs then tell.
-    ///
-    /// # Errors
-    /// As [`Runtime::session`].
-    pub fn edited_session(&self, name: &str, precision: Precision, edit: Edit) -> Result<PooledSession<'_>> {
-        self.pooled(name, precision, Some(edit))
-    }
-
-    fn pooled(&self, name: &str, precision: Precision, edit: Option<Edit>) -> Result<PooledSession<'_>> {
-        let model = self.options.registry.resolve(name)?;
-        let (device, edit_name) = (self.device()?, edit.map(|edit| edit.name));
-        let key = Key { sha256: model.sha256.clone(), device, precision, edit: edit_name };
+        let (model, key) = self.key(name, precision, None)?;
         let session = match self.pool.take(&key) {
             Some(session) => session,
-            None => self.load(&model, &key, edit)?,
+            None => {
+                let load = |mut builder: SessionBuilder| builder.commit_from_file(&model.path);
+                self.load(&model, &key, self.intra_threads(), load)?
+            }
         };
         Ok(PooledSession::new(&self.pool, key, session, name.to_owned()))
     }
 
-    fn load(&self, model: &ResolvedModel, key: &Key, edit: Option<Edit>) -> Result<Session> {
-        let environment = self.environment()?;
-        // A file that cannot be read has its error told by ONNX Runtime.
-        let edited = edit.and_then(|edit| graph::edited(&std::fs::read(&model.path).ok()?, edit));
-        let commit = || {
-            let mut builder = self.builder(&environment, key.device, key.precision)?;
-            match &edited {
-                Some(bytes) => builder.commit_from_memory(bytes),
-                None => builder.commit_from_file(&model.path),
+    /// The same for a model with a change; `None` where the change does not fit it.
+    ///
+    /// # Errors
+    /// As [`Runtime::session`].
+    pub fn edited_session(
+        &self,
+        name: &str,
+        precision: Precision,
+        edit: Edit<'_>,
+    ) -> Result<Option<PooledSession<'_>>> {
+        let (model, key) = self.key(name, precision, Some(edit.name))?;
+        let session = match self.pool.take(&key) {
+            Some(session) => session,
+            None => {
+                // A file that cannot be read has its error told by ONNX Runtime.
+                let edited = std::fs::read(&model.path).ok().and_then(|file| graph::edited(&file, edit));
+                let Some(bytes) = edited else { return Ok(None) };
+                let threads = self.intra_threads().div_ceil(edit.side_by_side.max(1));
+                self.load(&model, &key, threads, |mut builder| builder.commit_from_memory(&bytes))?
             }
         };
-        commit().map_err(|e| job_error(&format!("loading the model `{}`", model.name), &e))
+        Ok(Some(PooledSession::new(&self.pool, key, session, name.to_owned())))
     }
 
-    fn builder(&self, environment: &Environment, device: Device, precision: Precision) -> ort::Result<SessionBuilder> {
+    fn key(&self, name: &str, precision: Precision, edit: Option<&'static str>) -> Result<(ResolvedModel, Key)> {
+        let model = self.options.registry.resolve(name)?;
+        let key = Key { sha256: model.sha256.clone(), device: self.device()?, precision, edit };
+        Ok((model, key))
+    }
+
+    fn load(
+        &self,
+        model: &ResolvedModel,
+        key: &Key,
+        threads: usize,
+        commit: impl FnOnce(SessionBuilder) -> ort::Result<Session>,
+    ) -> Result<Session> {
+        let builder = self.builder(&self.environment()?, key.device, key.precision, threads);
+        builder.and_then(commit).map_err(|e| job_error(&format!("loading the model `{}`", model.name), &e))
+    }
+
+    fn builder(
+        &self,
+        environment: &Environment,
+        device: Device,
+        precision: Precision,
+        threads: usize,
+    ) -> ort::Result<SessionBuilder> {
         Ok(Session::builder(environment)?
             .with_auto_device(AutoDevicePolicy::PreferCPU)?
-            .with_intra_threads(self.intra_threads())?
+            .with_intra_threads(threads)?
             .with_inter_threads(1)?
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
@@ -194,7 +215,7 @@ impl Runtime {
 
     fn choose(&self, environment: &Environment) -> Result<Device> {
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
-        let usable = |device| self.builder(environment, device, Precision::Full).map(drop);
+        let usable = |device| self.builder(environment, device, Precision::Full, 1).map(drop);
         match self.options.device {
             DeviceChoice::Fixed(Device::Cpu) => Ok(Device::Cpu),
             DeviceChoice::Fixed(device @ (Device::Cuda { index } | Device::TensorRt { index })) => {

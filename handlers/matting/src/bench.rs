@@ -1,13 +1,15 @@
 //! The parts of a run alone, with the job's settings, for `darkroom bench`.
 
+use std::ops::Range;
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
 
-use darkroom_api::{Alone, Inputs, JobContext, Part, Result};
+use darkroom_api::{Alone, ErrorCode, Inputs, JobContext, JobError, Part, Result};
 use darkroom_inference::Runtime;
 use darkroom_media::{Frame, Reader, Writer};
 
 use crate::pipeline::{self, Decoded, check_ratio, hdr, output_info, read_options, secs_since_start};
-use crate::{BACKGROUND, Params, VIDEO};
+use crate::{BACKGROUND, Found, Params, VIDEO};
 
 /// Most mattes that lie ready for the encoder: enough to see people move, 0.4 GB of 1080p.
 const MAX_MATTES: usize = 60;
@@ -44,13 +46,14 @@ fn decode<'a>(runtime: &Runtime, ctx: &JobContext, video: &Path, params: &Params
     })
 }
 
-/// From decoded frames to mattes. The model computes the same whatever it sees, so it sees the first frames again and again.
+/// From decoded frames to mattes, on two threads as in a run. The model computes the same whatever it sees, so it sees the first frames again and again.
 fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
     let mut reader = Reader::open(video, &read_options(params, runtime.intra_threads(), ctx))?;
     let info = reader.info().clone();
-    let mut to_rgb = pipeline::to_rgb(hdr(params, info.colour.is_hdr())?);
-    let mut rvm = pipeline::open_model(runtime, params, &info)?;
-    let (mut first, mut frames, mut mattes) = (Vec::new(), 0, rvm.mattes());
+    let hdr = hdr(params, info.colour.is_hdr())?;
+    let (mut reading, mut drawing) = (pipeline::to_rgb(hdr), pipeline::to_rgb(hdr));
+    let (mut rvm, mut mattes) = pipeline::open_model(runtime, params, &info)?;
+    let (mut first, mut frames) = (Vec::new(), 0);
     while let Some(frame) = reader.next()? {
         if first.len() < rvm.capacity() {
             first.push(frame);
@@ -58,15 +61,28 @@ fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Para
         frames += 1;
     }
     Ok(Alone::new(move || {
-        let mut done = 0;
-        while done < frames {
-            let batch = rvm.capacity().min(frames - done);
-            let mut source = Decoded { frames: &first, to_rgb: &mut to_rgb };
-            rvm.see(batch, &mut source)?;
-            rvm.run(batch, |_, found| mattes.hand_out(found, &mut source, |_, _| Ok(())))?;
-            done += batch;
-        }
-        Ok(done as u64)
+        std::thread::scope(|scope| {
+            let (to_draw, found) = sync_channel::<(Range<usize>, Found)>(0);
+            let (first, mattes) = (&first, &mut mattes);
+            let draw = scope.spawn(move || {
+                found.into_iter().try_for_each(|(places, found)| {
+                    let mut source = Decoded { frames: &first[places], to_rgb: &mut drawing };
+                    mattes.hand_out(found, &mut source, |_, _| Ok(()))
+                })
+            });
+            let mut done = 0;
+            while done < frames {
+                let batch = rvm.capacity().min(frames - done);
+                rvm.see(batch, &mut Decoded { frames: first, to_rgb: &mut reading })?;
+                // Nobody listens where drawing has failed, which is told below.
+                rvm.run(batch, |places, found| Ok(drop(to_draw.send((places, found)))))?;
+                done += batch;
+            }
+            drop(to_draw);
+            let panicked = |_| JobError::new(ErrorCode::Internal, "Drawing panicked. This is a fault: report it.");
+            draw.join().map_err(panicked)??;
+            Ok(done as u64)
+        })
     }))
 }
 
@@ -114,8 +130,8 @@ fn mattes(
     let hdr = hdr(params, info.colour.is_hdr())?;
     let mut developer = pipeline::developer(params, backdrop, &info, &output_info(&info, hdr), ctx)?;
     let mut to_rgb = pipeline::to_rgb(hdr);
-    let mut rvm = pipeline::open_model(runtime, params, &info)?;
-    let (mut mattes, mut times, mut drawing) = (Vec::new(), Vec::new(), rvm.mattes());
+    let (mut rvm, mut drawing) = pipeline::open_model(runtime, params, &info)?;
+    let (mut mattes, mut times) = (Vec::new(), Vec::new());
     while let Some(frame) = reader.next()? {
         times.push(frame.pts());
         if mattes.len() < MAX_MATTES {
@@ -144,7 +160,7 @@ fn there_and_back(index: usize, length: usize) -> usize {
 mod tests {
     use super::*;
 
-    use darkroom_api::{Handler, JobError};
+    use darkroom_api::Handler;
 
     use crate::Matting;
     use crate::testing::{Bench, runtime};

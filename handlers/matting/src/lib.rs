@@ -20,7 +20,7 @@ use darkroom_api::{
 };
 use darkroom_inference::Runtime;
 
-pub use model::{Found, Matte, Mattes, Rvm, Source};
+pub use model::{Found, Matte, Mattes, Rvm, Sessions, Source};
 pub use params::{Format, Params, Rgb};
 pub use ranges::{Auto, BatchSize, Bounded, GpuCount, Quality, Ratio, Seconds, Speed};
 
@@ -74,7 +74,7 @@ impl Handler for Matting {
     }
 
     fn warm(&self, params: &Params) -> Result<()> {
-        Rvm::session(&self.runtime, params.model_name()).map(drop)
+        Sessions::open(&self.runtime, params.model_name()).map(drop)
     }
 
     fn plan(&self, params: &Params, probes: &Probes) -> Result<Plan> {

@@ -5,7 +5,8 @@
 //! state after). All f32, or all f16 but for the ratio. The state never leaves ONNX Runtime's memory: what comes out of one
 //! call goes into the next as it is.
 //!
-//! Where a graph ends in RVM's refiner, its last step is ours ([`guided`]); other graphs run whole.
+//! Where a graph ends in RVM's refiner, its last step is ours ([`guided`]), and on the CPU what is left runs in two halves,
+//! side by side on two frames ([`refiner`]); other graphs run whole.
 
 mod guided;
 mod layout;
@@ -15,19 +16,19 @@ mod simd;
 
 use std::ops::Range;
 
-use darkroom_api::Result;
-use darkroom_inference::{PooledSession, Precision, Runtime, retry_halving};
+use darkroom_api::{ErrorCode, JobError, Result};
+use darkroom_inference::{PooledSession, retry_halving};
 
 use guided::{Refine, Shrink};
-use layout::{CHANNELS, Layout};
-use network::{Network, Results, refuse};
+use layout::CHANNELS;
+use network::{Network, SecondHalf};
+
+pub use network::{Found, Sessions};
 
 /// A matting model at work on one video: what it finds out of each frame, with the state of all before.
 pub struct Rvm<'a> {
     network: Network<'a>,
-    width: usize,
     height: usize,
-    ratio: f32,
     /// Frames a [`Rvm::run`].
     capacity: usize,
     /// Frames a call: `capacity`, until memory runs short.
@@ -36,13 +37,13 @@ pub struct Rvm<'a> {
     shrink: Option<Shrink>,
 }
 
-/// What a model found out of some frames; [`Mattes`] makes mattes of it.
-pub struct Found(Results);
-
-/// What makes mattes of a model's results, frame after frame; it may work on a thread of its own.
-pub struct Mattes {
+/// What makes mattes of what a model found out, frame after frame; on a thread of its own it works while the model is at
+/// the next frame.
+pub struct Mattes<'a> {
     width: usize,
     height: usize,
+    /// The rest of the network, where it has two halves.
+    second: Option<SecondHalf<'a>>,
     refine: Option<Refine>,
     /// A band of a frame: colour, then alpha.
     band: Vec<f32>,
@@ -71,32 +72,29 @@ pub struct Matte<'a> {
 }
 
 impl<'a> Rvm<'a> {
-    /// Takes a session for a model, for [`Rvm::new`]: without the refiner's last step where the model has it.
+    /// A model for frames of one size, and what makes mattes of what it finds out. `batch` is the number of frames a call,
+    /// for models that take several.
     ///
     /// # Errors
-    /// As [`Runtime::session`]; [`darkroom_api::ErrorCode::ModelInvalid`] where the model has another interface.
-    pub fn session(runtime: &'a Runtime, model: &str) -> Result<PooledSession<'a>> {
-        let session = runtime.edited_session(model, Precision::Full, refiner::DETACH)?;
-        match Layout::of(&session) {
-            Ok(_) => Ok(session),
-            Err(why) => Err(refuse(&session, &why)),
-        }
-    }
-
-    /// A model for frames of one size. `batch` is the number of frames a call, for models that take several.
-    ///
-    /// # Errors
-    /// [`darkroom_api::ErrorCode::ModelInvalid`] where the model has another interface; the message lists what it has.
-    pub fn new(session: PooledSession<'a>, width_px: u32, height_px: u32, ratio: f64, batch: usize) -> Result<Rvm<'a>> {
-        let layout = Layout::of(&session).map_err(|why| refuse(&session, &why))?;
+    /// [`ErrorCode::OutOfMemory`].
+    pub fn new(
+        sessions: Sessions<'a>,
+        width_px: u32,
+        height_px: u32,
+        ratio: f64,
+        batch: usize,
+    ) -> Result<(Rvm<'a>, Mattes<'a>)> {
+        let layout = sessions.layout;
         let (width, height) = (width_px as usize, height_px as usize);
         let capacity = if layout.takes_several && !layout.detached { batch } else { 1 };
         #[allow(clippy::cast_possible_truncation, reason = "the model takes f32")]
         let ratio = ratio as f32;
         let shrink = layout.detached.then(|| Shrink::new(width, height, ratio));
+        let refine = layout.detached.then(|| Refine::new(width, height, ratio));
         let (size, inner) = shrink.as_ref().map_or(((width, height), ratio), |shrink| (shrink.size(), 1.0));
-        let network = Network::new(session, layout, size, inner, capacity)?;
-        Ok(Rvm { network, width, height, ratio, capacity, batch: capacity, shrink })
+        let (network, second) = Network::new(sessions, size, inner, capacity)?;
+        let rvm = Rvm { network, height, capacity, batch: capacity, shrink };
+        Ok((rvm, Mattes { width, height, second, refine, band: Vec::new(), copies: Default::default() }))
     }
 
     /// Frames that one [`Rvm::run`] takes at most.
@@ -112,16 +110,9 @@ impl<'a> Rvm<'a> {
     /// Forgets what was seen: for another video.
     ///
     /// # Errors
-    /// [`darkroom_api::ErrorCode::Internal`] when ONNX Runtime cannot make the blank state.
+    /// [`ErrorCode::Internal`] when ONNX Runtime cannot make the blank state.
     pub fn reset(&mut self) -> Result<()> {
         self.network.reset()
-    }
-
-    /// What makes mattes of this model's results.
-    pub fn mattes(&self) -> Mattes {
-        let (width, height) = (self.width, self.height);
-        let refine = self.shrink.as_ref().map(|_| Refine::new(width, height, self.ratio));
-        Mattes { width, height, refine, band: Vec::new(), copies: Default::default() }
     }
 
     /// Takes a batch in: `frames` of them, at most [`Rvm::capacity`].
@@ -142,7 +133,7 @@ impl<'a> Rvm<'a> {
     /// Runs the frames last seen, and hands what was found out to `take` with their places, in order.
     ///
     /// # Errors
-    /// Those of `take`, [`darkroom_api::ErrorCode::OutOfMemory`], [`darkroom_api::ErrorCode::ModelInvalid`] for outputs of
+    /// Those of `take`, [`ErrorCode::OutOfMemory`], [`ErrorCode::ModelInvalid`] for outputs of
     /// another shape.
     pub fn run(&mut self, frames: usize, mut take: impl FnMut(Range<usize>, Found) -> Result<()>) -> Result<()> {
         let mut done = 0;
@@ -152,27 +143,35 @@ impl<'a> Rvm<'a> {
             if batch < self.batch.min(frames - done) {
                 self.batch = batch;
             }
-            take(done..done + batch, Found(found))?;
+            take(done..done + batch, found)?;
             done += batch;
         }
         Ok(())
     }
 }
 
-impl Mattes {
+impl Mattes<'_> {
     /// Hands the mattes of the frames of which `found` was found out to `take` with their places in `source`, in order,
     /// each from top to bottom.
     ///
     /// # Errors
-    /// Those of `source` and `take`.
+    /// Those of `source` and `take`, and those of [`Rvm::run`].
     pub fn hand_out(
         &mut self,
-        mut found: Found,
+        found: Found,
         source: &mut impl Source,
         mut take: impl FnMut(usize, Matte<'_>) -> Result<()>,
     ) -> Result<()> {
         let (pixels, height) = (self.width * self.height, self.height);
-        let [first, second] = found.0.values(&mut self.copies)?;
+        let mut results = match (found, &mut self.second) {
+            (Found::Half(read), Some(second)) => second.call(&read)?,
+            (Found::Whole(results), _) => results,
+            (Found::Half(_), None) => {
+                let why = "What was found is another model's. This is a fault: report it with the worker's log.";
+                return Err(JobError::new(ErrorCode::Internal, why));
+            }
+        };
+        let [first, second] = results.values(&mut self.copies)?;
         if let Some(refine) = &mut self.refine {
             return in_bands(refine, &mut self.band, [first, second], source.frame(0)?, |matte| take(0, matte));
         }

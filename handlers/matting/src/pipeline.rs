@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::background::Background;
 use crate::develop::{Developer, Look};
 use crate::preview::{self, Preview};
-use crate::{BACKGROUND, Format, Found, Params, Rvm, STAGE, Source, VIDEO};
+use crate::{BACKGROUND, Format, Found, Mattes, Params, Rvm, STAGE, Sessions, Source, VIDEO};
 
 /// Shortest side of the picture in which the model looks for people: its smallest layer is 16 times smaller.
 const MIN_INNER_SIDE_PX: f64 = 16.0;
@@ -31,12 +31,12 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
     let reader = Reader::open(inputs.one(VIDEO)?, &read_options(params, threads, ctx))?;
     let info = reader.info().clone();
     let hdr = hdr(params, info.colour.is_hdr())?;
-    let mut rvm = open_model(runtime, params, &info)?;
+    let (mut rvm, mut mattes) = open_model(runtime, params, &info)?;
 
     let out_info = output_info(&info, hdr);
     let writer = open_writer(ctx, params, &out_info, reader.audio_source(), threads)?;
     let mut developer = developer(params, backdrop, &info, &out_info, ctx)?;
-    let (mut reading, mut drawing, mut mattes) = (to_rgb(hdr), to_rgb(hdr), rvm.mattes());
+    let (mut reading, mut drawing) = (to_rgb(hdr), to_rgb(hdr));
     let options = PipelineOptions { batch: rvm.capacity(), stage: STAGE.to_owned(), ..PipelineOptions::default() };
     let find = |frames: &mut Vec<Frame>, out: &mut Emitter<'_, (Vec<Frame>, Found)>| {
         rvm.see(frames.len(), &mut Decoded { frames, to_rgb: &mut reading })?;
@@ -62,15 +62,15 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
     finish(ctx, params, &info, &Done { report, developer, model, ratio, batch: rvm.capacity() })
 }
 
-/// The model for a video.
+/// The model for a video, and what makes mattes of what it finds out.
 ///
 /// # Errors
 /// Those of [`check_ratio`], of loading it and of its interface.
-pub fn open_model<'a>(runtime: &'a Runtime, params: &Params, info: &VideoInfo) -> Result<Rvm<'a>> {
+pub fn open_model<'a>(runtime: &'a Runtime, params: &Params, info: &VideoInfo) -> Result<(Rvm<'a>, Mattes<'a>)> {
     let ratio = check_ratio(params, info.width_px, info.height_px)?;
-    let session = Rvm::session(runtime, params.model_name())?;
+    let sessions = Sessions::open(runtime, params.model_name())?;
     let batch = params.batch(info.width_px, info.height_px);
-    Rvm::new(session, info.width_px, info.height_px, ratio, batch)
+    Rvm::new(sessions, info.width_px, info.height_px, ratio, batch)
 }
 
 /// Frames as the model takes them. Interpolated chroma softens edges, which costs RVM 6 to 19 % of its accuracy on the

@@ -29,13 +29,14 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Reads the interface, or says what is missing.
+    /// Reads the interface of a model, of which `second_half` may be in a session of its own, or says what is missing.
     ///
     /// # Errors
     /// What is missing, as the end of a sentence.
-    pub fn of(session: &Session) -> Result<Layout, String> {
+    pub fn of(session: &Session, second_half: Option<&Session>) -> Result<Layout, String> {
         let list = |outlets: &[Outlet]| outlets.iter().map(TensorInfo::from).collect::<Vec<_>>();
-        let (inputs, outputs) = (list(session.inputs()), list(session.outputs()));
+        let (inputs, mut outputs) = (list(session.inputs()), list(session.outputs()));
+        outputs.extend(second_half.into_iter().flat_map(|half| list(half.outputs())));
         let find = |list: &[TensorInfo], name: &str| list.iter().find(|info| info.name == name).cloned();
         let src = find(&inputs, "src").ok_or("it has no input `src`")?;
         let half = match src.element {

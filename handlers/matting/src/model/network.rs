@@ -1,17 +1,31 @@
-//! A session with its state.
+//! A model's sessions, with their state.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use darkroom_api::{ErrorCode, JobError, Result};
-use darkroom_inference::ort::session::{Session, SessionInputValue};
-use darkroom_inference::ort::value::{DynValue, Tensor, TensorRef};
-use darkroom_inference::{PooledSession, job_error, ort, signature};
+use darkroom_inference::ort::session::{Session, SessionInputValue, SessionOutputs};
+use darkroom_inference::ort::value::{DynValue, Outlet, Tensor, TensorRef};
+use darkroom_inference::{
+    Device, Edit, Graph, PooledSession, Precision, Runtime, TensorInfo, job_error, ort, signature,
+};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::layout::{CHANNELS, Layout, RATIO, STATE_IN, STATE_OUT};
+use super::refiner;
 
-/// The network for pictures of one size, and what it remembers.
+/// A model's sessions.
+pub struct Sessions<'a> {
+    /// The whole model, or its first half.
+    pub first: PooledSession<'a>,
+    /// The second half, where the model has two.
+    pub second: Option<PooledSession<'a>>,
+    /// What they take and give.
+    pub layout: Layout,
+}
+
+/// The network for pictures of one size, up to the state of the next one, and what it remembers.
 pub struct Network<'a> {
     session: PooledSession<'a>,
     layout: Layout,
@@ -21,30 +35,85 @@ pub struct Network<'a> {
     src: Vec<f32>,
     src_half: Vec<f16>,
     ratio: Tensor<f32>,
-    state: [DynValue; 4],
+    state: [Arc<DynValue>; 4],
+    /// What a second half reads, where there is one.
+    seam: Option<Vec<String>>,
 }
 
-/// What a call gives beside the state, in ONNX Runtime's memory.
+/// The network's second half.
+pub struct SecondHalf<'a> {
+    session: PooledSession<'a>,
+    seam: Vec<String>,
+    layout: Layout,
+    pixels: usize,
+}
+
+/// What a [`Network`] gives beside the state, in ONNX Runtime's memory.
+pub enum Found {
+    /// All there is to find.
+    Whole(Results),
+    /// What the second half reads.
+    Half(Vec<Arc<DynValue>>),
+}
+
+/// Mattes, or a refiner's coefficients, in ONNX Runtime's memory.
 pub struct Results {
     values: [DynValue; 2],
     half: bool,
 }
 
+impl<'a> Sessions<'a> {
+    /// Takes the sessions for a model of the registry: without the refiner's last step where the model has it, and in two
+    /// halves where both run on the CPU; elsewhere what is between them would have to travel.
+    ///
+    /// # Errors
+    /// As [`Runtime::session`]; [`ErrorCode::ModelInvalid`] where the model has another interface.
+    pub fn open(runtime: &'a Runtime, model: &str) -> Result<Sessions<'a>> {
+        let edited = |name, side_by_side, apply: &dyn Fn(&mut Graph) -> bool| {
+            runtime.edited_session(model, Precision::Full, Edit { name, side_by_side, apply })
+        };
+        if runtime.device()? == Device::Cpu
+            && let Some(first) = edited("first half", 2, &refiner::first_half)?
+        {
+            let outputs: Vec<TensorInfo> = first.outputs().iter().map(TensorInfo::from).collect();
+            let apply = |graph: &mut Graph| refiner::second_half(graph, &outputs);
+            if let Some(second) = edited("second half", 2, &apply)? {
+                return Sessions::of(first, Some(second));
+            }
+        }
+        match edited("without the refiner's last step", 1, &refiner::detach)? {
+            Some(session) => Sessions::of(session, None),
+            None => Sessions::of(runtime.session(model, Precision::Full)?, None),
+        }
+    }
+
+    /// Checks the interface.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ModelInvalid`]; the message lists what the model has.
+    pub fn of(first: PooledSession<'a>, second: Option<PooledSession<'a>>) -> Result<Sessions<'a>> {
+        let layout = Layout::of(&first, second.as_deref()).map_err(|why| refuse(&first, &why))?;
+        Ok(Sessions { first, second, layout })
+    }
+}
+
 impl<'a> Network<'a> {
-    /// With room for `capacity` pictures.
+    /// With room for `capacity` pictures; the second half is what [`Network::call`] finds out in halves for.
     ///
     /// # Errors
     /// Where ONNX Runtime has no memory for the state.
     pub fn new(
-        session: PooledSession<'a>,
-        layout: Layout,
+        sessions: Sessions<'a>,
         (width, height): (usize, usize),
         ratio: f32,
         capacity: usize,
-    ) -> Result<Network<'a>> {
+    ) -> Result<(Network<'a>, Option<SecondHalf<'a>>)> {
         let make = |e: ort::Error| job_error("preparing the model", &e);
+        let Sessions { first: session, second, layout } = sessions;
         let values = capacity * CHANNELS * width * height;
-        Ok(Network {
+        let names = |inputs: &[Outlet]| inputs.iter().map(|input| input.name().to_owned()).collect::<Vec<_>>();
+        let seam = second.as_ref().map(|second| names(second.inputs()));
+        let network = Network {
             state: blank_state(layout.half).map_err(make)?,
             session,
             layout,
@@ -53,7 +122,11 @@ impl<'a> Network<'a> {
             src: vec![0.0; values],
             src_half: vec![f16::ZERO; if layout.half { values } else { 0 }],
             ratio: Tensor::from_array(([1_usize], vec![ratio])).map_err(make)?,
-        })
+            seam: seam.clone(),
+        };
+        let halves = second.zip(seam);
+        let second = halves.map(|(session, seam)| SecondHalf { session, seam, layout, pixels: width * height });
+        Ok((network, second))
     }
 
     /// The session, to tell what was used.
@@ -80,7 +153,7 @@ impl<'a> Network<'a> {
     ///
     /// # Errors
     /// [`ErrorCode::OutOfMemory`], [`ErrorCode::ModelInvalid`] for results of another shape, and those of ONNX Runtime.
-    pub fn call(&mut self, first: usize, count: usize) -> Result<Results> {
+    pub fn call(&mut self, first: usize, count: usize) -> Result<Found> {
         let range = self.values(first, count);
         let mut shape = vec![1, count, CHANNELS, self.height, self.width];
         if !self.layout.takes_several {
@@ -89,29 +162,26 @@ impl<'a> Network<'a> {
         if self.layout.half {
             self.src_half[range.clone()].convert_from_f32_slice(&self.src[range.clone()]);
         }
-        let (layout, ratio, state) = (self.layout, &self.ratio, &self.state);
+        let (layout, ratio, state, seam) = (self.layout, &self.ratio, &self.state, self.seam.as_deref());
         let (src, src_half) = (&self.src, &self.src_half);
-        let outputs = self.session.call(|session| {
+        let (state, found) = self.session.call(|session| {
             let mut inputs: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(6);
             if layout.half {
                 inputs.push(("src", TensorRef::from_array_view((shape, &src_half[range]))?.into()));
             } else {
                 inputs.push(("src", TensorRef::from_array_view((shape, &src[range]))?.into()));
             }
-            inputs.extend(STATE_IN.iter().zip(state).map(|(name, value)| (*name, value.into())));
+            inputs.extend(STATE_IN.iter().zip(state).map(|(name, value)| (*name, (&**value).into())));
             if layout.takes_ratio {
                 inputs.push((RATIO, ratio.into()));
             }
-            outputs(session, inputs, layout)
+            outputs(session.run(inputs)?, layout, seam)
         })?;
-        let [first, second, state @ ..] = outputs;
         self.state = state;
-        let (names, pixels) = (self.layout.results(), count * self.width * self.height);
-        for ((output, name), channels) in [&first, &second].into_iter().zip(names).zip(self.layout.result_channels()) {
-            check(output, pixels * channels)
-                .map_err(|why| refuse(&self.session, &format!("its output `{name}` {why}")))?;
+        if let Found::Whole(results) = &found {
+            results.check(&self.session, layout, count * self.width * self.height)?;
         }
-        Ok(Results { values: [first, second], half: self.layout.half })
+        Ok(found)
     }
 
     fn values(&self, first: usize, count: usize) -> Range<usize> {
@@ -120,28 +190,59 @@ impl<'a> Network<'a> {
     }
 }
 
+/// The state, and what was found out; `seam` names what a second half reads, which may be part of the state.
 fn outputs(
-    session: &mut Session,
-    inputs: Vec<(&str, SessionInputValue<'_>)>,
+    mut outputs: SessionOutputs<'_>,
     layout: Layout,
-) -> ort::Result<[DynValue; 6]> {
-    let mut outputs = session.run(inputs)?;
-    let mut take = |name: &str| outputs.remove(name).ok_or_else(|| ort::Error::new(format!("no output `{name}`")));
-    let ([first, second], [r1, r2, r3, r4]) = (layout.results(), STATE_OUT);
-    Ok([take(first)?, take(second)?, take(r1)?, take(r2)?, take(r3)?, take(r4)?])
+    seam: Option<&[String]>,
+) -> ort::Result<([Arc<DynValue>; 4], Found)> {
+    let [r1, r2, r3, r4] = STATE_OUT;
+    let state = [take(&mut outputs, r1)?, take(&mut outputs, r2)?, take(&mut outputs, r3)?, take(&mut outputs, r4)?];
+    let state = state.map(Arc::new);
+    let Some(seam) = seam else { return Ok((state, Found::Whole(results(outputs, layout)?))) };
+    let known = |name: &String| STATE_OUT.iter().position(|known| known == name).map(|place| state[place].clone());
+    let read = seam.iter().map(|name| known(name).map_or_else(|| take(&mut outputs, name).map(Arc::new), Ok));
+    let read = read.collect::<ort::Result<_>>()?;
+    Ok((state, Found::Half(read)))
 }
 
-/// Whether an output has a value for each pixel.
-fn check(output: &DynValue, length: usize) -> Result<(), String> {
-    let found: i64 = output.shape().iter().product();
-    if usize::try_from(found) == Ok(length) {
-        Ok(())
-    } else {
-        Err(format!("has {found} values where the frames need {length}"))
+fn results(mut outputs: SessionOutputs<'_>, layout: Layout) -> ort::Result<Results> {
+    let [first, second] = layout.results();
+    Ok(Results { values: [take(&mut outputs, first)?, take(&mut outputs, second)?], half: layout.half })
+}
+
+fn take(outputs: &mut SessionOutputs<'_>, name: &str) -> ort::Result<DynValue> {
+    outputs.remove(name).ok_or_else(|| ort::Error::new(format!("no output `{name}`")))
+}
+
+impl SecondHalf<'_> {
+    /// Goes on from what the first half found out.
+    ///
+    /// # Errors
+    /// As [`Network::call`].
+    pub fn call(&mut self, read: &[Arc<DynValue>]) -> Result<Results> {
+        let inputs = self.seam.iter().zip(read).map(|(name, value)| (name.as_str(), (&**value).into()));
+        let inputs: Vec<(&str, SessionInputValue<'_>)> = inputs.collect();
+        let layout = self.layout;
+        let results = self.session.call(|session| results(session.run(inputs)?, layout))?;
+        results.check(&self.session, layout, self.pixels)?;
+        Ok(results)
     }
 }
 
 impl Results {
+    /// Checks that there is a value for each of the pixels.
+    fn check(&self, session: &PooledSession<'_>, layout: Layout, pixels: usize) -> Result<()> {
+        for ((value, name), channels) in self.values.iter().zip(layout.results()).zip(layout.result_channels()) {
+            let (found, needed) = (value.shape().iter().product::<i64>(), pixels * channels);
+            if usize::try_from(found) != Ok(needed) {
+                let why = format!("its output `{name}` has {found} values where the frames need {needed}");
+                return Err(refuse(session, &why));
+            }
+        }
+        Ok(())
+    }
+
     /// The values of both, read where they lie (f32) or out of `copies` (f16).
     ///
     /// # Errors
@@ -163,13 +264,13 @@ fn values<'v>(output: &'v mut DynValue, half: bool, copy: &'v mut Vec<f32>) -> R
     Ok(copy)
 }
 
-fn blank_state(half: bool) -> ort::Result<[DynValue; 4]> {
-    let blank = || -> ort::Result<DynValue> {
+fn blank_state(half: bool) -> ort::Result<[Arc<DynValue>; 4]> {
+    let blank = || -> ort::Result<Arc<DynValue>> {
         let shape = [1_usize; 4];
         if half {
-            Ok(Tensor::from_array((shape, vec![f16::ZERO]))?.into_dyn())
+            Ok(Tensor::from_array((shape, vec![f16::ZERO]))?.into_dyn().into())
         } else {
-            Ok(Tensor::from_array((shape, vec![0.0_f32]))?.into_dyn())
+            Ok(Tensor::from_array((shape, vec![0.0_f32]))?.into_dyn().into())
         }
     };
     Ok([blank()?, blank()?, blank()?, blank()?])

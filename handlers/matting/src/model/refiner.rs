@@ -4,10 +4,13 @@
 //! CVPR 2018) ends with a linear model of each pixel, `colour * slope + offset`, whose coefficients are found on the small
 //! picture and enlarged to the frame. That last step is half of the CPU time of the whole graph in ONNX Runtime, which
 //! makes one full-size tensor after the other; [`super::guided`] does it in one pass over bands of rows.
+//!
+//! What is left is two halves: up to the state of the next frame, and from there to the coefficients. Only the first one
+//! has to wait for the frame before, so that the second half of a frame is computed beside the first half of the next.
 
-use darkroom_inference::{Edit, Graph, Node};
+use darkroom_inference::{Graph, Node, TensorInfo};
 
-use super::layout::RATIO;
+use super::layout::{RATIO, STATE_OUT};
 
 /// Output in the place of `fgr`: slopes of red, green, blue and alpha on the small picture.
 pub const SLOPE: &str = "refiner_slope";
@@ -15,14 +18,36 @@ pub const SLOPE: &str = "refiner_slope";
 pub const OFFSET: &str = "refiner_offset";
 
 /// Leaves out what enlarges and applies the coefficients. `src` is then the small picture, with a ratio of 1.
-pub const DETACH: Edit = Edit { name: "without the refiner's last step", apply: detach };
-
-fn detach(graph: &mut Graph) -> bool {
+pub fn detach(graph: &mut Graph) -> bool {
     let Some((slope, offset)) = coefficients(graph) else { return false };
     // What is left must see the frame through the ratio alone, which is 1 from now on.
     graph.replace_outputs(&[("fgr", &slope, SLOPE), ("pha", &offset, OFFSET)])
         && graph.readers(RATIO).next().is_some()
         && graph.readers("src").all(|node| node.op_type == "Resize")
+}
+
+/// Leaves the first half of a detached graph: outputs are the state, and what the second half reads.
+pub fn first_half(graph: &mut Graph) -> bool {
+    if !detach(graph) {
+        return false;
+    }
+    let Some(mut outputs) = graph.seam(&STATE_OUT) else { return false };
+    outputs.retain(|name| !STATE_OUT.contains(&name.as_str()));
+    let outputs: Vec<&str> = STATE_OUT.into_iter().chain(outputs.iter().map(String::as_str)).collect();
+    graph.end_at(&outputs);
+    true
+}
+
+/// Leaves the second half, whose inputs are what the first one, with these outputs, gives it.
+pub fn second_half(graph: &mut Graph, outputs: &[TensorInfo]) -> bool {
+    if !detach(graph) {
+        return false;
+    }
+    let Some(seam) = graph.seam(&STATE_OUT) else { return false };
+    let inputs: Vec<TensorInfo> = outputs.iter().filter(|info| seam.contains(&info.name)).cloned().collect();
+    graph.end_at(&[SLOPE, OFFSET]);
+    graph.begin_at(&inputs);
+    true
 }
 
 /// The tensors that hold the coefficients, where the graph ends exactly as RVM's does:

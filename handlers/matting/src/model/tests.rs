@@ -2,14 +2,23 @@ use std::path::Path;
 use std::process::Command;
 
 use darkroom_api::ErrorCode;
-use darkroom_inference::{Precision, Runtime};
+use darkroom_inference::{Edit, Precision, Runtime};
 
 use super::*;
 use crate::testing::{RVM, media, runtime};
 
-fn open<'a>(runtime: &'a Runtime, name: &str, size: (usize, usize), ratio: f64, batch: usize) -> Result<Rvm<'a>> {
-    let session = Rvm::session(runtime, name)?;
-    Rvm::new(session, u32::try_from(size.0).unwrap(), u32::try_from(size.1).unwrap(), ratio, batch)
+fn open<'a>(
+    runtime: &'a Runtime,
+    name: &str,
+    size: (usize, usize),
+    ratio: f64,
+    batch: usize,
+) -> Result<(Rvm<'a>, Mattes<'a>)> {
+    with(Sessions::open(runtime, name)?, size, ratio, batch)
+}
+
+fn with(sessions: Sessions<'_>, size: (usize, usize), ratio: f64, batch: usize) -> Result<(Rvm<'_>, Mattes<'_>)> {
+    Rvm::new(sessions, u32::try_from(size.0).unwrap(), u32::try_from(size.1).unwrap(), ratio, batch)
 }
 
 /// Packed RGB bytes into planes of 0..=1.
@@ -36,11 +45,11 @@ impl Source for Packed<'_> {
 }
 
 /// Foregrounds and alphas of a clip, `batch` frames at a time.
-fn run(rvm: &mut Rvm<'_>, clip: &[&[u8]], batch: usize) -> Vec<(Vec<f32>, Vec<f32>)> {
-    let pixels = rvm.width * rvm.height;
+fn run((rvm, drawing): &mut (Rvm<'_>, Mattes<'_>), clip: &[&[u8]], batch: usize) -> Vec<(Vec<f32>, Vec<f32>)> {
+    let (width, pixels) = (drawing.width, drawing.width * drawing.height);
     let mut mattes = Vec::new();
     for frames in clip.chunks(batch) {
-        let (before, width) = (mattes.len(), rvm.width);
+        let before = mattes.len();
         let mut next = 0;
         let mut take = |place: usize, matte: Matte<'_>| {
             if matte.rows.start == 0 {
@@ -58,7 +67,6 @@ fn run(rvm: &mut Rvm<'_>, clip: &[&[u8]], batch: usize) -> Vec<(Vec<f32>, Vec<f3
             Ok(())
         };
         rvm.see(frames.len(), &mut Packed(frames, width)).unwrap();
-        let mut drawing = rvm.mattes();
         rvm.run(frames.len(), |places, found| {
             let mut source = Packed(&frames[places.clone()], width);
             drawing.hand_out(found, &mut source, |place, matte| take(places.start + place, matte))
@@ -98,22 +106,28 @@ fn the_first_frames_equal_those_of_onnxruntime_in_python() {
 }
 
 #[test]
-fn a_detached_network_gives_what_the_whole_graph_gives() {
+fn a_network_in_halves_gives_what_the_whole_graph_gives() {
     for (size, ratio) in [((96, 160), 0.6), ((161, 95), 0.37), ((50, 64), 1.0), ((20, 300), 0.85)] {
         let picture =
             |n: usize| (0..size.0 * size.1 * 3).map(move |i| ((i / 7 * (n + 3)) % 251) as u8).collect::<Vec<_>>();
         let frames: Vec<Vec<u8>> = (0..3).map(picture).collect();
         let clip: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-        let mut detached = open(runtime(), RVM, size, ratio, 1).unwrap();
-        assert!(detached.shrink.is_some(), "RVM's refiner is found");
+        let mut halves = open(runtime(), RVM, size, ratio, 1).unwrap();
+        assert!(halves.1.second.is_some() && halves.1.refine.is_some(), "RVM's refiner and state are found");
+        let detached = Edit { name: "detached", side_by_side: 1, apply: &refiner::detach };
+        let session = runtime().edited_session(RVM, Precision::Full, detached).unwrap().unwrap();
+        let mut detached = with(Sessions::of(session, None).unwrap(), size, ratio, 1).unwrap();
+        assert!(detached.1.second.is_none() && detached.1.refine.is_some());
         let session = runtime().session(RVM, Precision::Full).unwrap();
-        let (width, height) = (u32::try_from(size.0).unwrap(), u32::try_from(size.1).unwrap());
-        let mut whole = Rvm::new(session, width, height, ratio, 1).unwrap();
-        assert!(whole.shrink.is_none());
-        for (ours, theirs) in run(&mut detached, &clip, 1).iter().zip(run(&mut whole, &clip, 1)) {
-            let (colour, alpha) = (largest_difference(&ours.0, &theirs.0), largest_difference(&ours.1, &theirs.1));
-            println!("{size:?} at {ratio}: colour {colour:e}, alpha {alpha:e}");
-            assert!(colour < 2e-5 && alpha < 2e-5, "{size:?} at {ratio}: colour {colour}, alpha {alpha}");
+        let mut whole = with(Sessions::of(session, None).unwrap(), size, ratio, 1).unwrap();
+        assert!(whole.1.refine.is_none());
+        let theirs = run(&mut whole, &clip, 1);
+        for ours in [run(&mut halves, &clip, 1), run(&mut detached, &clip, 1)] {
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                let (colour, alpha) = (largest_difference(&ours.0, &theirs.0), largest_difference(&ours.1, &theirs.1));
+                println!("{size:?} at {ratio}: colour {colour:e}, alpha {alpha:e}");
+                assert!(colour < 2e-5 && alpha < 2e-5, "{size:?} at {ratio}: colour {colour}, alpha {alpha}");
+            }
         }
     }
 }
@@ -144,7 +158,7 @@ fn the_state_is_carried_over_the_video_and_steadies_the_matte() {
     let carried = run(&mut rvm, &clip, 1);
     let mut forgetful = Vec::new();
     for frame in &clip {
-        rvm.reset().unwrap();
+        rvm.0.reset().unwrap();
         forgetful.extend(run(&mut rvm, std::slice::from_ref(frame), 1));
     }
     assert_eq!(carried[0], forgetful[0], "a reset is a new video");
@@ -166,7 +180,7 @@ fn models_of_several_frames_a_call_give_the_same_whatever_the_batch() {
     assert_ne!(reference[0].1, reference[6].1);
     for batch in [2, 3, 7] {
         let mut rvm = open(runtime(), "test/rvm_rank5", SIZE, 1.0, batch).unwrap();
-        assert_eq!(rvm.capacity(), batch);
+        assert_eq!(rvm.0.capacity(), batch);
         for (one, several) in reference.iter().zip(run(&mut rvm, &clip, batch)) {
             assert!(largest_difference(&one.1, &several.1) < 1e-6);
             assert_eq!(one.0, several.0);
@@ -179,7 +193,7 @@ fn models_of_half_precision_are_converted_on_the_way_in_and_out() {
     const SIZE: (usize, usize) = (8, 6);
     let frame: Vec<u8> = (0..SIZE.0 * SIZE.1 * 3).map(|i| (i * 7 % 256) as u8).collect();
     let mut rvm = open(runtime(), "test/rvm_half", SIZE, 1.0, 4).unwrap();
-    assert_eq!(rvm.capacity(), 1, "one frame a call");
+    assert_eq!(rvm.0.capacity(), 1, "one frame a call");
     let mattes = run(&mut rvm, &[&frame, &frame], 1);
     let mut planes = vec![0.0; frame.len()];
     fill(&mut planes, &frame);

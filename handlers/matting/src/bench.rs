@@ -6,6 +6,7 @@ use std::sync::mpsc::sync_channel;
 
 use darkroom_api::{Alone, ErrorCode, Inputs, JobContext, JobError, Part, Result};
 use darkroom_inference::Runtime;
+use darkroom_media::pipeline::BETWEEN;
 use darkroom_media::{Frame, Reader, Writer};
 
 use crate::pipeline::{self, Decoded, check_ratio, hdr, output_info, read_options, secs_since_start};
@@ -62,7 +63,7 @@ fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Para
     }
     Ok(Alone::new(move || {
         std::thread::scope(|scope| {
-            let (to_draw, found) = sync_channel::<(Range<usize>, Found)>(0);
+            let (to_draw, found) = sync_channel::<(Range<usize>, Found)>(BETWEEN);
             let (first, mattes) = (&first, &mut mattes);
             let draw = scope.spawn(move || {
                 found.into_iter().try_for_each(|(places, found)| {

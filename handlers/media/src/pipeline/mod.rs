@@ -21,6 +21,10 @@ use darkroom_api::{ErrorCode, JobContext, JobError, Result, StageReport};
 use crate::{Frame, FramePool, Reader, WriteReport, Writer, ffi};
 use meter::Meter;
 
+/// Most results of `process` that wait for `develop`, see [`run_in_two`]: enough that neither waits for the other where
+/// their times differ from frame to frame. Measured with RVM on 2 cores: 4 % more frames a second than none, 1 % less than 4.
+pub const BETWEEN: usize = 2;
+
 /// How frames travel.
 #[derive(Debug, Clone)]
 pub struct PipelineOptions {
@@ -159,9 +163,9 @@ where
     })
 }
 
-/// The same where a frame is made in two steps: `process` finds out (a network that keeps every core busy), `develop`
-/// draws, on a thread of its own, while `process` is at the next frames. `process` emits what `develop` needs, which emits
-/// exactly one frame for each decoded one. Nothing waits between the two.
+/// The same where a frame is made in two steps: `process` finds out what the next frame needs, `develop` does the rest, on
+/// a thread of its own, while `process` is at the next frames. `process` emits what `develop` needs, which emits
+/// exactly one frame for each decoded one.
 ///
 /// # Errors
 /// As [`run`].
@@ -179,7 +183,7 @@ where
     D: FnMut(T, &mut Emitter<'_>) -> Result<()> + Send,
 {
     join(reader, writer, ctx, options, |line, decoded, out, pool| {
-        let (to_develop, processed) = bounded(0);
+        let (to_develop, processed) = bounded(BETWEEN);
         std::thread::scope(|scope| {
             let ends = (processed, out);
             let body = move |(input, out): &(_, _)| stages::develop(line, input, out, pool, develop);

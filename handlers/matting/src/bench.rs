@@ -35,7 +35,7 @@ pub fn alone<'a>(
 }
 
 fn decode<'a>(runtime: &Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Alone<'a> {
-    let options = read_options(params, runtime.intra_threads(), ctx);
+    let options = read_options(params, pipeline::codec_threads(runtime), ctx);
     let video = video.to_owned();
     Alone::new(move || {
         let mut reader = Reader::open(&video, &options)?;
@@ -49,7 +49,7 @@ fn decode<'a>(runtime: &Runtime, ctx: &JobContext, video: &Path, params: &Params
 
 /// From decoded frames to mattes, on two threads as in a run. The model computes the same whatever it sees, so it sees the first frames again and again.
 fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
-    let mut reader = Reader::open(video, &read_options(params, runtime.intra_threads(), ctx))?;
+    let mut reader = Reader::open(video, &read_options(params, pipeline::codec_threads(runtime), ctx))?;
     let info = reader.info().clone();
     let hdr = hdr(params, info.colour.is_hdr())?;
     let (mut reading, mut drawing) = (pipeline::to_rgb(hdr), pipeline::to_rgb(hdr));
@@ -96,7 +96,7 @@ fn encode<'a>(
     backdrop: Option<&Path>,
     params: &Params,
 ) -> Result<Alone<'a>> {
-    let threads = runtime.intra_threads();
+    let threads = pipeline::codec_threads(runtime);
     let mut reader = Reader::open(video, &read_options(params, threads, ctx))?;
     let info = reader.info().clone();
     check_ratio(params, info.width_px, info.height_px)?;

@@ -33,10 +33,12 @@ pub struct Refine {
     height: usize,
     across: Axis,
     down: Axis,
-    /// A row of a slope or an offset at the height of a frame's row.
-    blended: Vec<f32>,
-    /// Slopes and offsets of a frame's row.
-    wide: Vec<f32>,
+    /// A row of a slope or an offset, and what lies beyond its edge.
+    narrow: Vec<f32>,
+    /// Two neighbouring rows of slopes and offsets, enlarged to a frame's width; even ones in the first.
+    wide: [Vec<f32>; 2],
+    /// The rows that stand there.
+    held: [Option<usize>; 2],
 }
 
 /// Where samples along one side are taken from: between `index` and the next, `weight` of the way.
@@ -119,8 +121,9 @@ impl Refine {
         let axis = |side: usize| Axis::new(small(side, ratio), side, side as f32 / small(side, ratio) as f32);
         let (across, down) = (axis(width), axis(height));
         // Kernels read some samples beyond a row's end.
-        let blended = vec![0.0; across.from + simd::BEYOND];
-        Refine { width, height, across, down, blended, wide: vec![0.0; 2 * COEFFICIENTS * width] }
+        let narrow = vec![0.0; across.from + simd::BEYOND];
+        let wide = [(); 2].map(|()| vec![0.0; 2 * COEFFICIENTS * width]);
+        Refine { width, height, across, down, narrow, wide, held: [None; 2] }
     }
 
     /// Width of a frame.
@@ -128,17 +131,18 @@ impl Refine {
         self.width
     }
 
-    /// The frame's rows in bands, from the top.
-    pub fn bands(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    /// Begins a frame: its rows in bands, from the top.
+    pub fn bands(&mut self) -> impl Iterator<Item = Range<usize>> + use<> {
+        self.held = [None; 2];
         let row_bytes = (CHANNELS + 1) * self.width * size_of::<f32>();
         let (rows, height) = ((BAND_BYTES / row_bytes).next_multiple_of(BAND_STEP).max(BAND_STEP), self.height);
         (0..height).step_by(rows).map(move |top| top..(top + rows).min(height))
     }
 
-    /// Applies the coefficients (`[4, h, w]` of the small picture) to a band: `colour` (`[3, rows, width]`) becomes the
-    /// foreground's, and `alpha` is filled.
+    /// Applies the frame's coefficients (`[4, h, w]` of the small picture) to a band: `colour` (`[3, rows, width]`) becomes
+    /// the foreground's, and `alpha` is filled.
     pub fn refine(&mut self, band: Range<usize>, slope: &[f32], offset: &[f32], colour: &mut [f32], alpha: &mut [f32]) {
-        let ((small_width, small_height), width) = ((self.across.from, self.down.from), self.width);
+        let width = self.width;
         let [r, g, b] = {
             let (r, rest) = colour.split_at_mut(band.len() * width);
             let (g, b) = rest.split_at_mut(band.len() * width);
@@ -147,17 +151,25 @@ impl Refine {
         let colour = r.chunks_exact_mut(width).zip(g.chunks_exact_mut(width)).zip(b.chunks_exact_mut(width));
         for ((y, ((r, g), b)), alpha) in band.zip(colour).zip(alpha.chunks_exact_mut(width)) {
             let (above, below, weight) = self.down.at(y);
-            let planes =
-                slope.chunks_exact(small_width * small_height).chain(offset.chunks_exact(small_width * small_height));
-            for (plane, wide) in planes.zip(self.wide.chunks_exact_mut(width)) {
-                let row = |y: usize| &plane[y * small_width..(y + 1) * small_width];
-                simd::mix(row(above), row(below), &mut self.blended[..small_width], weight);
-                // What lies beyond the edge is the edge.
-                let edge = self.blended[small_width - 1];
-                self.blended[small_width..].fill(edge);
-                simd::enlarge(&self.blended, &self.across.index, &self.across.weight, wide);
-            }
-            simd::apply(&self.wide, r, g, b, alpha);
+            self.enlarge(above, slope, offset);
+            self.enlarge(below, slope, offset);
+            simd::apply(&self.wide[above % 2], &self.wide[below % 2], weight, r, g, b, alpha);
+        }
+    }
+
+    /// Brings a row of the coefficients to a frame's width, where it is not yet.
+    fn enlarge(&mut self, row: usize, slope: &[f32], offset: &[f32]) {
+        let (width, height) = (self.across.from, self.down.from);
+        if self.held[row % 2].replace(row) == Some(row) {
+            return;
+        }
+        let planes = slope.chunks_exact(width * height).chain(offset.chunks_exact(width * height));
+        for (plane, wide) in planes.zip(self.wide[row % 2].chunks_exact_mut(self.width)) {
+            let samples = &plane[row * width..(row + 1) * width];
+            self.narrow[..width].copy_from_slice(samples);
+            // What lies beyond the edge is the edge.
+            self.narrow[width..].fill(samples[width - 1]);
+            simd::enlarge(&self.narrow, &self.across.index, &self.across.weight, wide);
         }
     }
 }

@@ -5,13 +5,6 @@ pub const BEYOND: usize = 9;
 /// Slopes and offsets of red, green, blue and alpha.
 const COEFFICIENTS: usize = 8;
 
-/// `above` and `below`, `weight` of the way.
-pub fn mix(above: &[f32], below: &[f32], out: &mut [f32], weight: f32) {
-    for ((out, above), below) in out.iter_mut().zip(above).zip(below) {
-        *out = above + (below - above) * weight;
-    }
-}
-
 /// Each sample between `row[index]` and the next, `weight` of the way. Indices rise by at most one from each to the next.
 pub fn enlarge(row: &[f32], index: &[u32], weight: &[f32], out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
@@ -59,36 +52,51 @@ fn enlarge_avx2(row: &[f32], index: &[u32], weight: &[f32], out: &mut [f32]) {
 }
 
 /// `clamp(colour * slope + offset + colour)` in the place of red, green and blue, and `clamp(grey * slope + offset)` as
-/// alpha, where grey is their mean. `coefficients` are rows of the slopes and of the offsets.
-pub fn apply(coefficients: &[f32], r: &mut [f32], g: &mut [f32], b: &mut [f32], alpha: &mut [f32]) {
+/// alpha, where grey is their mean. Slopes and offsets, plane after plane, lie between those `above` and those `below`,
+/// `weight` of the way.
+pub fn apply(
+    above: &[f32],
+    below: &[f32],
+    weight: f32,
+    r: &mut [f32],
+    g: &mut [f32],
+    b: &mut [f32],
+    alpha: &mut [f32],
+) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2")]
-        fn avx2(coefficients: &[f32], r: &mut [f32], g: &mut [f32], b: &mut [f32], alpha: &mut [f32]) {
-            apply_any(coefficients, r, g, b, alpha);
+        fn avx2(above: &[f32], below: &[f32], weight: f32, colour: [&mut [f32]; 3], alpha: &mut [f32]) {
+            apply_any(above, below, weight, colour, alpha);
         }
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2, as was just asked.
-            return unsafe { avx2(coefficients, r, g, b, alpha) };
+            return unsafe { avx2(above, below, weight, [r, g, b], alpha) };
         }
     }
-    apply_any(coefficients, r, g, b, alpha);
+    apply_any(above, below, weight, [r, g, b], alpha);
 }
 
 #[inline(always)]
-fn apply_any(coefficients: &[f32], r: &mut [f32], g: &mut [f32], b: &mut [f32], alpha: &mut [f32]) {
+fn apply_any(above: &[f32], below: &[f32], weight: f32, [r, g, b]: [&mut [f32]; 3], alpha: &mut [f32]) {
     let width = alpha.len();
-    let row = |index: usize| &coefficients[index * width..(index + 1) * width];
-    debug_assert_eq!(coefficients.len(), COEFFICIENTS * width);
-    let [slope_r, slope_g, slope_b, slope_a] = [0, 1, 2, 3].map(row);
-    let [offset_r, offset_g, offset_b, offset_a] = [4, 5, 6, 7].map(row);
+    debug_assert_eq!((above.len(), below.len()), (COEFFICIENTS * width, COEFFICIENTS * width));
+    let plane = |index: usize| {
+        let range = index * width..(index + 1) * width;
+        (&above[range.clone()], &below[range])
+    };
+    let at = |(above, below): (&[f32], &[f32]), x: usize| above[x] + (below[x] - above[x]) * weight;
+    // Two passes: one over all sixteen rows has more addresses than a processor has registers.
+    let [slope_a, offset_a] = [3, 7].map(plane);
     let (r, g, b) = (&mut r[..width], &mut g[..width], &mut b[..width]);
     for x in 0..width {
-        let (red, green, blue) = (r[x], g[x], b[x]);
-        alpha[x] = ((red + green + blue) / 3.0 * slope_a[x] + offset_a[x]).clamp(0.0, 1.0);
-        r[x] = (red * slope_r[x] + offset_r[x] + red).clamp(0.0, 1.0);
-        g[x] = (green * slope_g[x] + offset_g[x] + green).clamp(0.0, 1.0);
-        b[x] = (blue * slope_b[x] + offset_b[x] + blue).clamp(0.0, 1.0);
+        alpha[x] = ((r[x] + g[x] + b[x]) / 3.0 * at(slope_a, x) + at(offset_a, x)).clamp(0.0, 1.0);
+    }
+    for (index, colour) in [r, g, b].into_iter().enumerate() {
+        let (slope, offset) = (plane(index), plane(index + 4));
+        for (x, colour) in colour.iter_mut().enumerate() {
+            *colour = (*colour * at(slope, x) + at(offset, x) + *colour).clamp(0.0, 1.0);
+        }
     }
 }
 

@@ -54,6 +54,7 @@ fn enlarge_avx2(row: &[f32], index: &[u32], weight: &[f32], out: &mut [f32]) {
 /// `clamp(colour * slope + offset + colour)` in the place of red, green and blue, and `clamp(grey * slope + offset)` as
 /// alpha, where grey is their mean. Slopes and offsets, plane after plane, lie between those `above` and those `below`,
 /// `weight` of the way.
+#[allow(clippy::too_many_arguments, reason = "rows of a frame")]
 pub fn apply(
     above: &[f32],
     below: &[f32],

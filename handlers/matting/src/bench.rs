@@ -75,8 +75,11 @@ fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Para
             while done < frames {
                 let batch = rvm.capacity().min(frames - done);
                 rvm.see(batch, &mut Decoded { frames: first, to_rgb: &mut reading })?;
-                // Nobody listens where drawing has failed, which is told below.
-                rvm.run(batch, |places, found| Ok(drop(to_draw.send((places, found)))))?;
+                rvm.run(batch, |places, found| {
+                    // Nobody listens where drawing has failed, which is told below.
+                    let _ = to_draw.send((places, found));
+                    Ok(())
+                })?;
                 done += batch;
             }
             drop(to_draw);

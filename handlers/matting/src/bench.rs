@@ -77,7 +77,7 @@ fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Para
                 rvm.see(batch, &mut Decoded { frames: first, to_rgb: &mut reading })?;
                 rvm.run(batch, |places, found| {
                     // Nobody listens where drawing has failed, which is told below.
-                    let _ = to_draw.send((places, found));
+                    drop(to_draw.send((places, found)));
                     Ok(())
                 })?;
                 done += batch;

@@ -67,6 +67,24 @@ impl Change {
             Change::Cancelled => Some(State::Cancelled),
         }
     }
+
+    /// The event that tells it, where one does. None for progress, whose events are numbered and kept apart.
+    pub(crate) fn event(&self, facts: &JobFacts, time: Timestamp) -> Option<Event> {
+        match self {
+            Change::Accepted => Some(Event::accepted(facts, time)),
+            Change::Completed(completion) => Some(Event::completed(facts, completion)),
+            Change::Failed(error) => Some(Event::failed(facts, time, error)),
+            Change::Cancelled => Some(Event::cancelled(facts, time)),
+            Change::Waiting { .. }
+            | Change::Running
+            | Change::Progress(_)
+            | Change::Committing
+            | Change::Retrying { .. }
+            | Change::Interrupted
+            | Change::LeaseLost
+            | Change::Superseded => None,
+        }
+    }
 }
 
 /// Metrics and events of the worker.
@@ -155,21 +173,11 @@ impl JobTelemetry {
     fn event(&self, change: &Change) -> Option<Event> {
         let (facts, now) = (&self.facts, Timestamp::now());
         match change {
-            Change::Accepted => Some(Event::accepted(facts, now)),
             Change::Progress(progress) => {
                 let n = self.progress.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now())?;
                 Some(Event::progress(facts, now, n, progress))
             }
-            Change::Completed(completion) => Some(Event::completed(facts, completion)),
-            Change::Failed(error) => Some(Event::failed(facts, now, error)),
-            Change::Cancelled => Some(Event::cancelled(facts, now)),
-            Change::Waiting { .. }
-            | Change::Running
-            | Change::Committing
-            | Change::Retrying { .. }
-            | Change::Interrupted
-            | Change::LeaseLost
-            | Change::Superseded => None,
+            other => other.event(facts, now),
         }
     }
 

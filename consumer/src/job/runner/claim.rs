@@ -76,8 +76,7 @@ impl Journey {
             Claim::Completed(manifest) => {
                 (telemetry(None), Change::Completed(completion(&results, &submission, manifest).await))
             }
-            Claim::Ended(end) if end.outcome == Outcome::Cancelled => (telemetry(Some(end.attempt)), Change::Cancelled),
-            Claim::Ended(end) => (telemetry(Some(end.attempt)), Change::Failed(end.error.unwrap_or_else(unexplained))),
+            Claim::Ended(end) => (telemetry(Some(end.attempt)), ended_as(&end)),
             Claim::Cancelled { last } => (telemetry(Some(last)), Change::Cancelled),
             Claim::Exhausted { last, error } => (telemetry(Some(last)), Change::Failed(error)),
         };
@@ -266,20 +265,22 @@ fn settled_as(change: Change, job: &JobId) -> Verdict {
 /// Codes of [`crate::store::error::classify`].
 pub(crate) async fn told_again(results: &Store, job: &JobId, attempt: &Attempt, end: &End) -> Result<Option<Event>> {
     let submission = &attempt.submission;
-    let facts = |attempt| JobFacts::of(submission, job, attempt);
-    Ok(match end.outcome {
+    let (attempt, change) = match end.outcome {
         Outcome::Completed => match manifest::read(results, &submission.destination, job).await? {
-            Some(manifest) => {
-                Some(Event::completed(&facts(None), &completion(results, submission, Box::new(manifest)).await))
-            }
-            None => None,
+            Some(manifest) => (None, Change::Completed(completion(results, submission, Box::new(manifest)).await)),
+            None => return Ok(None),
         },
-        Outcome::Cancelled => Some(Event::cancelled(&facts(Some(end.attempt)), end.ended_at)),
-        Outcome::Failed | Outcome::Interrupted => {
-            let error = end.error.clone().unwrap_or_else(unexplained);
-            Some(Event::failed(&facts(Some(end.attempt)), end.ended_at, &error))
-        }
-    })
+        _ => (Some(end.attempt), ended_as(end)),
+    };
+    Ok(change.event(&JobFacts::of(submission, job, attempt), end.ended_at))
+}
+
+/// What the final end of a job without a result tells, each time that it is told.
+fn ended_as(end: &End) -> Change {
+    match end.outcome {
+        Outcome::Cancelled => Change::Cancelled,
+        _ => Change::Failed(end.error.clone().unwrap_or_else(unexplained)),
+    }
 }
 
 /// A result with URLs that let the receivers of its event read it.

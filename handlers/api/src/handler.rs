@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Alone, Descriptor, ErrorCode, JobContext, JobError, Outputs, Part, Probe, Result};
+use crate::{Alone, Descriptor, ErrorCode, JobContext, JobError, Outputs, Part, Probe, Result, parse_params};
 
 /// What a run will need, so that it is only started where it fits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -137,23 +137,6 @@ struct Erased<H>(H);
 /// Hides a handler's parameter type.
 pub fn erase<H: Handler + 'static>(handler: H) -> Box<dyn DynHandler> {
     Box::new(Erased(handler))
-}
-
-/// Parses parameters; the message names the field and what it may be.
-///
-/// # Errors
-/// [`ErrorCode::ParamsInvalid`].
-pub fn parse_params<P: DeserializeOwned>(params: &serde_json::Value) -> Result<P> {
-    let value = if params.is_null() { serde_json::json!({}) } else { params.clone() };
-    serde_path_to_error::deserialize(value).map_err(|e| {
-        let (path, inner) = (e.path().to_string(), e.inner());
-        let message = if path == "." {
-            format!("Parameters are not valid: {inner}.")
-        } else {
-            format!("Parameter `{path}` is not valid: {inner}.")
-        };
-        JobError::new(ErrorCode::ParamsInvalid, message)
-    })
 }
 
 impl<H: Handler> DynHandler for Erased<H> {

@@ -10,13 +10,15 @@ mod error;
 mod handler;
 mod measure;
 mod outputs;
+mod params;
 mod probe;
 pub mod protocol;
 
 pub use context::{CancelToken, JobContext, LogLevel, Progress, Reporter};
 pub use describe::{Descriptor, InputRole, Limits, MediaKind, Stage};
 pub use error::{ErrorClass, ErrorCode, JobError, Result};
-pub use handler::{DynHandler, Handler, Inputs, Plan, Probes, erase, parse_params};
+pub use handler::{DynHandler, Handler, Inputs, Plan, Probes, erase};
 pub use measure::{Alone, Measured, Part};
 pub use outputs::{ModelUse, OutputFile, Outputs, StageReport};
+pub use params::parse_params;
 pub use probe::{AudioProbe, Colour, Probe, VideoProbe};

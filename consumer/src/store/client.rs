@@ -91,7 +91,7 @@ impl Store {
         Call: Fn() -> F,
     {
         // Boxed: the SDK's futures are several kilobytes, and callers hold many.
-        let once = || async { Box::pin(call()).await.map_err(|e| Failure::new(access, what, &e)) };
+        let once = || async { Box::pin(call()).await.map_err(|e| Failure::new(&self.name, access, what, &e)) };
         once.retry(backoff())
             .when(Failure::is_transient)
             .notify(|failure: &Failure, pause| {

@@ -17,6 +17,23 @@ pub enum Access {
     Write,
 }
 
+impl Access {
+    fn verb(self) -> &'static str {
+        match self {
+            Access::Read => "read",
+            Access::Write => "write",
+        }
+    }
+
+    /// What a worker's key must be allowed for it. Without leave to list, a store hides whether an object is there.
+    fn permissions(self) -> &'static str {
+        match self {
+            Access::Read => "`s3:GetObject` (`s3:GetObjectVersion` too where it keeps versions) and `s3:ListBucket`",
+            Access::Write => "`s3:PutObject`, `s3:DeleteObject` and `s3:AbortMultipartUpload`",
+        }
+    }
+}
+
 /// How far the request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -58,8 +75,8 @@ impl Failure {
         self.error.code == ErrorCode::StoreUnavailable
     }
 
-    /// From the SDK's error about `what` (an object or a place).
-    pub fn new<E>(access: Access, what: &dyn Display, error: &SdkError<E, HttpResponse>) -> Self
+    /// From the SDK's error about `what` (an object or a place) in the store of this name.
+    pub fn new<E>(store: &str, access: Access, what: &dyn Display, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
@@ -72,7 +89,14 @@ impl Failure {
             (None, Reach::Status(status)) => format!("HTTP {status}"),
             (None, _) => innermost(error),
         };
-        let error = JobError::new(code, sentence(code, access, what, &said));
+        let message = match code {
+            ErrorCode::AccessDenied => {
+                let remedy = remedy(access, reach, store_code.as_deref());
+                format!("The store `{store}` does not let the worker {} {what} ({said}): {remedy}.", access.verb())
+            }
+            _ => sentence(code, what, &said),
+        };
+        let error = JobError::new(code, message);
         Failure { reach, store_code, error }
     }
 }
@@ -131,26 +155,41 @@ pub fn classify(access: Access, reach: Reach, store_code: Option<&str>) -> Error
     }
 }
 
-fn sentence(code: ErrorCode, access: Access, what: &dyn Display, said: &str) -> String {
-    match (code, access) {
-        (ErrorCode::InputNotFound, _) => {
+/// What to do about a refusal: which key is wrong, or what it may not do. HEAD has no body that would tell.
+fn remedy(access: Access, reach: Reach, store_code: Option<&str>) -> String {
+    let chain = "a store without keys of its own takes the AWS credentials of the worker's environment";
+    let permissions = access.permissions();
+    match (reach, store_code) {
+        (Reach::NoCredentials, _) => "there are no keys; set `access_key` and `secret_key` of the store, or give the \
+             worker's environment AWS credentials"
+            .into(),
+        (_, Some("InvalidAccessKeyId")) => {
+            format!("it does not know the access key; correct `access_key` of the store ({chain})")
+        }
+        (_, Some("SignatureDoesNotMatch")) => {
+            format!("the secret key does not belong to the access key; correct `secret_key` of the store ({chain})")
+        }
+        (_, Some("AccessDenied")) => format!(
+            "its key lacks a permission; allow it {permissions} on the bucket, and the use of the bucket's encryption \
+             key if it has one"
+        ),
+        _ => format!(
+            "check `access_key` and `secret_key` of the store ({chain}), and that they are allowed {permissions} on the \
+             bucket"
+        ),
+    }
+}
+
+fn sentence(code: ErrorCode, what: &dyn Display, said: &str) -> String {
+    match code {
+        ErrorCode::InputNotFound => {
             format!(
                 "{what} is not there ({said}): it was deleted, archived or never uploaded; upload it and submit again."
             )
         }
-        (ErrorCode::InputChanged, _) => format!("{what} changed after the job was submitted: submit it again."),
-        (ErrorCode::AccessDenied, Access::Read) => {
-            format!(
-                "The store refuses to let the worker read {what} ({said}): check the store's keys and its permissions."
-            )
-        }
-        (ErrorCode::AccessDenied, _) => {
-            format!(
-                "The store refuses to let the worker write {what} ({said}): check the store's keys and its permissions."
-            )
-        }
-        (ErrorCode::DestinationMissing, _) => format!("The bucket of {what} does not exist ({said}): create it."),
-        (ErrorCode::StoreUnavailable, _) => {
+        ErrorCode::InputChanged => format!("{what} changed after the job was submitted: submit it again."),
+        ErrorCode::DestinationMissing => format!("The bucket of {what} does not exist ({said}): create it."),
+        ErrorCode::StoreUnavailable => {
             format!("The store does not answer for {what} ({said}): check its endpoint and the network.")
         }
         _ => format!("The store does not accept the request for {what} ({said}): check the store's configuration."),

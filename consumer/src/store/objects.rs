@@ -224,7 +224,7 @@ impl Store {
         let config = PresigningConfig::expires_in(life.clamp(Duration::from_secs(1), MAX_PRESIGN))
             .map_err(|e| JobError::new(ErrorCode::Internal, format!("A URL for {object} cannot be signed: {e}.")))?;
         let request = self.client.get_object().bucket(bucket).key(key).presigned(config).await;
-        request.map(|r| r.uri().to_owned()).map_err(|e| Failure::new(Access::Read, &object, &e).into())
+        request.map(|r| r.uri().to_owned()).map_err(|e| Failure::new(self.name(), Access::Read, &object, &e).into())
     }
 
     /// Creates a bucket unless it is there.

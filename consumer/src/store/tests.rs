@@ -110,6 +110,28 @@ async fn requests_are_repeated_a_few_times_and_only_where_it_helps() {
 }
 
 #[tokio::test]
+async fn a_refusal_names_the_key_or_the_permission() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, 10);
+    for (code, read, write) in [
+        ("InvalidAccessKeyId", "correct `access_key`", "correct `access_key`"),
+        ("SignatureDoesNotMatch", "correct `secret_key`", "correct `secret_key`"),
+        ("AccessDenied", "allow it `s3:GetObject`", "allow it `s3:PutObject`"),
+        ("AllAccessDisabled", "check `access_key` and `secret_key`", "allowed `s3:PutObject`"),
+    ] {
+        let (store, _requests) = store(move |_: &Request| refusal("403 Forbidden", code)).await;
+        let fetched = store.get_to_file(&object(), &folder.path().join(code), 10, &nobody_listens).await.unwrap_err();
+        let stored = store.put_file(&path, "results", "k", "video/webm", &nobody_listens).await.unwrap_err();
+        for (error, remedy) in [(fetched, read), (stored, write)] {
+            assert_eq!(error.code, ErrorCode::AccessDenied);
+            for part in ["The store `main`", code, remedy] {
+                assert!(error.message.contains(part), "{part}: {}", error.message);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_is_not_there_is_unavailable() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = open(&format!("http://{free}")).await.head(&object()).await.unwrap_err();
@@ -133,6 +155,7 @@ async fn missing_credentials_are_told_as_such() {
     let store = Store { client: Client::from_conf(config), ..usual };
     let error = store.head(&object()).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::AccessDenied, "{error}");
+    assert!(error.message.contains("there are no keys; set `access_key` and `secret_key`"), "{error}");
 }
 
 const UPLOAD: &str = "<InitiateMultipartUploadResult><UploadId>u-1</UploadId></InitiateMultipartUploadResult>";

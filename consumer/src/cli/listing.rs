@@ -80,7 +80,7 @@ impl JobState {
         match history.live_until() {
             None if history.is_cancelled => JobState::Cancelled,
             None if history.attempts.is_empty() => JobState::Queued,
-            None if is_superseded(history) => JobState::Superseded,
+            None if history.is_superseded() => JobState::Superseded,
             None => JobState::Retrying,
             Some(until) if until <= Timestamp::now() => JobState::Lost,
             Some(_) => history.status.as_ref().map_or(JobState::Fetching, |status| status.state.into()),
@@ -90,14 +90,6 @@ impl JobState {
     pub(super) fn word(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
-}
-
-/// An upload that changed has no other attempt to come, though its record has no final end: the same content may return.
-fn is_superseded(history: &History) -> bool {
-    history.ends.last().is_some_and(|end| {
-        let changed = end.error.as_ref().is_some_and(|error| error.code == ErrorCode::InputChanged);
-        end.outcome == Outcome::Interrupted && changed
-    })
 }
 
 impl From<State> for JobState {

@@ -72,8 +72,27 @@ impl History {
     /// How the job ended, until it is redriven. Only the last attempt's word is final: an earlier one that speaks later
     /// had lost its lease.
     pub fn ended(&self) -> Option<&End> {
+        self.last_end().filter(|end| end.is_final)
+    }
+
+    fn last_end(&self) -> Option<&End> {
         let last = self.last_attempt();
-        self.ends.iter().find(|end| end.attempt == last && end.is_final)
+        self.ends.iter().find(|end| end.attempt == last)
+    }
+
+    /// Whether the upload was replaced before it was worked on. No other attempt is to come, though the record has no
+    /// final end: the same content may return.
+    pub fn is_superseded(&self) -> bool {
+        self.last_end().is_some_and(|end| {
+            let changed = end.error.as_ref().is_some_and(|error| error.code == ErrorCode::InputChanged);
+            end.outcome == Outcome::Interrupted && changed
+        })
+    }
+
+    /// How the last attempt ended, where its message comes again for the next one. What was cancelled since may have
+    /// come already: that leaves no end.
+    pub fn between_attempts(&self) -> Option<&End> {
+        self.last_end().filter(|end| !end.is_final && !self.is_cancelled && !self.is_superseded())
     }
 
     /// Submissions that led to an attempt, each once, the latest last.

@@ -42,6 +42,17 @@ pub enum Error {
         /// Until when its worker is taken to live.
         until: Timestamp,
     },
+    /// The attempts go on: another message would only come on top of the one that waits.
+    #[error(
+        "Job {job} is still being tried: attempt {attempt} is over, and its message comes again for the next one. Wait; \
+         or, if that message was taken from the queue, cancel the job and redrive it then."
+    )]
+    BetweenAttempts {
+        /// The job.
+        job: JobId,
+        /// The attempt that ended last.
+        attempt: u32,
+    },
     /// It has its result.
     #[error("Job {0} has completed: submit it with another `rerun` to have it done once more.")]
     Completed(JobId),
@@ -60,7 +71,7 @@ impl Error {
             Error::Queue(_) => true,
             // A damaged record is told as `internal`, and is one job's own.
             Error::Job(error) => error.class() == ErrorClass::Transient && error.code != ErrorCode::Internal,
-            Error::Unrecorded(_) | Error::Live { .. } | Error::Completed(_) => false,
+            Error::Unrecorded(_) | Error::Live { .. } | Error::BetweenAttempts { .. } | Error::Completed(_) => false,
         }
     }
 }
@@ -107,6 +118,9 @@ impl Redriver<'_> {
         let Some(last) = history.latest() else { return Err(Error::Unrecorded(job.clone())) };
         if let Some(until) = live(&history) {
             return Err(Error::Live { job: job.clone(), until });
+        }
+        if let Some(end) = history.between_attempts() {
+            return Err(Error::BetweenAttempts { job: job.clone(), attempt: end.attempt });
         }
         let results = self.stores.get(&last.submission.destination.store)?;
         if manifest::read(results, &last.submission.destination, job).await?.is_some() {

@@ -69,10 +69,20 @@ impl Lab {
     }
 
     async fn end(&self, submission: &Submission, outcome: Outcome) -> (JobId, Record) {
+        self.end_with(submission, outcome, None, true).await
+    }
+
+    async fn end_with(
+        &self,
+        submission: &Submission,
+        outcome: Outcome,
+        error: Option<ErrorCode>,
+        is_final: bool,
+    ) -> (JobId, Record) {
         let (record, run_id, claim) = self.claim(submission, Duration::from_secs(60)).await;
         let Claim::Won(won) = claim else { panic!("{claim:?}") };
-        let end =
-            End { attempt: won.attempt, run_id, outcome, error: None, is_final: true, ended_at: Timestamp::now() };
+        let error = error.map(|code| JobError::new(code, "x"));
+        let end = End { attempt: won.attempt, run_id, outcome, error, is_final, ended_at: Timestamp::now() };
         record.write_end(&end).await.unwrap();
         (record.job().clone(), record)
     }
@@ -121,6 +131,39 @@ async fn what_cannot_run_again_is_told_and_left_alone() {
     assert_eq!(error.code, ErrorCode::InputChanged);
     assert_eq!(record.history().await.unwrap().redriven_to, 0);
     assert_eq!(lab.queue.depth().await.unwrap().visible, 0);
+}
+
+#[tokio::test]
+async fn a_job_between_attempts_gets_no_second_message() {
+    let lab = Lab::new().await;
+    lab.put("one").await;
+    let cases = [
+        (Outcome::Failed, ErrorCode::ExecutorCrashed, false),
+        (Outcome::Interrupted, ErrorCode::Interrupted, false),
+        // Nothing comes again of an upload that was replaced, even if the same content is back.
+        (Outcome::Interrupted, ErrorCode::InputChanged, true),
+    ];
+    for (n, (outcome, code, is_sent)) in cases.into_iter().enumerate() {
+        let submission = Submission { rerun: Some(n.to_string()), ..lab.submission().await };
+        let (job, record) = lab.end_with(&submission, outcome, Some(code), false).await;
+        let before = lab.queue.depth().await.unwrap().visible;
+        match lab.redriver().job(&job).await {
+            Err(error @ Error::BetweenAttempts { attempt: 1, .. }) => {
+                assert!(!is_sent && !error.is_outage(), "{error}")
+            }
+            sent => assert!(is_sent && sent.is_ok(), "{code}: {sent:?}"),
+        }
+        let redriven_to = record.history().await.unwrap().redriven_to;
+        assert_eq!(
+            (lab.queue.depth().await.unwrap().visible - before, redriven_to),
+            (u64::from(is_sent), u32::from(is_sent))
+        );
+        if !is_sent {
+            // What a person cancels may be redriven: its message may have been taken away.
+            record.cancel(Timestamp::now()).await.unwrap();
+            lab.redriver().job(&job).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

@@ -62,6 +62,12 @@ impl Room {
         self.promised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Holders that wait for more.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiting
+    }
+
     /// Promises more to a holder, or something to a new one.
     fn promise(&self, bytes: u64, holds: Option<u64>) -> Result<()> {
         let held = holds.unwrap_or(0);
@@ -220,7 +226,7 @@ mod tests {
         let mut given_up = Box::pin(fourth.grow_when_free(20 << 20));
         assert!(futures::poll!(&mut given_up).is_pending());
         drop(given_up);
-        assert_eq!(room.lock().waiting, 0);
+        assert_eq!(room.waiting(), 0);
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Journey {
 }
 
 /// Fetches an input: not more than was promised, unless the very content that was named is larger than its sender said.
-/// Then room is made for the rest, whose bytes are returned.
+/// Then room is made for the rest, whose bytes are returned; where other jobs hold it, once they give it back.
 async fn bring(store: &Store, object: &ObjectRef, to: &Path, limits: &Limits, room: &mut Reservation) -> Result<u64> {
     let most = object.size.unwrap_or(limits.max_bytes).min(limits.max_bytes);
     match store.get_to_file(object, to, most, &|_| {}).await {
@@ -69,7 +69,7 @@ async fn bring(store: &Store, object: &ObjectRef, to: &Path, limits: &Limits, ro
             let head = store.head(object).await?.filter(|head| head.etag == object.etag);
             let Some(real) = head.filter(|head| head.bytes <= limits.max_bytes) else { return Err(error) };
             let more = real.bytes.saturating_sub(most);
-            room.grow(more)?;
+            room.grow_when_free(more).await?;
             let failed = |e| JobError::new(ErrorCode::ScratchFull, format!("{} stays: {e}.", to.display()));
             tokio::fs::remove_file(to).await.map_err(failed)?;
             store.get_to_file(object, to, real.bytes, &|_| {}).await.map(|_| more)
@@ -133,6 +133,24 @@ mod tests {
         // Room was made: ten bytes are promised, three more are too many.
         assert!(room.grow(2).is_ok() && room.grow(1).is_err());
 
+        // Where a neighbour holds that room, the fetch waits for it.
+        drop(room);
+        let room = Room::new(folder.path().to_owned(), 12);
+        let (mut reserved, neighbour) = (room.reserve(1).unwrap(), room.reserve(3).unwrap());
+        std::fs::remove_file(&to).unwrap();
+        let mut fetch = Box::pin(bring(store, &object, &to, &limits, &mut reserved));
+        let waits = async {
+            while room.waiting() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            done = &mut fetch => panic!("it did not wait: {done:?}"),
+            () = waits => drop(neighbour),
+        }
+        assert_eq!(fetch.await, Ok(9));
+
+        let mut room = reserved;
         let limits = Limits { max_bytes: 9, ..limits };
         std::fs::remove_file(&to).unwrap();
         let refused = bring(store, &object, &to, &limits, &mut room).await.unwrap_err();

@@ -316,3 +316,22 @@ fn gone(object: &ObjectRef) -> JobError {
 fn unexplained() -> JobError {
     JobError::new(ErrorCode::Internal, "The job failed before and its record does not say why: redrive it.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_end_tells_what_was_told_first() {
+        let told = |outcome, code: Option<ErrorCode>| {
+            let error = code.map(|code| JobError::new(code, "said"));
+            let (run_id, ended_at) = (RunId::new(), Timestamp::UNIX_EPOCH);
+            ended_as(&End { attempt: 2, run_id, outcome, error, is_final: true, ended_at })
+        };
+        assert!(matches!(told(Outcome::Cancelled, Some(ErrorCode::Cancelled)), Change::Cancelled));
+        let Change::Failed(error) = told(Outcome::Failed, Some(ErrorCode::InputCorrupt)) else { panic!("it failed") };
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::InputCorrupt, "said"));
+        let Change::Failed(error) = told(Outcome::Failed, None) else { panic!("it failed") };
+        assert_eq!(error.code, ErrorCode::Internal);
+    }
+}

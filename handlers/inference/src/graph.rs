@@ -1,7 +1,7 @@
 //! ONNX graphs as data, to leave out of a model what is computed elsewhere.
 //!
-//! Only what an [`Edit`] looks at is decoded; everything else (weights, attributes, operator sets) is carried as the bytes
-//! that it came as. The format is `onnx.proto` of ONNX 1.x.
+//! Only what an [`Edit`] looks at is decoded; weights, attributes and operator sets are carried as the bytes that they came
+//! as. The format is `onnx.proto` of ONNX 1.x.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,10 +13,10 @@ use crate::TensorInfo;
 /// A change to a model before a session is made of it.
 #[derive(Clone, Copy)]
 pub struct Edit<'a> {
-    /// Tells sessions of the edited model from those of the whole one.
+    /// Tells sessions of the edited model from others of it: edits of one name must make the same of a model.
     pub name: &'static str,
-    /// Sessions that work side by side on one video; they share the threads.
-    pub side_by_side: usize,
+    /// Threads of one call on the CPU; `None`: those of any other session.
+    pub threads: Option<usize>,
     /// Changes the graph; `false` where the change does not fit it.
     pub apply: &'a dyn Fn(&mut Graph) -> bool,
 }
@@ -157,7 +157,9 @@ impl From<&TensorInfo> for Value {
         // ONNX Runtime counts element types as ONNX does.
         let element = info.element.map_or(0, |element| ONNXTensorElementDataType::from(element) as i32);
         let dims = info.dims.iter().map(|dim| Dim { value: dim.and_then(|dim| i64::try_from(dim).ok()) });
-        let tensor = TensorType { element, shape: Some(Shape { dims: dims.collect() }) };
+        // A tensor of any rank is told as one without dimensions.
+        let shape = (!info.dims.is_empty()).then(|| Shape { dims: dims.collect() });
+        let tensor = TensorType { element, shape };
         Value { name: info.name.clone(), kind: Some(Kind { tensor: Some(tensor) }.encode_to_vec()) }
     }
 }
@@ -194,8 +196,7 @@ impl Graph {
     /// another session, which [`Graph::begin_at`] them. `None` where it reads an input of the graph too.
     pub fn seam(&self, outputs: &[&str]) -> Option<Vec<String>> {
         let before = self.needed(outputs);
-        let weights: HashSet<String> =
-            self.weights.iter().filter_map(|bytes| Some(Tensor::decode(&bytes[..]).ok()?.name)).collect();
+        let weights = self.weight_names();
         let mut varies: HashSet<&str> = self.inputs.iter().map(|value| value.name.as_str()).collect();
         varies.retain(|name| !weights.contains(*name));
         let given = varies.clone();
@@ -251,7 +252,14 @@ impl Graph {
         let mut keep = self.needed(&outputs).into_iter();
         self.nodes.retain(|_| keep.next().unwrap_or(true));
         let read: HashSet<&str> = self.nodes.iter().flat_map(|node| &node.inputs).map(String::as_str).collect();
+        let weights = self.weight_names();
         self.weights.retain(|bytes| Tensor::decode(&bytes[..]).is_ok_and(|tensor| read.contains(tensor.name.as_str())));
+        // Older files list weights as inputs too; without their values they would have to be filled.
+        self.inputs.retain(|input| read.contains(input.name.as_str()) || !weights.contains(&input.name));
+    }
+
+    fn weight_names(&self) -> HashSet<String> {
+        self.weights.iter().filter_map(|bytes| Some(Tensor::decode(&bytes[..]).ok()?.name)).collect()
     }
 
     /// Which operations `tensors` depend on.
@@ -280,4 +288,62 @@ pub(crate) fn edited(file: &[u8], edit: Edit<'_>) -> Option<Vec<u8>> {
     let graph = model.graph.as_mut()?;
     // A session of bytes has no directory in which to find other files.
     (!graph.has_external_weights() && (edit.apply)(graph)).then(|| model.encode_to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> Node {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Node { op_type: op_type.into(), inputs: names(inputs), outputs: names(outputs), ..Node::default() }
+    }
+
+    /// `state` and, beside it, `y`; weights are listed as inputs too, as older files do.
+    fn graph() -> Graph {
+        let value = |name: &str| Value { name: name.into(), kind: None };
+        let weight = |name: &str| Tensor { name: name.into(), location: 0 }.encode_to_vec();
+        Graph {
+            nodes: vec![
+                node("Constant", &[], &["sizes"]),
+                node("Split", &["x"], &["a", "b"]),
+                node("Conv", &["a", "v"], &["kept"]),
+                node("Reshape", &["kept", "sizes"], &["state"]),
+                node("Conv", &["b", "w"], &["wide"]),
+                node("Reshape", &["wide", "sizes"], &["shaped"]),
+                node("Add", &["shaped", "state"], &["y"]),
+            ],
+            inputs: vec![value("x"), value("w"), value("v")],
+            outputs: vec![value("state"), value("y")],
+            weights: vec![weight("w"), weight("v")],
+            ..Graph::default()
+        }
+    }
+
+    fn listed(graph: &Graph) -> [Vec<String>; 3] {
+        let names = |values: &[Value]| values.iter().map(|value| value.name.clone()).collect();
+        let made = graph.nodes.iter().flat_map(|node| node.outputs.clone()).collect();
+        [names(&graph.inputs), made, names(&graph.outputs)]
+    }
+
+    #[test]
+    fn a_graph_is_cut_where_the_rest_reads_it() {
+        let seam = graph().seam(&["state"]).unwrap();
+        assert_eq!(seam, ["b", "state"], "constants are in both parts");
+        let mut first = graph();
+        first.end_at(&["state", "b"]);
+        assert_eq!(listed(&first), [vec!["x", "v"], vec!["sizes", "a", "b", "kept", "state"], vec!["state", "b"]]);
+        assert_eq!(first.weight_names(), HashSet::from(["v".to_owned()]));
+
+        let mut second = graph();
+        let given = |name: &str| TensorInfo { name: name.into(), element: None, dims: Vec::new() };
+        second.end_at(&["y"]);
+        second.begin_at(&[given("b"), given("state")]);
+        assert_eq!(listed(&second), [vec!["b", "state"], vec!["sizes", "wide", "shaped", "y"], vec!["y"]]);
+        assert_eq!(second.weight_names(), HashSet::from(["w".to_owned()]));
+
+        let mut reads_the_input = graph();
+        reads_the_input.nodes[4].inputs[0] = "x".into();
+        assert_eq!(reads_the_input.seam(&["state"]), None);
+    }
 }

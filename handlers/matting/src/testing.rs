@@ -1,5 +1,6 @@
 //! What the tests of this crate share: one runtime over the cache of this machine, clips, a place to run.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -25,7 +26,9 @@ pub fn runtime() -> &'static Arc<Runtime> {
         registry.fetch("onnxruntime", &mut |_| ()).unwrap();
         registry.fetch(RVM, &mut |_| ()).unwrap();
         let device = DeviceChoice::Fixed(Device::Cpu);
-        Arc::new(Runtime::new(RuntimeOptions { device, ..RuntimeOptions::new(Arc::new(registry)) }))
+        // Two threads, whatever the machine: the network then runs in halves.
+        let intra_threads = NonZero::new(2);
+        Arc::new(Runtime::new(RuntimeOptions { device, intra_threads, ..RuntimeOptions::new(Arc::new(registry)) }))
     })
 }
 

@@ -53,7 +53,7 @@ fn rename_the_sum(graph: &mut crate::Graph) -> bool {
 #[test]
 fn an_edit_is_made_where_it_fits_and_has_sessions_of_its_own() {
     let runtime = Runtime::new(options(&[]));
-    let edit = Edit { name: "rename", side_by_side: 1, apply: &rename_the_sum };
+    let edit = Edit { name: "rename", threads: Some(1), apply: &rename_the_sum };
     let edited = runtime.edited_session("test/double", Precision::Full, edit).unwrap().unwrap();
     assert_eq!(signature(&edited), "inputs x f32[?]; outputs z f32[?]", "the output has a new name");
     drop(edited);

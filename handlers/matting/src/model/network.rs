@@ -64,27 +64,36 @@ pub struct Results {
 
 impl<'a> Sessions<'a> {
     /// Takes the sessions for a model of the registry: without the refiner's last step where the model has it, and in two
-    /// halves where both run on the CPU; elsewhere what is between them would have to travel.
+    /// halves where they have a thread each on the CPU; on other devices what is between them would have to travel.
     ///
     /// # Errors
     /// As [`Runtime::session`]; [`ErrorCode::ModelInvalid`] where the model has another interface.
     pub fn open(runtime: &'a Runtime, model: &str) -> Result<Sessions<'a>> {
-        let edited = |name, side_by_side, apply: &dyn Fn(&mut Graph) -> bool| {
-            runtime.edited_session(model, Precision::Full, Edit { name, side_by_side, apply })
+        if let Some(halves) = Sessions::halves(runtime, model)? {
+            return Ok(halves);
+        }
+        let edit = Edit { name: "without the refiner's last step", threads: None, apply: &refiner::detach };
+        let session = match edited(runtime, model, edit)? {
+            Some(session) => session,
+            None => runtime.session(model, Precision::Full)?,
         };
-        if runtime.device()? == Device::Cpu
-            && let Some(first) = edited("first half", 2, &refiner::first_half)?
-        {
-            let outputs: Vec<TensorInfo> = first.outputs().iter().map(TensorInfo::from).collect();
-            let apply = |graph: &mut Graph| refiner::second_half(graph, &outputs);
-            if let Some(second) = edited("second half", 2, &apply)? {
-                return Sessions::of(first, Some(second));
-            }
+        Sessions::of(session, None)
+    }
+
+    fn halves(runtime: &'a Runtime, model: &str) -> Result<Option<Sessions<'a>>> {
+        let threads = runtime.intra_threads();
+        if runtime.device()? != Device::Cpu || threads == 1 {
+            return Ok(None);
         }
-        match edited("without the refiner's last step", 1, &refiner::detach)? {
-            Some(session) => Sessions::of(session, None),
-            None => Sessions::of(runtime.session(model, Precision::Full)?, None),
-        }
+        let more = Some(threads.div_ceil(2));
+        let first = Edit { name: "first half", threads: more, apply: &refiner::first_half };
+        let Some(first) = edited(runtime, model, first)? else { return Ok(None) };
+        let outputs: Vec<TensorInfo> = first.outputs().iter().map(TensorInfo::from).collect();
+        let apply = |graph: &mut Graph| refiner::second_half(graph, &outputs);
+        let second = Edit { name: "second half", threads: Some(threads / 2), apply: &apply };
+        let Some(second) = edited(runtime, model, second)? else { return Ok(None) };
+        // A model that lacks something is described as it is in its file.
+        Ok(Sessions::of(first, Some(second)).ok())
     }
 
     /// Checks the interface.
@@ -132,6 +141,11 @@ impl<'a> Network<'a> {
     /// The session, to tell what was used.
     pub fn session(&self) -> &PooledSession<'a> {
         &self.session
+    }
+
+    /// About how much a call gives its second half to read, where there is one: RVM's, eleven values a pixel.
+    pub fn seam_bytes(&self) -> Option<usize> {
+        self.seam.as_ref().map(|_| 11 * size_of::<f32>() * self.width * self.height)
     }
 
     /// Forgets what was seen.
@@ -187,6 +201,17 @@ impl<'a> Network<'a> {
     fn values(&self, first: usize, count: usize) -> Range<usize> {
         let values = CHANNELS * self.width * self.height;
         first * values..(first + count) * values
+    }
+}
+
+/// An edited session, where the edit fits the model and ONNX Runtime takes what it makes of it.
+fn edited<'a>(runtime: &'a Runtime, model: &str, edit: Edit<'_>) -> Result<Option<PooledSession<'a>>> {
+    match runtime.edited_session(model, Precision::Full, edit) {
+        Err(error) if error.code == ErrorCode::ModelInvalid => {
+            tracing::warn!(%error, edit = edit.name, "the model runs without an edit that would make it faster");
+            Ok(None)
+        }
+        session => session,
     }
 }
 

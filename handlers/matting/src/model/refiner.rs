@@ -12,6 +12,9 @@ use darkroom_inference::{Graph, Node, TensorInfo};
 
 use super::layout::{RATIO, STATE_OUT};
 
+/// What a detached graph gives.
+const DETACHED: [&str; 6] = [STATE_OUT[0], STATE_OUT[1], STATE_OUT[2], STATE_OUT[3], SLOPE, OFFSET];
+
 /// Output in the place of `fgr`: slopes of red, green, blue and alpha on the small picture.
 pub const SLOPE: &str = "refiner_slope";
 /// Output in the place of `pha`: the offsets.
@@ -20,10 +23,13 @@ pub const OFFSET: &str = "refiner_offset";
 /// Leaves out what enlarges and applies the coefficients. `src` is then the small picture, with a ratio of 1.
 pub fn detach(graph: &mut Graph) -> bool {
     let Some((slope, offset)) = coefficients(graph) else { return false };
+    if !graph.replace_outputs(&[("fgr", &slope, SLOPE), ("pha", &offset, OFFSET)]) {
+        return false;
+    }
+    // Outputs that nobody asks for are not computed.
+    graph.end_at(&DETACHED);
     // What is left must see the frame through the ratio alone, which is 1 from now on.
-    graph.replace_outputs(&[("fgr", &slope, SLOPE), ("pha", &offset, OFFSET)])
-        && graph.readers(RATIO).next().is_some()
-        && graph.readers("src").all(|node| node.op_type == "Resize")
+    graph.readers(RATIO).next().is_some() && graph.readers("src").all(|node| node.op_type == "Resize")
 }
 
 /// Leaves the first half of a detached graph: outputs are the state, and what the second half reads.
@@ -47,7 +53,7 @@ pub fn second_half(graph: &mut Graph, outputs: &[TensorInfo]) -> bool {
     let inputs: Vec<TensorInfo> = outputs.iter().filter(|info| seam.contains(&info.name)).cloned().collect();
     graph.end_at(&[SLOPE, OFFSET]);
     graph.begin_at(&inputs);
-    true
+    inputs.iter().all(|info| info.element.is_some())
 }
 
 /// The tensors that hold the coefficients, where the graph ends exactly as RVM's does:

@@ -1,4 +1,4 @@
-//! Loops over rows, for any processor and for one with AVX2 and FMA.
+//! Loops over rows, for any processor and for one with AVX2.
 
 /// Samples that must exist beyond the end of a row for [`enlarge`].
 pub const BEYOND: usize = 9;

@@ -76,6 +76,30 @@ fn run((rvm, drawing): &mut (Rvm<'_>, Mattes<'_>), clip: &[&[u8]], batch: usize)
     mattes
 }
 
+/// Alphas of a clip, of which none is finished before the network has seen all.
+fn run_late((rvm, drawing): &mut (Rvm<'_>, Mattes<'_>), clip: &[&[u8]]) -> Vec<Vec<f32>> {
+    let mut waiting = Vec::new();
+    for frame in clip {
+        rvm.see(1, &mut Packed(&[*frame], drawing.width)).unwrap();
+        let keep = |_, found| {
+            waiting.push((*frame, found));
+            Ok(())
+        };
+        rvm.run(1, keep).unwrap();
+    }
+    let width = drawing.width;
+    let finish = |(frame, found): (&[u8], Found)| {
+        let mut alpha = Vec::new();
+        let take = |_, matte: Matte<'_>| {
+            alpha.extend_from_slice(matte.alpha);
+            Ok(())
+        };
+        drawing.hand_out(found, &mut Packed(&[frame], width), take).unwrap();
+        alpha
+    };
+    waiting.into_iter().map(finish).collect()
+}
+
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
@@ -114,7 +138,7 @@ fn a_network_in_halves_gives_what_the_whole_graph_gives() {
         let clip: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         let mut halves = open(runtime(), RVM, size, ratio, 1).unwrap();
         assert!(halves.1.second.is_some() && halves.1.refine.is_some(), "RVM's refiner and state are found");
-        let detached = Edit { name: "detached", side_by_side: 1, apply: &refiner::detach };
+        let detached = Edit { name: "detached", threads: None, apply: &refiner::detach };
         let session = runtime().edited_session(RVM, Precision::Full, detached).unwrap().unwrap();
         let mut detached = with(Sessions::of(session, None).unwrap(), size, ratio, 1).unwrap();
         assert!(detached.1.second.is_none() && detached.1.refine.is_some());
@@ -122,6 +146,10 @@ fn a_network_in_halves_gives_what_the_whole_graph_gives() {
         let mut whole = with(Sessions::of(session, None).unwrap(), size, ratio, 1).unwrap();
         assert!(whole.1.refine.is_none());
         let theirs = run(&mut whole, &clip, 1);
+        let late = run_late(&mut open(runtime(), RVM, size, ratio, 1).unwrap(), &clip);
+        for (late, theirs) in late.iter().zip(&theirs) {
+            assert!(largest_difference(late, &theirs.1) < 2e-5, "what waits stays as it is while the state goes on");
+        }
         for ours in [run(&mut halves, &clip, 1), run(&mut detached, &clip, 1)] {
             for (ours, theirs) in ours.iter().zip(&theirs) {
                 let (colour, alpha) = (largest_difference(&ours.0, &theirs.0), largest_difference(&ours.1, &theirs.1));

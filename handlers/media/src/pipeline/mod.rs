@@ -1,7 +1,7 @@
 //! Decode, process and encode on threads of their own, joined by short queues.
 //!
-//! The queues are bounded in frames, and by that in bytes, since all frames of a run have one size: memory does not
-//! grow with length, and the slowest stage alone sets the speed. Output frames come from the writer's pool and go
+//! The queues are bounded in frames, and by that in bytes, since all frames of a run have one size (what lies between
+//! `process` and `develop` the handler bounds): memory does not grow with length, and the slowest stage alone sets the speed. Output frames come from the writer's pool and go
 //! back to it. A stage that fails, panics or is cancelled drops its ends of the queues, which stops its neighbours.
 //! Processing happens on the caller's thread; what is made of its results may have a thread of its own.
 
@@ -21,10 +21,6 @@ use darkroom_api::{ErrorCode, JobContext, JobError, Result, StageReport};
 use crate::{Frame, FramePool, Reader, WriteReport, Writer, ffi};
 use meter::Meter;
 
-/// Most results of `process` that wait for `develop`, see [`run_in_two`]: enough that neither waits for the other where
-/// their times differ from frame to frame. Measured with RVM on 2 cores: 4 % more frames a second than none, 1 % less than 4.
-pub const BETWEEN: usize = 2;
-
 /// How frames travel.
 #[derive(Debug, Clone)]
 pub struct PipelineOptions {
@@ -34,13 +30,21 @@ pub struct PipelineOptions {
     pub queue_frames: usize,
     /// Most bytes waiting in each queue; at least one frame fits.
     pub queue_bytes: u64,
+    /// Most results of `process` that wait for `develop`, see [`run_in_two`]. Their size is the handler's to know.
+    pub queue_results: usize,
     /// Name of the stage in progress messages.
     pub stage: String,
 }
 
 impl Default for PipelineOptions {
     fn default() -> Self {
-        PipelineOptions { batch: 1, queue_frames: 3, queue_bytes: 96 << 20, stage: "process".to_owned() }
+        PipelineOptions {
+            batch: 1,
+            queue_frames: 3,
+            queue_bytes: 96 << 20,
+            queue_results: 0,
+            stage: "process".to_owned(),
+        }
     }
 }
 
@@ -183,7 +187,7 @@ where
     D: FnMut(T, &mut Emitter<'_>) -> Result<()> + Send,
 {
     join(reader, writer, ctx, options, |line, decoded, out, pool| {
-        let (to_develop, processed) = bounded(BETWEEN);
+        let (to_develop, processed) = bounded(options.queue_results);
         std::thread::scope(|scope| {
             let ends = (processed, out);
             let body = move |(input, out): &(_, _)| stages::develop(line, input, out, pool, develop);

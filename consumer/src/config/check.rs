@@ -123,6 +123,16 @@ fn sqs(queue: &QueueConfig, errors: &mut Errors) {
             errors.missing("queue.sqs.queue", "a queue of kind \"sqs\" needs it: its name or URL");
         }
     }
+    queue_at_sqs("queue.sqs.queue", queue.sqs.queue.as_deref(), errors);
+    queue_at_sqs("queue.sqs.dead_letter_queue", queue.sqs.dead_letter_queue.as_deref(), errors);
+}
+
+/// A queue in SQS is given by its name or its URL; errors quote both.
+fn queue_at_sqs(key: &str, queue: Option<&str>, errors: &mut Errors) {
+    if let Some(Err(why)) = queue.filter(|queue| queue.contains("://")).map(endpoint) {
+        // Not quoted: it may hold a password.
+        errors.missing(key, why);
+    }
 }
 
 fn stores(config: &Config, keys: &[String], errors: &mut Errors) {
@@ -282,6 +292,7 @@ fn sink_of_aws(key: &str, sink: &SinkConfig, errors: &mut Errors) {
         errors
             .missing(&format!("{key}.queue"), "a sink of kind \"sqs\" needs it, its name or URL, and no other has it");
     }
+    queue_at_sqs(&format!("{key}.queue"), sink.queue.as_deref(), errors);
     if (sink.kind == SinkKind::Sns) != given(&sink.topic) {
         errors.missing(&format!("{key}.topic"), "a sink of kind \"sns\" needs it, its ARN, and no other has it");
     }

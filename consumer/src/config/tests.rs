@@ -201,6 +201,14 @@ fn a_queue_in_sqs_needs_its_name_and_an_account_whole_keys() {
     assert_error(&found, "aws", None, "both or none");
     assert_error(&found, "aws.endpoint", None, "URL");
     assert!(!format!("{found:?}").contains("AKEXAMPLE"));
+    let url = "https://me:hunter2@sqs.example.com/1/jobs";
+    let toml = sqs(&format!("[queue.sqs]\nqueue = \"{url}\"\ndead_letter_queue = \"{url}\"\n"));
+    let found = errors(&format!("{toml}[[sinks]]\nkind = \"sqs\"\nqueue = \"{url}\"\n"), &[]);
+    for key in ["queue.sqs.queue", "queue.sqs.dead_letter_queue", "sinks[0].queue"] {
+        assert_error(&found, key, None, "keys belong in");
+    }
+    assert!(!format!("{found:?}").contains("hunter2"));
+    load(&sqs("[queue.sqs]\nqueue = \"https://sqs.example.com/1/jobs\"\n"), &[]).unwrap();
 }
 
 #[test]

@@ -105,7 +105,9 @@ async fn a_release_waits_its_time(queue: &dyn Queue) {
 async fn a_dead_letter_keeps_its_reason_and_can_be_redriven(queue: &dyn Queue) {
     send(queue, "poison").await;
     send(queue, "venom").await;
-    let reason = JobError::new(ErrorCode::InputNotMedia, "send a video");
+    // The jobs that are to run again with the letter.
+    let detail = serde_json::json!({ "job_ids": ["a".repeat(52), "b".repeat(52)] });
+    let reason = JobError::new(ErrorCode::InputNotMedia, "send a video").with_detail(detail);
     let mut ids = Vec::new();
     for delivery in [one(queue).await, one(queue).await] {
         ids.push(delivery.message_id);

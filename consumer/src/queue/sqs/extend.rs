@@ -86,7 +86,7 @@ impl SqsQueue {
             let holding = Holding::new(message, begun, begun + self.options.lease);
             if let Some(other) = self.held.adopt(holding) {
                 // SQS counts this look as a hand-over, which must not use up a message's patience.
-                self.put_back(&other.message, Duration::ZERO).await?;
+                self.put_back(&other.message, other.message.early_by().unwrap_or_default()).await?;
             }
         }
         Ok(())

@@ -93,7 +93,8 @@ async fn goes_on_with_a_copy(emulator: Emulator, fifo: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_receives_the_copy_of_what_it_holds_keeps_it() {
-    let options = Options { cap: Duration::from_secs(8), lead: Duration::from_secs(8), ..short() };
+    // At the limit: the copy is one hand-over beyond it, and no dead letter.
+    let options = Options { cap: Duration::from_secs(8), lead: Duration::from_secs(8), max_receives: 1, ..short() };
     let queue = Emulator::Ministack.queue(false, options).await;
     send(&queue, "long").await;
     let delivery = one(&queue).await;
@@ -146,4 +147,21 @@ async fn looking_for_a_copy_wears_no_other_message_out() {
     let delivery = one(&queue).await;
     assert_eq!((&delivery.message_id, delivery.receives, delivery.counted), (&id, 1, 1));
     settle(&queue, delivery, Settlement::Ack).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_for_a_copy_hands_no_other_message_out_before_its_time() {
+    for fifo in [false, true] {
+        let queue = Emulator::Ministack.queue(fifo, Options { max_receives: 4, ..short() }).await;
+        let notes = Notes::default();
+        let parcel = Parcel { body: "later", group: None, dedup_id: None, delay: NOW, notes };
+        // As FIFO queues have it, and others beyond 15 minutes.
+        queue.post(&queue.jobs, parcel.delayed(Duration::from_secs(600), true)).await.unwrap();
+        for _ in 0..2 {
+            queue.look().await.unwrap();
+        }
+        assert!(queue.receive(1, NOW).await.unwrap().is_empty());
+        let depth = queue.depth().await.unwrap();
+        assert_eq!((depth.visible, depth.delayed + depth.in_flight, depth.dead), (0, 1, 0), "fifo: {fifo}");
+    }
 }

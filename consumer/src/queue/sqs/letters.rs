@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::notes::Received;
@@ -50,19 +51,30 @@ impl SqsQueue {
                 Ok(1)
             }
             Redrive::All => {
-                let mut moved = 0;
-                while moved < MOST_REDRIVEN {
-                    let letters = self.poll(&self.dead, MAX_BATCH, LOOK, HIDDEN).await?;
-                    if letters.is_empty() {
-                        break;
-                    }
-                    let sent = join_all(letters.iter().map(|letter| self.resend(letter))).await;
-                    moved += sent.len();
-                    sent.into_iter().collect::<Result<Vec<()>>>()?;
-                }
-                Ok(moved as u64)
+                let mut late = Vec::new();
+                let moved = self.resend_all(Timestamp::now(), &mut late).await;
+                self.give_back(&late).await;
+                moved
             }
         }
+    }
+
+    /// Sends what was given up before `begun`. What is given up again meanwhile waits for another redrive: it is kept in
+    /// `late`, hidden, until the caller gives it back.
+    async fn resend_all(&self, begun: Timestamp, late: &mut Vec<Received>) -> Result<u64> {
+        let mut moved = 0;
+        while moved < MOST_REDRIVEN && late.len() < MOST_LISTED {
+            let letters = self.poll(&self.dead, MAX_BATCH, LOOK, HIDDEN).await?;
+            if letters.is_empty() {
+                break;
+            }
+            let (again, letters): (Vec<_>, Vec<_>) = letters.into_iter().partition(|letter| letter.died_since(begun));
+            late.extend(again);
+            let sent = join_all(letters.iter().map(|letter| self.resend(letter))).await;
+            moved += sent.len();
+            sent.into_iter().collect::<Result<Vec<()>>>()?;
+        }
+        Ok(moved as u64)
     }
 
     /// Receives letters until there are no more, there are `most`, or one is the last that is wanted.

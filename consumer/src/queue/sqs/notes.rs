@@ -56,26 +56,45 @@ impl Notes {
         }
     }
 
-    /// The attributes to send; the names of their types are right by construction.
-    pub(super) fn attributes(&self) -> Option<HashMap<String, MessageAttributeValue>> {
+    /// The attributes to send, at most `room` bytes: they count as part of the message. Where there is less than they
+    /// need, the reason is shortened or left out; where that is too little still, all are.
+    pub(super) fn attributes(&self, room: usize) -> Option<HashMap<String, MessageAttributeValue>> {
+        let others = bytes(&self.values(None));
+        let reason_room = room.saturating_sub(others + REASON.len() + "String".len());
+        let reason = self.reason.as_ref().and_then(|reason| write_reason(reason, reason_room));
+        let values = self.values(reason);
+        // The names of their types are right by construction.
+        let attribute = |(name, kind, value): Value| {
+            let value = MessageAttributeValue::builder().data_type(kind).string_value(value?).build().ok()?;
+            Some((name.to_owned(), value))
+        };
+        let fits = bytes(&values) <= room;
+        let attributes: HashMap<_, _> = values.into_iter().filter(|_| fits).filter_map(attribute).collect();
+        (!attributes.is_empty()).then_some(attributes)
+    }
+
+    fn values(&self, reason: Option<String>) -> [Value; 7] {
         let count = |count: u32| (count > 0).then(|| count.to_string());
         let time = |time: Option<Timestamp>| time.map(|time| time.as_millisecond().to_string());
-        let values = [
+        [
             (ID, "String", self.id.clone()),
             (RECEIVES, "Number", count(self.receives)),
             (COUNTED, "Number", count(self.counted)),
             (SENT_AT, "Number", time(self.sent_at)),
             (NOT_BEFORE, "Number", time(self.not_before)),
-            (REASON, "String", self.reason.as_ref().map(write_reason)),
+            (REASON, "String", reason),
             (DEAD_AT, "Number", time(self.dead_at)),
-        ];
-        let attribute = |(name, kind, value): (&str, &str, Option<String>)| {
-            let value = MessageAttributeValue::builder().data_type(kind).string_value(value?).build().ok()?;
-            Some((name.to_owned(), value))
-        };
-        let attributes: HashMap<_, _> = values.into_iter().filter_map(attribute).collect();
-        (!attributes.is_empty()).then_some(attributes)
+        ]
     }
+}
+
+/// An attribute's name, its type, and its text if it is to be sent.
+type Value = (&'static str, &'static str, Option<String>);
+
+/// What attributes add to a message's length, as SQS counts.
+fn bytes(values: &[Value]) -> usize {
+    let bytes = |(name, kind, value): &Value| Some(name.len() + kind.len() + value.as_ref()?.len());
+    values.iter().filter_map(bytes).sum()
 }
 
 /// Whether it may be one of SQS, which gives UUIDs. It names a submission, so that it is not taken from anybody as it is.
@@ -83,10 +102,24 @@ fn is_id(text: &str) -> bool {
     (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Short, since it is part of the message's length; without the detail, which events have told.
-fn write_reason(reason: &JobError) -> String {
+/// Short, since it is part of the message's length: of the detail, which events have told, only the jobs that are to run
+/// again with the letter, as many as there is room for. None where there is not even room for the sentence.
+fn write_reason(reason: &JobError, room: usize) -> Option<String> {
     let message: String = reason.message.chars().take(REASON_CHARS).collect();
-    serde_json::json!(JobError::new(reason.code, message)).to_string()
+    let mut short = JobError::new(reason.code, message);
+    let detail = |ids: &[&str]| serde_json::json!({ "job_ids": ids });
+    let mut used = serde_json::json!(short.clone().with_detail(detail(&[]))).to_string().len();
+    let ids = reason.detail.as_ref().and_then(|detail| detail.get("job_ids")?.as_array()).into_iter().flatten();
+    let fits = |id: &&str| {
+        // Two quotation marks and a comma; what is longer than it looks is no job's id.
+        used += id.len() + 3;
+        used <= room && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    let ids: Vec<&str> = ids.filter_map(|id| id.as_str()).take_while(fits).collect();
+    if !ids.is_empty() {
+        short.detail = Some(detail(&ids));
+    }
+    Some(serde_json::json!(short).to_string()).filter(|text| text.len() <= room)
 }
 
 fn read_reason(json: &str) -> JobError {
@@ -137,6 +170,11 @@ impl Received {
         self.notes.receives.saturating_add(self.receives)
     }
 
+    /// Those of its predecessors that count.
+    pub(super) fn counted_before(&self) -> u32 {
+        self.notes.counted
+    }
+
     /// Those of them that count, should this one.
     pub(super) fn counted(&self) -> u32 {
         self.notes.counted.saturating_add(self.receives)
@@ -167,6 +205,11 @@ impl Received {
     pub(super) fn death(&self) -> (Option<JobError>, Timestamp) {
         let dead_at = self.notes.dead_at.or(self.first_received_at).unwrap_or(self.sent_at);
         (self.notes.reason.clone(), dead_at)
+    }
+
+    /// Whether we gave it up at that time or later. When SQS did is not known.
+    pub(super) fn died_since(&self, begun: Timestamp) -> bool {
+        self.notes.dead_at.is_some_and(|dead_at| dead_at >= begun)
     }
 
     /// Hand-overs before it became a dead letter: since then it has been looked at. What SQS moved keeps its count.
@@ -245,7 +288,28 @@ mod tests {
             reason: Some(JobError::new(ErrorCode::InputEmpty, "send a video")),
             dead_at: Some(time),
         };
-        assert_eq!(Notes::read(&notes.attributes().unwrap()), notes);
-        assert_eq!(Notes::default().attributes(), None);
+        assert_eq!(Notes::read(&notes.attributes(1 << 10).unwrap()), notes);
+        assert_eq!(Notes::default().attributes(1 << 10), None);
+    }
+
+    #[test]
+    fn attributes_keep_to_their_room_and_give_up_what_matters_least_first() {
+        let ids: Vec<String> = (0..256).map(|n| format!("{n:052}")).collect();
+        let detail = serde_json::json!({ "job_ids": ids, "wanted": 4096 });
+        let reason = JobError::new(ErrorCode::InputNotMedia, "\u{1} 1\"".repeat(300)).with_detail(detail);
+        let notes = Notes { id: Some("m-1".into()), receives: 3, reason: Some(reason), ..Notes::default() };
+        let read = |room| {
+            let attributes = notes.attributes(room).unwrap_or_default();
+            let bytes = |(name, value): (&String, &MessageAttributeValue)| {
+                name.len() + value.data_type().len() + value.string_value().unwrap().len()
+            };
+            assert!(attributes.iter().map(bytes).sum::<usize>() <= room, "{room}");
+            Notes::read(&attributes)
+        };
+        let jobs = |notes: &Notes| notes.reason.clone().unwrap().detail.unwrap()["job_ids"].as_array().unwrap().len();
+        assert_eq!([jobs(&read(256 << 10)), jobs(&read(6 << 10))], [256, 81]);
+        assert_eq!(read(1640).reason.unwrap().detail, None);
+        let least = Notes { id: Some("m-1".into()), receives: 3, ..Notes::default() };
+        assert_eq!([read(1000), read(70), read(10)], [least.clone(), least, Notes::default()]);
     }
 }

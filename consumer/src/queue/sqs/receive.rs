@@ -36,10 +36,6 @@ impl SqsQueue {
             self.put_back(&message, early).await?;
             return Ok(None);
         }
-        if message.counted() > self.options.max_receives {
-            self.bury(&message, worn_out(self.options.max_receives), true).await?;
-            return Ok(None);
-        }
         // The answer to a long poll may have begun at any time in it. Renewed, the lease is known to begin after now.
         let leased_at = if slow { Instant::now() } else { begun };
         if slow && !self.hide(&self.jobs, &message.handle, self.options.lease).await? {
@@ -47,6 +43,11 @@ impl SqsQueue {
         }
         let holding = Holding::new(message, leased_at, leased_at + self.options.lease);
         let Some(holding) = self.held.adopt(holding) else { return Ok(None) };
+        // Only now: the copy of what is in hand counts as often, and its work goes on.
+        if holding.message.counted() > self.options.max_receives {
+            self.bury(&holding.message, worn_out(self.options.max_receives), true).await?;
+            return Ok(None);
+        }
         let delivery = delivery(&holding.message, leased_at);
         self.held.insert(holding);
         Ok(Some(delivery))
@@ -55,14 +56,14 @@ impl SqsQueue {
     /// A message that was not wanted, or not yet, waits on: uncounted where that is possible.
     pub(super) async fn put_back(&self, message: &Received, early: Duration) -> Result<()> {
         debug!(message_id = message.id(), ?early, "put back");
-        if self.jobs.fifo {
+        if self.keeps_place(message) {
             self.hide(&self.jobs, &message.handle, early.min(self.options.cap)).await?;
             return Ok(());
         }
-        let mut parcel = message.anew(false);
+        let mut parcel = self.uncounted(message);
         // Nobody was given it.
         parcel.notes.receives -= 1;
-        self.post(&self.jobs, parcel.delayed(early, false)).await?;
+        self.post(&self.jobs, parcel.delayed(early, self.jobs.fifo)).await?;
         self.delete(&self.jobs, &message.handle).await?;
         Ok(())
     }

@@ -15,7 +15,8 @@ impl SqsQueue {
     /// Sends a message and returns its id; it is durable then.
     pub(super) async fn post(&self, to: &Target, parcel: Parcel<'_>) -> Result<String> {
         let mut send = self.client.send_message().queue_url(&to.url).message_body(parcel.body);
-        send = send.set_message_attributes(parcel.notes.attributes());
+        let room = to.max_bytes.saturating_sub(parcel.body.len());
+        send = send.set_message_attributes(parcel.notes.attributes(room));
         if to.fifo {
             // What is sent anew within five minutes must not count as sent already.
             let unique = || Uuid::now_v7().to_string();

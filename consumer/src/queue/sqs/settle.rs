@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::held::Holding;
-use super::notes::Received;
+use super::notes::{Parcel, Received};
 use super::{Result, Settled, Settlement, SqsQueue};
 
 impl SqsQueue {
@@ -30,9 +30,7 @@ impl SqsQueue {
 
     async fn release(&self, held: &Holding, after: Duration, counted: bool) -> Result<bool> {
         let message = &*held.message;
-        // Sent anew it would lose its place among those of its group: only when the queue's patience wears thin.
-        let patient = self.jobs.fifo && message.broker_receives() < self.options.max_receives.div_ceil(2);
-        if counted || patient {
+        if counted || self.keeps_place(message) {
             let left = self.options.cap.saturating_sub(held.received.elapsed());
             return self.hide(&self.jobs, &message.handle, after.min(Duration::from_secs(left.as_secs()))).await;
         }
@@ -40,8 +38,23 @@ impl SqsQueue {
         if !self.hide(&self.jobs, &message.handle, self.options.lease).await? {
             return Ok(false);
         }
-        self.post(&self.jobs, message.anew(false).delayed(after, self.jobs.fifo)).await?;
+        self.post(&self.jobs, self.uncounted(message).delayed(after, self.jobs.fifo)).await?;
         self.delete(&self.jobs, &message.handle).await
+    }
+
+    /// Sent anew it would lose its place among those of its group: only when the queue's patience wears thin.
+    pub(super) fn keeps_place(&self, message: &Received) -> bool {
+        self.jobs.fifo && message.broker_receives() < self.options.max_receives.div_ceil(2)
+    }
+
+    /// The message to be sent anew, as if this hand-over had not been. In a FIFO queue those before it may have been
+    /// uncounted too, and only SQS counted them: none of them is held against it.
+    pub(super) fn uncounted<'a>(&self, message: &'a Received) -> Parcel<'a> {
+        let mut parcel = message.anew(false);
+        if self.jobs.fifo {
+            parcel.notes.counted = message.counted_before();
+        }
+        parcel
     }
 
     /// Moves a message to the dead letters.

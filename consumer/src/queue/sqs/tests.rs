@@ -75,6 +75,53 @@ async fn uncounted_releases_do_not_bring_a_message_nearer_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn uncounted_releases_do_not_end_a_message_of_a_fifo_queue_either() {
+    let queue = Emulator::Ministack.queue(true, Options { max_receives: 4, ..short() }).await;
+    let id = send(&queue, "patient").await;
+    for receives in 1..=12 {
+        let delivery = one(&queue).await;
+        assert_eq!((&delivery.message_id, delivery.receives), (&id, receives));
+        assert!(delivery.counted <= 2, "{} of {receives} count", delivery.counted);
+        settle(&queue, delivery, released(false)).await;
+    }
+    assert_eq!((all(&queue).await, queue.depth().await.unwrap().dead), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_message_of_the_greatest_length_can_be_sent_anew_and_given_up() {
+    for emulator in Emulator::BOTH {
+        let queue = emulator.queue(false, short()).await;
+        let body = "x".repeat(queue.jobs.max_bytes);
+        let parcel = Parcel { body: &body, group: None, dedup_id: None, delay: NOW, notes: Notes::default() };
+        queue.post(&queue.jobs, parcel).await.unwrap();
+        settle(&queue, one(&queue).await, released(false)).await;
+        let delivery = one(&queue).await;
+        assert_eq!(delivery.body, body, "{emulator:?}");
+        let reason = JobError::new(ErrorCode::MessageInvalid, "send a message");
+        settle(&queue, delivery, Settlement::DeadLetter { reason }).await;
+        let letters = queue.dead_letters(1, None).await.unwrap();
+        assert_eq!((letters[0].body.len(), &letters[0].reason), (body.len(), &None), "{emulator:?}: no room for it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_of_all_leaves_what_is_given_up_meanwhile() {
+    for emulator in Emulator::BOTH {
+        let queue = emulator.queue(false, short()).await;
+        for (body, hours) in [("earlier", -1), ("later", 1)] {
+            let dead_at = Some(jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours));
+            let notes = Notes { dead_at, ..Notes::default() };
+            let parcel = Parcel { body, group: None, dedup_id: None, delay: NOW, notes };
+            queue.post(&queue.dead, parcel).await.unwrap();
+        }
+        assert_eq!(queue.redrive(Redrive::All).await.unwrap(), 1, "{emulator:?}");
+        let left = queue.dead_letters(10, None).await.unwrap();
+        assert_eq!(left.iter().map(|letter| &letter.body[..]).collect::<Vec<_>>(), [b"later"], "{emulator:?}");
+        assert_eq!(&one(&queue).await.body[..], b"earlier", "{emulator:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_the_redrive_policy_took_is_a_dead_letter_without_a_reason() {
     for emulator in Emulator::BOTH {
         let name = emulator.pair(false, 2).await;

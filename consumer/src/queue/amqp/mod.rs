@@ -34,7 +34,7 @@ mod tests;
 mod topology;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -96,12 +96,13 @@ pub struct AmqpQueue {
     options: Arc<Options>,
     /// Name of the queue of copies that this process keeps for itself.
     hold: String,
+    /// The last link. Locked for moments only: who holds a delivery must not wait for a connection.
+    link: std::sync::Mutex<Option<Arc<Link>>>,
     connecting: Mutex<Connecting>,
 }
 
 #[derive(Debug, Default)]
 struct Connecting {
-    link: Option<Arc<Link>>,
     /// Pauses between failing attempts, and when the next one may be made.
     pauses: Option<ExponentialBackoff>,
     not_before: Option<Instant>,
@@ -121,22 +122,28 @@ impl AmqpQueue {
     /// The queue; nothing is sent yet.
     fn new(options: Options) -> Self {
         let hold = format!("{}.hold.{}", options.name, uuid::Uuid::now_v7());
-        AmqpQueue { options: Arc::new(options), hold, connecting: Mutex::default() }
+        AmqpQueue { options: Arc::new(options), hold, link: std::sync::Mutex::default(), connecting: Mutex::default() }
     }
 
     /// The living link; a new one where it has ended.
     async fn link(&self) -> Result<Arc<Link>> {
-        let mut connecting = self.connecting.lock().await;
-        if let Some(link) = connecting.link.as_ref().filter(|link| link.is_alive()) {
-            return Ok(Arc::clone(link));
+        if let Some(link) = self.current() {
+            return Ok(link);
         }
-        connecting.link = None;
+        let mut connecting = self.connecting.lock().await;
+        // Made by whom we waited for.
+        if let Some(link) = self.current() {
+            return Ok(link);
+        }
         if let Some(not_before) = connecting.not_before {
             sleep_until(not_before).await;
         }
         let opened = Link::open(Arc::clone(&self.options), self.hold.clone()).await;
         match &opened {
-            Ok(link) => *connecting = Connecting { link: Some(Arc::clone(link)), ..Connecting::default() },
+            Ok(link) => {
+                *connecting = Connecting::default();
+                *self.last() = Some(Arc::clone(link));
+            }
             Err(_) => {
                 let pause = connecting.pauses.get_or_insert_with(pauses).next().unwrap_or_default();
                 connecting.not_before = Some(Instant::now() + pause);
@@ -145,18 +152,25 @@ impl AmqpQueue {
         opened
     }
 
-    /// The link that deliveries may belong to.
-    async fn current(&self) -> Option<Arc<Link>> {
-        self.connecting.lock().await.link.clone()
+    /// The living link, which deliveries may belong to.
+    fn current(&self) -> Option<Arc<Link>> {
+        let link = self.last().clone();
+        link.filter(|link| link.is_alive())
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Arc<Link>>> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Deliveries as the caller gets them; those received too often are given up here.
-    async fn deliver(&self, link: &Arc<Link>, handed: Vec<(String, Held)>) -> Result<Vec<Delivery>> {
+    async fn deliver(&self, link: &Arc<Link>, handed: Vec<(String, Held)>) -> Vec<Delivery> {
         let mut deliveries = Vec::with_capacity(handed.len());
         for (receipt, Held { message, expires, .. }) in handed {
             if message.counted > self.options.max_receives {
                 let link = Arc::clone(link);
-                whole(async move { link.give_up(&receipt).await }).await?;
+                if let Err(error) = whole(async move { link.give_up(&receipt).await }).await {
+                    tracing::warn!(message_id = %message.id, %error, "a message could not be given up: it comes back");
+                }
                 continue;
             }
             deliveries.push(Delivery {
@@ -169,7 +183,7 @@ impl AmqpQueue {
                 leased_at: expires.checked_sub(self.options.lease).unwrap_or(expires),
             });
         }
-        Ok(deliveries)
+        deliveries
     }
 }
 
@@ -214,7 +228,7 @@ impl Queue for AmqpQueue {
                 link.next(max, deadline).await?
             };
             let had_any = !handed.is_empty();
-            let deliveries = self.deliver(&link, handed).await?;
+            let deliveries = self.deliver(&link, handed).await;
             // What was given up on the way does not end the wait.
             if !deliveries.is_empty() || !had_any {
                 return Ok(deliveries);
@@ -223,14 +237,14 @@ impl Queue for AmqpQueue {
     }
 
     async fn extend(&self, receipt: &Receipt, duration: Duration) -> Result<Extended> {
-        match self.current().await {
+        match self.current() {
             Some(link) => link.extend(receipt, duration).await,
             None => Ok(Extended::Lost),
         }
     }
 
     async fn settle(&self, receipt: Receipt, settlement: Settlement) -> Result<Settled> {
-        let Some(link) = self.current().await else { return Ok(Settled::Lost) };
+        let Some(link) = self.current() else { return Ok(Settled::Lost) };
         whole(async move { link.settle(receipt.as_str().to_owned(), settlement).await }).await
     }
 
@@ -250,7 +264,7 @@ impl Queue for AmqpQueue {
 
 impl Drop for AmqpQueue {
     fn drop(&mut self) {
-        if let Some(link) = self.connecting.get_mut().link.take() {
+        if let Some(link) = self.last().take() {
             link.close();
         }
     }

@@ -7,7 +7,8 @@
 //!
 //! 1. a copy is published into `<queue>.hold.<id>`, a queue that only this worker reads, and confirmed;
 //! 2. the copy is taken from there and held unacknowledged: the broker's clock starts anew;
-//! 3. the old delivery is acknowledged. The lease goes on under a new receipt (`Replaced`).
+//! 3. the consumer ends, since it would get another message for that, and the old delivery is acknowledged. The lease
+//!    goes on under a new receipt (`Replaced`).
 //!
 //! At every moment the message is in a durable queue. It can run nowhere else meanwhile: the copy is ours alone until
 //! the connection ends. Then it is ready in the holding queue, older than that queue's time to live (one lease), and
@@ -63,6 +64,21 @@ impl Link {
             }
         }
         Ok(self.ack(held).await)
+    }
+
+    /// Hands a delivery back that nobody was given. Of this one's counter nothing is known but that it rises with older
+    /// brokers: a copy takes its place. Where the queue takes none it goes back itself.
+    pub(super) async fn return_unseen(&self, held: &Held) -> Result<()> {
+        let message = &*held.message;
+        let copy = message.copy().uncounted(message).received(message.receives.saturating_sub(1));
+        match self.publish("", &self.options.name, message, copy).await {
+            Ok(()) => drop(self.ack(held).await),
+            Err(error) => {
+                tracing::debug!(%error, "handed back as it is");
+                self.hand_back(held, false).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives up a message that was received too often; it was not handed out now.
@@ -145,6 +161,10 @@ impl Link {
             }
         };
         new.expires = until;
+        // First: with its acknowledgement the broker would think that we have a free hand, and give us another one.
+        if let Err(error) = self.end_consumer(old.consumer).await {
+            tracing::debug!(%error, "the consumer could not be ended");
+        }
         if !self.ack(&old).await {
             // Where the connection lives on, the copy is for others.
             if let Err(error) = self.hand_back(&new, true).await {
@@ -154,15 +174,14 @@ impl Link {
         }
         let receipt = uuid::Uuid::now_v7().to_string();
         self.inbox().put(receipt.clone(), new);
-        if old.consumer != 0 {
-            // The broker thinks that we have a free hand.
-            let _changing = self.consuming.lock().await;
-            let is_its = self.inbox().consumer.as_ref().is_some_and(|consumer| consumer.number == old.consumer);
-            if is_its && let Err(error) = self.unsubscribe().await {
-                tracing::debug!(%error, "the consumer could not be ended");
-            }
-        }
         Ok(Extended::Replaced(Receipt::new(receipt)))
+    }
+
+    /// Ends the consumer of this number, if it is the one that runs. Those who wait begin another one.
+    async fn end_consumer(&self, number: u64) -> Result<()> {
+        let _changing = self.consuming.lock().await;
+        let runs = self.inbox().consumer.as_ref().is_some_and(|consumer| consumer.number == number);
+        if runs { self.unsubscribe().await } else { Ok(()) }
     }
 
     async fn parked_copy(&self, old: &Held) -> Result<Held> {

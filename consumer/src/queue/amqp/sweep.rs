@@ -25,7 +25,12 @@ pub(super) async fn run(link: Weak<Link>, dead: CancellationToken) {
             return;
         }
         let expired = link.inbox().take_expired();
-        give_back(&link, expired, true).await;
+        for held in expired {
+            tracing::debug!(message_id = %held.message.id, "not extended: handed back");
+            if link.hand_back(&held, true).await.is_err() {
+                return;
+            }
+        }
         if is_idle(&link) {
             stop_consuming(&link).await;
         }
@@ -48,14 +53,9 @@ async fn stop_consuming(link: &Arc<Link>) {
         let mut inbox = link.inbox();
         if inbox.waiting > 0 { Vec::new() } else { inbox.arrived.drain(..).collect() }
     };
-    give_back(link, arrived, false).await;
-}
-
-/// `counted`: whether somebody had them and did not settle them.
-async fn give_back(link: &Link, deliveries: Vec<Held>, counted: bool) {
-    for held in deliveries {
-        tracing::debug!(message_id = %held.message.id, "delivery given back");
-        if link.hand_back(&held, counted).await.is_err() {
+    for held in arrived {
+        tracing::debug!(message_id = %held.message.id, "nobody waits for it: handed back");
+        if link.return_unseen(&held).await.is_err() {
             return;
         }
     }

@@ -14,7 +14,7 @@ async fn long_work_is_kept_from_others_and_comes_back_when_its_worker_dies() {
     // Three times the broker's patience, in which a copy of it could come to the others.
     assert!(others.receive(1, Duration::from_secs(6)).await.unwrap().is_empty());
     assert!(!lease.lost().is_cancelled());
-    let link = ours.current().await.unwrap();
+    let link = ours.current().unwrap();
     assert_eq!(link.inbox().in_flight(), 1);
     assert!(link.inbox().take(&first).is_none(), "the receipt was not replaced");
     link.end("the worker dies in this test");
@@ -53,6 +53,29 @@ async fn a_parked_delivery_is_settled_in_every_way() {
     assert!(queue.receive(1, NOW).await.unwrap().is_empty());
     let depth = queue.depth().await.unwrap();
     assert_eq!((depth.visible, depth.delayed, depth.in_flight, depth.dead), (0, 0, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parking_takes_no_other_message_from_those_who_wait() {
+    let options = Options { lease: PATIENCE, ack_timeout: Duration::ZERO, ..options("backlog").await };
+    let (ours, others) = (AmqpQueue::new(options.clone()), AmqpQueue::new(options));
+    let mut ids = Vec::new();
+    for n in 0..8 {
+        ids.push(send(&ours, &n.to_string()).await);
+    }
+    for pair in ids.chunks(2) {
+        let long = one(&ours).await;
+        assert_eq!((&long.message_id, long.counted), (&pair[0], 1));
+        let Extended::Replaced(receipt) = ours.extend(&long.receipt, PATIENCE).await.unwrap() else {
+            panic!("not parked")
+        };
+        assert_eq!(ours.current().unwrap().inbox().supply(), 0, "a consumer that nobody reads");
+        // The next in line, untouched: in our hands it would be missing there, and count once more.
+        let next = others.receive(1, NOW).await.unwrap().remove(0);
+        assert_eq!((&next.message_id, next.receives, next.counted), (&pair[1], 1, 1));
+        ack(&others, next).await;
+        assert_eq!(ours.settle(receipt, Settlement::Ack).await.unwrap(), Settled::Done);
+    }
 }
 
 /// With `DARKROOM_TEST_LONG` only (`infra/test --long`): the broker's timeout of 60 s fires at its own look, up to 60 s

@@ -43,7 +43,7 @@ async fn a_channel_that_is_closed_with_406_loses_its_deliveries_and_no_message()
     let first = one(&queue).await;
     assert_eq!(queue.extend(&first.receipt, PATIENCE).await.unwrap(), Extended::Renewed);
     // The broker answers this as it does a delivery that took too long: PRECONDITION_FAILED.
-    let link = queue.current().await.unwrap();
+    let link = queue.current().unwrap();
     let unknown = link.incoming.basic_ack(4711, BasicAckOptions::default()).await;
     lost(&queue, &first.receipt).await;
     assert_eq!(queue.settle(first.receipt, Settlement::Ack).await.unwrap(), Settled::Lost, "{unknown:?}");
@@ -59,7 +59,7 @@ async fn an_acknowledgement_that_is_stale_to_the_client_means_lost() {
     for extends in [false, true] {
         send(&queue, "job").await;
         let delivery = one(&queue).await;
-        let link = queue.current().await.unwrap();
+        let link = queue.current().unwrap();
         let held = link.inbox().take(delivery.receipt.as_str()).unwrap();
         assert!(held.acker.ack(BasicAckOptions::default()).await.unwrap());
         assert!(!held.acker.ack(BasicAckOptions::default()).await.unwrap(), "`Ok(false)` is what this is about");
@@ -89,4 +89,43 @@ async fn a_deleted_queue_ends_its_deliveries_and_is_made_again() {
     let again = one(&queue).await;
     assert_eq!(again.message_id, id);
     ack(&queue, again).await;
+}
+
+/// However long it takes to connect again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_is_told_at_once() {
+    let queue = AmqpQueue::new(Options { lease: PATIENCE, ..options("at-once").await });
+    send(&queue, "job").await;
+    let delivery = one(&queue).await;
+    queue.current().unwrap().end("the broker is gone in this test");
+    let _connecting = queue.connecting.lock().await;
+    let told = async {
+        assert_eq!(queue.extend(&delivery.receipt, PATIENCE).await.unwrap(), Extended::Lost);
+        assert_eq!(queue.settle(delivery.receipt, Settlement::Ack).await.unwrap(), Settled::Lost);
+    };
+    tokio::time::timeout(PATIENCE, told).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_given_up_keeps_no_other_back() {
+    let options = Options { lease: PATIENCE, max_receives: 1, ..options("worn").await };
+    AmqpQueue::open(options.clone()).await.unwrap();
+    // Its dead letters have no room.
+    let (_connection, channel) = channel().await;
+    channel.queue_delete("worn.dead".into(), QueueDeleteOptions::default()).await.unwrap();
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(0));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    channel.queue_declare("worn.dead".into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
+    let bind = QueueBindOptions::default();
+    channel.queue_bind("worn.dead".into(), "worn.dlx".into(), "".into(), bind, FieldTable::default()).await.unwrap();
+    let queue = AmqpQueue::open(Options { declare: false, ..options }).await.unwrap();
+    send(&queue, "worn out").await;
+    let first = queue.receive(1, NOW).await.unwrap().remove(0);
+    let released = Settlement::Release { after: NOW, counted: true };
+    assert_eq!(queue.settle(first.receipt, released).await.unwrap(), Settled::Done);
+    send(&queue, "fresh").await;
+    let deliveries = queue.receive(2, NOW).await.unwrap();
+    assert_eq!(deliveries.iter().map(|delivery| &delivery.body[..]).collect::<Vec<_>>(), [b"fresh"]);
+    assert_eq!(queue.current().unwrap().inbox().in_flight(), 2, "it is kept until its lease ends");
 }

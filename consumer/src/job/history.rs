@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::claim::{Claim, ClaimRequest};
 use super::entries::{Attempt, End, Outcome, Status};
-use crate::trigger::Submission;
+use crate::trigger::{Origin, Submission};
 
 /// All that is recorded of a job. Lists are in order of attempts and begin after the last redrive.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -113,7 +113,9 @@ impl History {
             Claim::Exhausted { .. } => true,
             _ => false,
         };
-        failed && !self.served().contains(&submission.submission_id)
+        // The reconciler does not ask: what failed is for people to redrive.
+        let is_asked = submission.origin != Origin::Reconciler;
+        failed && is_asked && !self.served().contains(&submission.submission_id)
     }
 
     /// Attempts that count: since the last redrive, without those that were interrupted.
@@ -203,7 +205,6 @@ mod tests {
     use crate::job::RunId;
     use crate::job::entries::State;
     use crate::store::Place;
-    use crate::trigger::Origin;
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_second(secs).unwrap()

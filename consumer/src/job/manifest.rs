@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{JobId, RunId};
-use crate::store::{Place, Put, Store};
+use crate::store::{ObjectRef, Place, Put, Store};
 use crate::trigger::InputRef;
 
 /// Longest manifest that is read: a few hundred thousand outputs.
@@ -108,6 +108,15 @@ pub async fn read(store: &Store, destination: &Place, job: &JobId) -> Result<Opt
             format!("s3://{}/{key} is no manifest ({e}): delete it to run the job again.", destination.bucket);
         JobError::new(ErrorCode::Internal, message)
     })
+}
+
+/// Whether a job has a manifest.
+///
+/// # Errors
+/// Codes of [`crate::store::error::classify`].
+pub async fn exists(store: &Store, destination: &Place, job: &JobId) -> Result<bool> {
+    let object = ObjectRef::new(store.name(), &destination.bucket, &key(destination, job));
+    Ok(store.head(&object).await?.is_some())
 }
 
 /// Makes this run's outputs the job's result, unless another run's are.

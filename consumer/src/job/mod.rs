@@ -8,6 +8,7 @@ pub mod id;
 pub mod local;
 pub mod manifest;
 pub mod message;
+pub mod reconcile;
 pub mod record;
 #[cfg(test)]
 mod record_tests;

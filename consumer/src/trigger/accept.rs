@@ -10,7 +10,7 @@ use crate::store::{ObjectRef, Place, parse_input};
 impl Routes {
     /// The job that an upload starts; `None` where no route takes it.
     pub fn route(&self, upload: &Upload) -> Option<Submission> {
-        let route = self.routes.iter().find(|route| route.takes(upload))?;
+        let route = self.routes.iter().find(|route| route.takes(&upload.bucket, &upload.key))?;
         let object = ObjectRef {
             version: upload.version.clone(),
             etag: upload.etag.clone(),
@@ -19,7 +19,7 @@ impl Routes {
         };
         Some(Submission {
             submission_id: upload.submission_id.clone(),
-            origin: Origin::Upload,
+            origin: upload.origin,
             handler: route.handler.clone(),
             params: route.params.clone(),
             inputs: vec![InputRef { role: route.role.clone(), object }],

@@ -6,6 +6,7 @@
 //! | AWS S3 | `Records[].eventSource` = `aws:s3` | form-urlencoded: `+` is a space |
 //! | MinIO | `minio:s3` | the same, with `/` encoded too |
 //! | Ceph RGW | `ceph:s3` | raw: decoding would corrupt `+` and `%` |
+//! | [`crate::job::reconcile`] | `darkroom:reconcile` | raw |
 //! | EventBridge | `detail-type` and `detail` | raw |
 //! | SNS | `Type` and `Message`, a string that holds one of the above | as the inner message |
 //! | job message | `schema` = `darkroom.job.v1` | URLs, raw |
@@ -22,6 +23,7 @@ mod submission;
 #[cfg(test)]
 mod tests;
 
+pub use notification::unheard;
 pub use parse::{MAX_MESSAGE_BYTES, parse, parse_within};
 pub use route::Routes;
 pub use rules::{DestinationConfig, RouteConfig, RouteRules, SourceConfig, taken_by};
@@ -45,6 +47,8 @@ pub enum Trigger {
 /// An object was created, says a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
+    /// Who tells: the store, or the reconciler in its place.
+    pub origin: Origin,
     /// What the sender calls it, e.g. `ObjectCreated:Put`.
     pub event_name: String,
     /// Bucket.

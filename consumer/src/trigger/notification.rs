@@ -7,11 +7,28 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Ignored, IgnoredReason, Trigger, Upload};
-use crate::store::{check_bucket, check_key, shorten};
+use super::{Ignored, IgnoredReason, Origin, Trigger, Upload};
+use crate::store::{Head, check_bucket, check_key, shorten};
+
+/// The event source of uploads that no store told of.
+const RECONCILER: &str = "darkroom:reconcile";
+
+/// The notification of an object that no store told of, or whose notification was lost: the same each time that it is
+/// written of the same content.
+pub fn unheard(bucket: &str, key: &str, head: &Head) -> Value {
+    json!({"Records": [{
+        "eventSource": RECONCILER,
+        "eventName": "ObjectCreated:Put",
+        "eventTime": head.modified.map(|time| time.to_string()),
+        "s3": {
+            "bucket": { "name": bucket },
+            "object": { "key": key, "size": head.bytes, "eTag": head.etag, "versionId": head.version },
+        },
+    }]})
+}
 
 /// One record of an S3 notification, as far as we read it. Senders add fields at will, so others are let pass.
 #[derive(Debug, Deserialize)]
@@ -97,9 +114,10 @@ enum Encoding {
 /// [`ErrorCode::MessageInvalid`].
 pub(super) fn record(value: Value) -> Result<Trigger> {
     let record: Record = serde_json::from_value(value).map_err(|e| invalid(format!("a record is not S3's: {e}")))?;
-    let encoding = match record.event_source.as_str() {
-        "aws:s3" | "minio:s3" => Encoding::Form,
-        "ceph:s3" => Encoding::Raw,
+    let (origin, encoding) = match record.event_source.as_str() {
+        "aws:s3" | "minio:s3" => (Origin::Upload, Encoding::Form),
+        "ceph:s3" => (Origin::Upload, Encoding::Raw),
+        RECONCILER => (Origin::Reconciler, Encoding::Raw),
         other => {
             let known = "`aws:s3`, `minio:s3` and `ceph:s3` are known";
             return Err(invalid(format!("the event source `{}` is not known: {known}", shorten(other))));
@@ -114,7 +132,8 @@ pub(super) fn record(value: Value) -> Result<Trigger> {
         Some("TestEvent") => Some(IgnoredReason::TestEvent),
         _ => Some(IgnoredReason::NotCreated),
     };
-    build(&record.event_name, reason, encoding, record.s3, request_id, record.event_time.as_deref())
+    let event = Event { name: &record.event_name, origin, request_id, time: record.event_time.as_deref() };
+    build(event, reason, encoding, record.s3)
 }
 
 /// An EventBridge event of the source `aws.s3`.
@@ -131,17 +150,19 @@ pub(super) fn event_bridge(detail_type: &str, time: Option<&str>, detail: Value)
     let detail: Detail =
         serde_json::from_value(detail).map_err(|e| invalid(format!("the detail of the event is not S3's: {e}")))?;
     let entity = Entity { bucket: detail.bucket, object: detail.object };
-    build(detail_type, reason, Encoding::Raw, entity, detail.request_id, time)
+    let event = Event { name: detail_type, origin: Origin::Upload, request_id: detail.request_id, time };
+    build(event, reason, Encoding::Raw, entity)
 }
 
-fn build(
-    event_name: &str,
-    reason: Option<IgnoredReason>,
-    encoding: Encoding,
-    entity: Entity,
+/// What is told beside the object.
+struct Event<'a> {
+    name: &'a str,
+    origin: Origin,
     request_id: Option<String>,
-    time: Option<&str>,
-) -> Result<Trigger> {
+    time: Option<&'a str>,
+}
+
+fn build(event: Event<'_>, reason: Option<IgnoredReason>, encoding: Encoding, entity: Entity) -> Result<Trigger> {
     let Entity { bucket: Bucket { name: bucket }, object } = entity;
     let key = decode(&object.key, encoding)?;
     check_bucket(&bucket).and_then(|()| check_key(&key)).map_err(invalid)?;
@@ -153,7 +174,8 @@ fn build(
     let version = object.version.filter(|v| !v.is_empty() && v != "null");
     let sequencer = object.sequencer.filter(|s| !s.is_empty());
     let mut upload = Upload {
-        event_name: event_name.to_owned(),
+        origin: event.origin,
+        event_name: event.name.to_owned(),
         bucket,
         key,
         etag,
@@ -161,9 +183,9 @@ fn build(
         size: object.size,
         sequencer,
         submission_id: String::new(),
-        event_time: time.and_then(|t| t.parse::<Timestamp>().ok()),
+        event_time: event.time.and_then(|t| t.parse::<Timestamp>().ok()),
     };
-    upload.submission_id = submission_id(request_id.as_deref(), &upload, time);
+    upload.submission_id = submission_id(event.request_id.as_deref(), &upload, event.time);
     Ok(Trigger::Upload(upload))
 }
 

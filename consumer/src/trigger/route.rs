@@ -6,7 +6,7 @@ use darkroom_api::Descriptor;
 use serde_json::{Map, Value};
 
 use super::rules::{taken, taken_by};
-use super::{RouteConfig, RouteRules, Upload};
+use super::{RouteConfig, RouteRules};
 use crate::store::{Place, StoreConfig, check_bucket};
 
 /// The checked rules.
@@ -31,10 +31,10 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn takes(&self, upload: &Upload) -> bool {
-        let key = upload.key.to_lowercase();
-        self.listens.holds(&upload.bucket, &upload.key)
-            && (self.suffixes.is_empty() || self.suffixes.iter().any(|suffix| key.ends_with(suffix)))
+    pub(super) fn takes(&self, bucket: &str, key: &str) -> bool {
+        let lower = key.to_lowercase();
+        self.listens.holds(bucket, key)
+            && (self.suffixes.is_empty() || self.suffixes.iter().any(|suffix| lower.ends_with(suffix)))
     }
 }
 
@@ -86,6 +86,31 @@ impl Routes {
     pub fn taken(&self) -> String {
         let routes = self.routes.iter();
         taken_by(routes.map(|route| taken(&route.listens.bucket, &route.listens.prefix, &route.suffixes)))
+    }
+
+    /// Whether an upload there becomes a job.
+    pub fn takes(&self, store: &str, bucket: &str, key: &str) -> bool {
+        // Notifications do not name their store: the first route of this bucket would take it, whichever store it means.
+        let first = self.routes.iter().find(|route| route.takes(bucket, key));
+        first.is_some_and(|route| self.same_store(&route.listens.store, store))
+    }
+
+    /// Where routes listen, each object in one place only; of these, what lies in this bucket and under this prefix.
+    pub fn listened(&self, bucket: Option<&str>, prefix: &str) -> Vec<Place> {
+        let mut places: Vec<Place> = Vec::new();
+        for listens in self.routes.iter().map(|route| &route.listens) {
+            let is_asked = bucket.is_none_or(|bucket| bucket == listens.bucket);
+            let place = match prefix {
+                _ if listens.prefix.starts_with(prefix) => listens.clone(),
+                _ if prefix.starts_with(&listens.prefix) => Place { prefix: prefix.into(), ..listens.clone() },
+                _ => continue,
+            };
+            if is_asked && !places.iter().any(|other| self.within(&place, other)) {
+                places.retain(|other| !self.within(other, &place));
+                places.push(place);
+            }
+        }
+        places
     }
 
     fn store_name(&self, name: Option<&str>) -> Result<String, String> {

@@ -71,6 +71,7 @@ output = "s3://results/matting/"
 
 fn upload(key: &str) -> Upload {
     Upload {
+        origin: Origin::Upload,
         event_name: "ObjectCreated:Put".into(),
         bucket: "uploads".into(),
         key: key.into(),

@@ -13,8 +13,17 @@ use crate::store::{ObjectRef, Place};
 pub enum Origin {
     /// A store's notification. If its object has changed or gone since, a later event tells so, and this one is void.
     Upload,
+    /// The reconciler, for an upload that nobody told of. Void in the same way, and no reason to start a failed job over.
+    Reconciler,
     /// A job message.
     Message,
+}
+
+impl Origin {
+    /// Whether it is an upload that asks, not a person or a program.
+    pub fn is_upload(self) -> bool {
+        matches!(self, Origin::Upload | Origin::Reconciler)
+    }
 }
 
 /// One input in its role.

@@ -7,7 +7,6 @@ use crate::job::JobId;
 use crate::job::history::History;
 use crate::job::record::{Attempt, Outcome, list_jobs};
 use crate::job::runner::told_again;
-use crate::trigger::Origin;
 
 use super::{About, Failure, JobState, Waiter};
 
@@ -99,7 +98,7 @@ fn attempts(history: &History) -> impl Iterator<Item = &Attempt> {
 
 /// Whether an upload's notification led to the job; not somebody's `submit` alone.
 pub(super) fn is_uploads(history: &History) -> bool {
-    attempts(history).any(|attempt| attempt.submission.origin == Origin::Upload)
+    attempts(history).any(|attempt| attempt.submission.origin.is_upload())
 }
 
 fn superseded(job: &JobId) -> Failure {

@@ -12,7 +12,7 @@ use crate::job::{JobId, RunId};
 use crate::queue::lease::Lease;
 use crate::store::{ObjectRef, Store};
 use crate::telemetry::{Change, JobTelemetry, Step};
-use crate::trigger::{Origin, Submission};
+use crate::trigger::Submission;
 
 use super::pulse::{Patient, Pulse};
 use super::{Journey, Stop, Verdict, after};
@@ -172,7 +172,7 @@ impl Journey {
     fn judge_error(&self, case: &Case<'_>, error: JobError) -> ((Outcome, Option<JobError>), Change) {
         let last = case.won.counted >= self.rules.max_attempts;
         // An upload's event is void once the object is another: a later event tells of that one.
-        let superseded = case.submission.origin == Origin::Upload && error.code == ErrorCode::InputChanged;
+        let superseded = case.submission.origin.is_upload() && error.code == ErrorCode::InputChanged;
         let (outcome, change) = match error.class() {
             ErrorClass::LeaseLost => (Outcome::Interrupted, Change::LeaseLost),
             ErrorClass::Interrupted => (Outcome::Interrupted, Change::Interrupted),

@@ -12,6 +12,7 @@ mod letters;
 mod listing;
 mod models;
 mod open;
+mod reconcile;
 mod run;
 mod signals;
 mod submit;
@@ -128,6 +129,8 @@ enum Command {
     /// Look at jobs, cancel them, redrive dead letters.
     #[command(subcommand)]
     Jobs(jobs::Command),
+    /// Submit uploads whose notification was lost: what routes take and neither a result nor a record knows of.
+    Reconcile(reconcile::Args),
     /// What handlers there are, and the parameters, inputs and models of one.
     Handlers(handlers::Args),
     /// List, fetch and verify models and libraries.
@@ -211,6 +214,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Run(args) => block_on(run::run(&global, args)),
         Command::Submit(args) => block_on(submit::submit(&global, args)),
         Command::Jobs(command) => block_on(jobs::jobs(&global, command)),
+        Command::Reconcile(args) => block_on(reconcile::reconcile(&global, args)),
         Command::Handlers(args) => block_on(handlers::handlers(&global, &args)),
         Command::Models(command) => models::models(&global, &command),
         Command::Doctor => block_on(doctor::doctor(&global)),

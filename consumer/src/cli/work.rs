@@ -12,6 +12,7 @@ use crate::config::{Config, LogFormat, QueueKind, SinkKind};
 use crate::event::{HeartbeatData, Outlet, Publisher};
 use crate::gateway::{self, GatewayState, Readiness, Unready};
 use crate::job::executor::{self, Pool, PoolOptions, SlotOptions};
+use crate::job::reconcile::{self, Reconciler};
 use crate::job::room::Room;
 use crate::job::runner::{Journey, Rules};
 use crate::queue::Queue;
@@ -70,7 +71,7 @@ pub(crate) async fn work(global: &Global, args: Args) -> Result<(), Failure> {
 }
 
 /// What can be checked without starting anything.
-struct Prepared {
+pub(super) struct Prepared {
     binary: PathBuf,
     handlers: Vec<darkroom_api::Descriptor>,
     stores: Stores,
@@ -78,7 +79,15 @@ struct Prepared {
     routes: Routes,
 }
 
-async fn prepare(config: &Config) -> Result<Prepared, Failure> {
+impl Prepared {
+    /// What looks for uploads that nobody told of.
+    pub(super) fn reconciler(&self, queue: Arc<dyn Queue>, min_age: Duration) -> Reconciler {
+        let (stores, routes, state) = (self.stores.clone(), self.routes.clone(), self.state.clone());
+        Reconciler { queue, stores, routes, state, min_age }
+    }
+}
+
+pub(super) async fn prepare(config: &Config) -> Result<Prepared, Failure> {
     let binary = match &config.executor.binary {
         Some(path) => path.clone(),
         None => executor::find_binary()?,
@@ -100,6 +109,7 @@ pub(crate) async fn serve(
 ) -> Result<(), Failure> {
     let prepared = prepare(config).await?;
     let queue = open::queue(config).await?;
+    let reconciler = prepared.reconciler(queue.clone(), reconcile::MIN_AGE);
     let metrics = Arc::new(Metrics::new());
     let publisher = Arc::new(publisher(config, Arc::clone(&metrics)).await?);
     let telemetry = Telemetry::new(Arc::clone(&metrics), Arc::clone(&publisher));
@@ -125,11 +135,14 @@ pub(crate) async fn serve(
         }
         None => None,
     };
-    let aside = [
+    let mut aside = vec![
         AbortOnDropHandle::new(tokio::spawn(heartbeat(telemetry, Arc::clone(&journey), config.clone(), drain.clone()))),
         AbortOnDropHandle::new(tokio::spawn(watch_queue(queue.clone(), Arc::clone(&metrics)))),
         AbortOnDropHandle::new(tokio::spawn(watch_executors(pool.clone(), metrics))),
     ];
+    if let Some(secs) = config.worker.reconcile_secs {
+        aside.push(AbortOnDropHandle::new(tokio::spawn(reconciler.watch(Duration::from_secs(secs)))));
+    }
     ready(gateway.as_ref().map(|(address, _)| *address))?;
     worker::serve(queue, journey, config.worker.fetch_ahead as usize, drain).await;
     drop(aside);

@@ -60,6 +60,9 @@ fn worker(config: &Config, errors: &mut Errors) {
     errors.range("worker.drain_secs", worker.drain_secs, 0..=DAY_SECS);
     errors.range("worker.message_max_bytes", worker.message_max_bytes, 1 << 10..=1 << 20);
     errors.range("worker.heartbeat_secs", worker.heartbeat_secs, 1..=3600);
+    if let Some(secs) = worker.reconcile_secs {
+        errors.range("worker.reconcile_secs", secs, 60..=30 * DAY_SECS);
+    }
     errors.range("queue.lease_secs", config.queue.lease_secs, 1..=12 * 3600);
 }
 

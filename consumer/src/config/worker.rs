@@ -39,6 +39,8 @@ pub struct WorkerConfig {
     pub message_max_bytes: u64,
     /// Time between heartbeat events.
     pub heartbeat_secs: u64,
+    /// Time between looks for uploads that nobody told of ([`crate::job::reconcile`]); none if absent.
+    pub reconcile_secs: Option<u64>,
 }
 
 impl Default for WorkerConfig {
@@ -60,6 +62,7 @@ impl Default for WorkerConfig {
             drain_secs: 20,
             message_max_bytes: 256 << 10,
             heartbeat_secs: 30,
+            reconcile_secs: None,
         }
     }
 }

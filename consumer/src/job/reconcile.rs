@@ -165,7 +165,7 @@ impl Reconciler {
             return Ok((object, Finding::NotTaken));
         }
         let age = listed.modified.map(|modified| Timestamp::now().duration_since(modified));
-        if age.is_some_and(|age| age < signed(self.min_age)) {
+        if age.is_some_and(|age| age.max(SignedDuration::ZERO) < signed(self.min_age)) {
             return Ok((object, Finding::Young));
         }
         match self.find(&object).await {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use url::{Host, Url};
 
 /// Which checksums are sent with requests and asked of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -65,10 +66,10 @@ impl fmt::Debug for StoreConfig {
 }
 
 impl StoreConfig {
-    /// Whether both names mean the same service, so that a bucket of one is the bucket of the other.
+    /// Whether both mean the same service, so that a bucket of one is the bucket of the other. In doubt they are: default
+    /// ports and the scheme make no difference, this machine is one host by all its names, and AWS is one service.
     pub fn same_service(&self, other: &StoreConfig) -> bool {
-        let normal = |c: &StoreConfig| c.endpoint.as_deref().map(|e| e.trim_end_matches('/').to_ascii_lowercase());
-        normal(self) == normal(other)
+        service(self.endpoint.as_deref()) == service(other.endpoint.as_deref())
     }
 
     /// Access key and secret key, where they are configured.
@@ -101,9 +102,52 @@ impl StoreConfig {
     }
 }
 
+/// Host, port and path of an endpoint, brought to one form; `None` for AWS.
+fn service(endpoint: Option<&str>) -> Option<(String, Option<u16>, String)> {
+    let endpoint = endpoint?;
+    let Ok(url) = Url::parse(endpoint) else {
+        return Some((endpoint.trim_end_matches('/').to_ascii_lowercase(), None, String::new()));
+    };
+    let is_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let host = if is_here { "localhost" } else { url.host_str().unwrap_or_default().trim_end_matches('.') };
+    let is_aws = [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|suffix| host.ends_with(suffix));
+    (!is_aws).then(|| (host.to_owned(), url.port(), url.path().trim_end_matches('/').to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_service_is_known_by_all_its_names() {
+        let same = |one: Option<&str>, other: Option<&str>| {
+            let at = |endpoint: Option<&str>| StoreConfig { endpoint: endpoint.map(Into::into), ..StoreConfig::default() };
+            at(one).same_service(&at(other))
+        };
+        for (one, other) in [
+            ("http://minio:9000", "http://MinIO:9000/"),
+            ("https://s3.example.com", "https://s3.example.com.:443/"),
+            ("http://s3.example.com", "https://s3.example.com"),
+            ("http://localhost:9000", "http://127.0.0.1:9000"),
+            ("http://[::1]:9000", "http://127.0.0.1:9000"),
+        ] {
+            assert!(same(Some(one), Some(other)), "{one} {other}");
+        }
+        for (one, other) in [
+            ("http://a", "http://b"),
+            ("http://127.0.0.1:9000", "http://127.0.0.1:9001"),
+            ("https://s3.example.com/a", "https://s3.example.com/b"),
+        ] {
+            assert!(!same(Some(one), Some(other)), "{one} {other}");
+        }
+        assert!(same(None, Some("https://s3.eu-west-1.amazonaws.com")));
+        assert!(!same(None, Some("https://amazonaws.com.example.com")));
+    }
 
     #[test]
     fn keys_come_from_values_or_files_and_never_show() {

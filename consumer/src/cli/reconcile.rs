@@ -1,0 +1,86 @@
+//! `darkroom reconcile`: submits uploads whose notification was lost.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::job::reconcile::{self, Finding, Report};
+use crate::store::ObjectRef;
+use crate::trigger::{RouteConfig, taken_by};
+
+use super::{Failure, Global, open, print_line, work};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only this bucket; all that routes listen on, if absent.
+    #[arg(long)]
+    bucket: Option<String>,
+    /// Only keys that begin so.
+    #[arg(long, requires = "bucket", default_value = "", hide_default_value = true)]
+    prefix: String,
+    /// Leave alone what was uploaded in the last seconds: its notification may be on its way.
+    #[arg(long, default_value_t = reconcile::MIN_AGE.as_secs(), value_name = "SECS")]
+    min_age_secs: u64,
+}
+
+pub(crate) async fn reconcile(global: &Global, args: Args) -> Result<(), Failure> {
+    let config = global.running()?;
+    let prepared = work::prepare(&config).await?;
+    let queue = open::queue(&config).await?;
+    let waiting = queue.depth().await?.visible;
+    let reconciler = prepared.reconciler(queue, Duration::from_secs(args.min_age_secs));
+    let places = reconciler.routes.listened(args.bucket.as_deref(), &args.prefix);
+    if places.is_empty() {
+        let all = taken_by(config.routes.iter().map(RouteConfig::taken));
+        let bucket = args.bucket.map(|bucket| format!(" s3://{bucket}/{}", args.prefix)).unwrap_or_default();
+        return Err(Failure::Usage(format!("No route listens{bucket}: routes take {all}.")));
+    }
+    if waiting > 0 {
+        global.note(&format!(
+            "{waiting} messages wait: an upload among them that no worker has seen may get a second one, which runs nothing twice"
+        ));
+    }
+    let report = reconciler.places(&places, |object, finding| tell(global, object, finding)).await?;
+    end(global, report)
+}
+
+/// A line for each message that was sent; what is in doubt is a remark.
+fn tell(global: &Global, object: &ObjectRef, finding: &Finding) -> Result<(), Failure> {
+    match finding {
+        Finding::Submitted { job, message_id } if global.json => print_line(
+            &json!({ "input": object.to_string(), "job_id": job, "message_id": message_id }).to_string(),
+        ),
+        Finding::Submitted { job, .. } => print_line(&format!("{object}  {job}")),
+        Finding::Unclear(error) => {
+            global.note(&format!("{object} is left alone: {error}"));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn end(global: &Global, report: Report) -> Result<(), Failure> {
+    let Report { submitted, completed, given_up, going_on, young, not_taken, unclear, is_cut } = report;
+    if global.json {
+        print_line(&json!({ "report": report }).to_string())?;
+    } else {
+        global.note(&format!(
+            "{submitted} submitted; left alone: {completed} completed, {given_up} failed or cancelled, {going_on} being \
+             worked on, {young} too young, {not_taken} that no route takes, {unclear} unclear"
+        ));
+    }
+    if is_cut {
+        global.note("there are more objects than one look takes: go on with a longer --prefix for each part");
+    }
+    match unclear {
+        0 => Ok(()),
+        _ => Err(Failure::Failed("Some uploads could not be reconciled: see above.".into())),
+    }
+}
+
+impl From<reconcile::Error> for Failure {
+    fn from(error: reconcile::Error) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}

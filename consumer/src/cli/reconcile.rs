@@ -33,7 +33,7 @@ pub(crate) async fn reconcile(global: &Global, args: Args) -> Result<(), Failure
     let places = reconciler.routes.listened(args.bucket.as_deref(), &args.prefix);
     if places.is_empty() {
         let all = taken_by(config.routes.iter().map(RouteConfig::taken));
-        let bucket = args.bucket.map(|bucket| format!(" s3://{bucket}/{}", args.prefix)).unwrap_or_default();
+        let bucket = args.bucket.map(|bucket| format!(" at s3://{bucket}/{}", args.prefix)).unwrap_or_default();
         return Err(Failure::Usage(format!("No route listens{bucket}: routes take {all}.")));
     }
     if waiting > 0 {
@@ -48,9 +48,9 @@ pub(crate) async fn reconcile(global: &Global, args: Args) -> Result<(), Failure
 /// A line for each message that was sent; what is in doubt is a remark.
 fn tell(global: &Global, object: &ObjectRef, finding: &Finding) -> Result<(), Failure> {
     match finding {
-        Finding::Submitted { job, message_id } if global.json => print_line(
-            &json!({ "input": object.to_string(), "job_id": job, "message_id": message_id }).to_string(),
-        ),
+        Finding::Submitted { job, message_id } if global.json => {
+            print_line(&json!({ "input": object.to_string(), "job_id": job, "message_id": message_id }).to_string())
+        }
         Finding::Submitted { job, .. } => print_line(&format!("{object}  {job}")),
         Finding::Unclear(error) => {
             global.note(&format!("{object} is left alone: {error}"));

@@ -126,7 +126,8 @@ mod tests {
     #[test]
     fn one_service_is_known_by_all_its_names() {
         let same = |one: Option<&str>, other: Option<&str>| {
-            let at = |endpoint: Option<&str>| StoreConfig { endpoint: endpoint.map(Into::into), ..StoreConfig::default() };
+            let at =
+                |endpoint: Option<&str>| StoreConfig { endpoint: endpoint.map(Into::into), ..StoreConfig::default() };
             at(one).same_service(&at(other))
         };
         for (one, other) in [

@@ -241,3 +241,17 @@ fn all_problems_are_told_at_once() {
         assert!(all.contains(says), "{says} is not in\n{all}");
     }
 }
+
+#[test]
+fn what_routes_listen_on_is_listed_once() {
+    let routes = routes(USUAL).unwrap();
+    let listened = |bucket: Option<&str>, prefix: &str| {
+        routes.listened(bucket, prefix).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(listened(None, ""), ["s3://uploads/in/"], "one route's place lies in the other's");
+    assert_eq!(listened(Some("uploads"), "in/alpha/x"), ["s3://uploads/in/alpha/x"]);
+    assert_eq!(listened(Some("uploads"), "in/new"), ["s3://uploads/in/new"]);
+    assert!(listened(Some("uploads"), "out/").is_empty() && listened(Some("results"), "").is_empty());
+    assert!(routes.takes("alias", "uploads", "in/a.mp4"));
+    assert!(!routes.takes("other", "uploads", "in/a.mp4") && !routes.takes("main", "uploads", "out/a.mp4"));
+}

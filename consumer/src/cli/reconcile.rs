@@ -17,8 +17,8 @@ pub(crate) struct Args {
     #[arg(long)]
     bucket: Option<String>,
     /// Only keys that begin so.
-    #[arg(long, requires = "bucket", default_value = "", hide_default_value = true)]
-    prefix: String,
+    #[arg(long, requires = "bucket")]
+    prefix: Option<String>,
     /// Leave alone what was uploaded in the last seconds: its notification may be on its way.
     #[arg(long, default_value_t = reconcile::MIN_AGE.as_secs(), value_name = "SECS")]
     min_age_secs: u64,
@@ -30,10 +30,11 @@ pub(crate) async fn reconcile(global: &Global, args: Args) -> Result<(), Failure
     let queue = open::queue(&config).await?;
     let waiting = queue.depth().await?.visible;
     let reconciler = prepared.reconciler(queue, Duration::from_secs(args.min_age_secs));
-    let places = reconciler.routes.listened(args.bucket.as_deref(), &args.prefix);
+    let prefix = args.prefix.unwrap_or_default();
+    let places = reconciler.routes.listened(args.bucket.as_deref(), &prefix);
     if places.is_empty() {
         let all = taken_by(config.routes.iter().map(RouteConfig::taken));
-        let bucket = args.bucket.map(|bucket| format!(" at s3://{bucket}/{}", args.prefix)).unwrap_or_default();
+        let bucket = args.bucket.map(|bucket| format!(" at s3://{bucket}/{prefix}")).unwrap_or_default();
         return Err(Failure::Usage(format!("No route listens{bucket}: routes take {all}.")));
     }
     if waiting > 0 {

@@ -100,10 +100,12 @@ impl Routes {
         let mut places: Vec<Place> = Vec::new();
         for listens in self.routes.iter().map(|route| &route.listens) {
             let is_asked = bucket.is_none_or(|bucket| bucket == listens.bucket);
-            let place = match prefix {
-                _ if listens.prefix.starts_with(prefix) => listens.clone(),
-                _ if prefix.starts_with(&listens.prefix) => Place { prefix: prefix.into(), ..listens.clone() },
-                _ => continue,
+            let place = if listens.prefix.starts_with(prefix) {
+                listens.clone()
+            } else if prefix.starts_with(&listens.prefix) {
+                Place { prefix: prefix.into(), ..listens.clone() }
+            } else {
+                continue;
             };
             if is_asked && !places.iter().any(|other| self.within(&place, other)) {
                 places.retain(|other| !self.within(other, &place));

@@ -144,7 +144,8 @@ async fn an_upload_that_nobody_told_of_is_submitted_once_as_the_job_that_it_is()
     let told = lab.told(key).await;
     assert_eq!(*job, JobId::of(&told).unwrap(), "as if the store had told of it");
 
-    let Finding::Submitted { message_id: again, .. } = &lab.look().await.0[key] else { panic!("nobody took it") };
+    let (found_again, _) = lab.look().await;
+    let Finding::Submitted { message_id: again, .. } = &found_again[key] else { panic!("nobody took it") };
     assert_eq!((again, lab.waiting().await), (message_id, 1), "it waits already");
     let delivery = lab.reconciler.queue.receive(1, Duration::from_secs(20)).await.unwrap().remove(0);
     let submission = lab.reconciler.submission(std::str::from_utf8(&delivery.body).unwrap()).unwrap();

@@ -56,6 +56,29 @@ fn waiting_passes_over_what_came_before() {
 }
 
 #[test]
+fn an_upload_that_nobody_knows_of_is_submitted_again() {
+    let (up, shop) = (Up::start(&[]), Workshop::new());
+    let input = "s3://inbox/matting/lost.mp4";
+    up.inbox().put("matting/lost.mp4", shop.man(4, "-an", "lost.mp4"));
+    let first = up.event(input);
+    let args = ["--json", "reconcile", "--bucket", "inbox", "--prefix", "matting/", "--min-age-secs", "0"];
+    let reconcile = || json_lines(&stdout(&up.cli(&args)));
+    let [known] = &reconcile()[..] else { panic!("there is nothing to submit") };
+    assert_eq!((&known["report"]["completed"], &known["report"]["submitted"]), (&1.into(), &0.into()), "{known}");
+
+    // As if its notification had been lost.
+    let job = first["jobid"].as_str().unwrap();
+    up.results().delete(&format!("matting/{job}/manifest.json"));
+    up.state().keys(&format!("{job}/")).iter().for_each(|key| up.state().delete(key));
+    let [submitted, report] = &reconcile()[..] else { panic!("one upload is to be submitted") };
+    assert_eq!((&submitted["input"], &submitted["job_id"]), (&input.into(), &job.into()));
+    assert_eq!(report["report"]["submitted"], 1);
+    let second = poll("its event", || up.events(input).into_iter().nth(1));
+    assert_eq!((&second["type"], &second["jobid"]), (&first["type"], &first["jobid"]));
+    assert_ne!(second["data"]["run_id"], first["data"]["run_id"]);
+}
+
+#[test]
 fn a_signal_ends_a_local_run_soon_and_leaves_nothing() {
     let shop = Workshop::new();
     shop.man(60, "-an", "long.mp4");

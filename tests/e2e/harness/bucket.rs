@@ -69,6 +69,11 @@ impl Bucket {
         serde_json::from_slice(&self.get(key)).unwrap()
     }
 
+    /// Deletes an object.
+    pub(crate) fn delete(&self, key: &str) {
+        wait_for(self.client.delete_object().bucket(&self.name).key(key).send()).unwrap();
+    }
+
     /// All keys that begin so.
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         let list = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);

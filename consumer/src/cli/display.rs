@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use darkroom_api::Progress;
@@ -107,6 +108,50 @@ impl Display {
     /// A closed standard error must not end a job, hence no `eprintln!`.
     fn line(&self, text: &str) {
         let _closed = writeln!(std::io::stderr().lock(), "{text}");
+    }
+}
+
+/// Progress of work whose end is not known: how much has been done so far.
+pub struct Count {
+    display: Display,
+    done: AtomicU64,
+}
+
+impl Count {
+    /// Starts showing it under a title.
+    pub fn new(style: Style, title: &str) -> Self {
+        let display = Display::new(style, title);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {spinner} {msg}") {
+            display.bar.set_style(style);
+        }
+        Count { display, done: AtomicU64::new(0) }
+    }
+
+    /// One more is done; `sentence` is told how many. Cheap.
+    pub fn step(&self, sentence: impl FnOnce(u64) -> String) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        let title = &self.display.title;
+        match self.display.style {
+            Style::Bar => {
+                self.display.bar.set_message(sentence(done));
+                self.display.bar.tick();
+            }
+            Style::Plain if self.display.due(PLAIN_EVERY) => self.display.line(&format!("{title}: {}", sentence(done))),
+            Style::Json if self.display.due(PLAIN_EVERY) => {
+                self.display.line(&serde_json::json!({ "progress": sentence(done), "done": done }).to_string());
+            }
+            Style::Plain | Style::Json => {}
+        }
+    }
+
+    /// Writes something else without a bar in between.
+    pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.display.bar.suspend(write)
+    }
+
+    /// Ends; the bar goes away.
+    pub fn finish(&self) {
+        self.display.bar.finish_and_clear();
     }
 }
 

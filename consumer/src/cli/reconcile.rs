@@ -8,6 +8,7 @@ use crate::job::reconcile::{self, Finding, Report};
 use crate::store::ObjectRef;
 use crate::trigger::{RouteConfig, taken_by};
 
+use super::display::{Count, Style};
 use super::{Failure, Global, open, print_line, work};
 
 /// Arguments.
@@ -42,8 +43,16 @@ pub(crate) async fn reconcile(global: &Global, args: Args) -> Result<(), Failure
             "{waiting} messages wait: an upload among them that no worker has seen may get a second one, which runs nothing twice"
         ));
     }
-    let report = reconciler.places(&places, |object, finding| tell(global, object, finding)).await?;
-    end(global, report)
+    let count = Count::new(Style::choose(global.json), "reconcile");
+    let mut submitted = 0u64;
+    let report = reconciler.places(&places, |object, finding| {
+        submitted += u64::from(matches!(finding, Finding::Submitted { .. }));
+        count.step(|looked_at| format!("{looked_at} uploads looked at, {submitted} submitted"));
+        count.aside(|| tell(global, object, finding))
+    });
+    let report = report.await;
+    count.finish();
+    end(global, report?)
 }
 
 /// A line for each message that was sent; what is in doubt is a remark.
@@ -62,7 +71,7 @@ fn tell(global: &Global, object: &ObjectRef, finding: &Finding) -> Result<(), Fa
 }
 
 fn end(global: &Global, report: Report) -> Result<(), Failure> {
-    let Report { submitted, completed, given_up, going_on, young, not_taken, unclear, is_cut } = report;
+    let Report { submitted, completed, given_up, going_on, young, not_taken, unclear } = report;
     if global.json {
         print_line(&json!({ "report": report }).to_string())?;
     } else {
@@ -70,9 +79,6 @@ fn end(global: &Global, report: Report) -> Result<(), Failure> {
             "{submitted} submitted; left alone: {completed} completed, {given_up} failed or cancelled, {going_on} being \
              worked on, {young} too young, {not_taken} that no route takes, {unclear} unclear"
         ));
-    }
-    if is_cut {
-        global.note("there are more objects than one look takes: go on with a longer --prefix for each part");
     }
     match unclear {
         0 => Ok(()),

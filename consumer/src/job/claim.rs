@@ -3,7 +3,8 @@
 use darkroom_api::{JobError, Result};
 use jiff::Timestamp;
 
-use super::entries::{Attempt, End};
+use super::entries::{Attempt, End, Outcome};
+use super::history::History;
 use super::manifest::{self, Manifest};
 use super::{Record, RunId};
 use crate::store::{Put, Store};
@@ -29,12 +30,12 @@ pub enum Claim {
     },
     /// A user asked for cancellation and no attempt is live.
     Cancelled {
-        /// Number of the last attempt, 0 before the first.
+        /// Number of the attempt that says so.
         last: u32,
     },
     /// All attempts are used up, the last one perhaps without a word.
     Exhausted {
-        /// Number of the last attempt.
+        /// Number of the attempt that says so.
         last: u32,
         /// The last error that was recorded, or that there is none.
         error: JobError,
@@ -71,6 +72,20 @@ pub struct ClaimRequest<'a> {
     pub live_until: Timestamp,
 }
 
+impl ClaimRequest<'_> {
+    /// The attempt that it asks for, under this number.
+    fn attempt(&self, number: u32) -> Attempt {
+        Attempt {
+            number,
+            run_id: self.run_id.clone(),
+            worker: self.worker.to_owned(),
+            claimed_at: self.now,
+            live_until: self.live_until,
+            submission: self.submission.clone(),
+        }
+    }
+}
+
 impl Record {
     /// Claims the next attempt, unless the job is finished, cancelled, live elsewhere or out of attempts. A failed job
     /// starts over for a submission that none of its attempts served: somebody asks again. Each submission can do that
@@ -91,32 +106,15 @@ impl Record {
                     self.start_over(&history).await?;
                     continue;
                 }
-                if let Some(end) = history.last_word(&refusal, request.now) {
-                    self.write_end(&end).await?;
-                    if history.checkpoint_bytes.is_some() {
-                        self.forget_checkpoint().await;
-                    }
+                match self.note(refusal, &history, request).await? {
+                    Some(refusal) => return Ok(refusal),
+                    None => continue,
                 }
-                return Ok(refusal);
             }
-            let number = history.last_attempt() + 1;
-            let attempt = Attempt {
-                number,
-                run_id: request.run_id.clone(),
-                worker: request.worker.to_owned(),
-                claimed_at: request.now,
-                live_until: request.live_until,
-                submission: request.submission.clone(),
-            };
-            let name = format!("attempt-{number}.json");
-            let ours = match self.put_once(&name, &attempt).await? {
-                Put::Done => true,
-                // Perhaps our own first try, whose answer was lost.
-                Put::Exists => self.get::<Attempt>(&name).await?.is_some_and(|a| a.run_id == *request.run_id),
-            };
-            if ours {
+            let attempt = request.attempt(history.last_attempt() + 1);
+            if self.start(&attempt).await? {
                 return Ok(Claim::Won(Won {
-                    attempt: number,
+                    attempt: attempt.number,
                     counted: history.counted() + 1,
                     budget_from: history.budget_from(request.now),
                     checkpoint_bytes: history.checkpoint_bytes,
@@ -124,5 +122,45 @@ impl Record {
             }
         }
         Ok(Claim::Live { until: request.live_until })
+    }
+
+    /// Whether the attempt is ours: of several workers that write this number one is first.
+    async fn start(&self, attempt: &Attempt) -> Result<bool> {
+        let name = format!("attempt-{}.json", attempt.number);
+        match self.put_once(&name, attempt).await? {
+            Put::Done => Ok(true),
+            // Perhaps our own first try, whose answer was lost.
+            Put::Exists => Ok(self.get::<Attempt>(&name).await?.is_some_and(|there| there.run_id == attempt.run_id)),
+        }
+    }
+
+    /// Records a refusal that is the job's last word, so that whoever asks later is told: as the end of the last attempt,
+    /// if that ended without a word, else of one more, which is there only to say it. `None` where somebody else was
+    /// faster.
+    async fn note(&self, refusal: Claim, history: &History, request: &ClaimRequest<'_>) -> Result<Option<Claim>> {
+        let (outcome, error) = match &refusal {
+            Claim::Cancelled { .. } => (Outcome::Cancelled, None),
+            Claim::Exhausted { error, .. } => (Outcome::Failed, Some(error.clone())),
+            _ => return Ok(Some(refusal)),
+        };
+        let (last, run_id) = match history.silent() {
+            Some(silent) => (silent.number, silent.run_id.clone()),
+            None => {
+                let attempt = request.attempt(history.last_attempt() + 1);
+                if !self.start(&attempt).await? {
+                    return Ok(None);
+                }
+                (attempt.number, attempt.run_id)
+            }
+        };
+        let end = End { attempt: last, run_id, outcome, error, is_final: true, ended_at: request.now };
+        self.write_end(&end).await?;
+        if history.checkpoint_bytes.is_some() {
+            self.forget_checkpoint().await;
+        }
+        Ok(Some(match refusal {
+            Claim::Exhausted { error, .. } => Claim::Exhausted { last, error },
+            _ => Claim::Cancelled { last },
+        }))
     }
 }

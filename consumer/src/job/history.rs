@@ -75,7 +75,8 @@ impl History {
         self.last_end().filter(|end| end.is_final)
     }
 
-    fn last_end(&self) -> Option<&End> {
+    /// How the last attempt ended, finally or not, if it counts and has ended.
+    pub(super) fn last_end(&self) -> Option<&End> {
         let last = self.last_attempt();
         self.ends.iter().find(|end| end.attempt == last)
     }
@@ -89,8 +90,8 @@ impl History {
         })
     }
 
-    /// How the last attempt ended, where its message comes again for the next one. What was cancelled since may have
-    /// come already: that leaves no end.
+    /// How the last attempt ended, where its message comes again for the next one. If it was cancelled since, that
+    /// one only says so.
     pub fn between_attempts(&self) -> Option<&End> {
         self.last_end().filter(|end| !end.is_final && !self.is_cancelled && !self.is_superseded())
     }
@@ -177,16 +178,9 @@ impl History {
         }
     }
 
-    /// What a refusal says of the last attempt, if that ended without a word.
-    pub(super) fn last_word(&self, refusal: &Claim, now: Timestamp) -> Option<End> {
-        let (outcome, error) = match refusal {
-            Claim::Cancelled { .. } => (Outcome::Cancelled, None),
-            Claim::Exhausted { error, .. } => (Outcome::Failed, Some(error.clone())),
-            _ => return None,
-        };
-        let silent = self.attempts.last().filter(|last| !self.end_numbers.contains(&last.number))?;
-        let (attempt, run_id) = (silent.number, silent.run_id.clone());
-        Some(End { attempt, run_id, outcome, error, is_final: true, ended_at: now })
+    /// The last attempt, if it counts and ended without a word.
+    pub(super) fn silent(&self) -> Option<&Attempt> {
+        self.attempts.last().filter(|last| !self.end_numbers.contains(&last.number))
     }
 }
 
@@ -297,11 +291,10 @@ mod tests {
     fn attempts_run_out_but_interruptions_do_not_count() {
         let crashed = attempts(&[0, 20, 40]);
         let lost = Claim::Exhausted { last: 3, error: worker_died(3, "each") };
-        assert_eq!(refusal(&crashed, 100), Some(lost.clone()));
-        let word = crashed.last_word(&lost, at(100)).unwrap();
-        assert_eq!((word.attempt, word.outcome, word.is_final), (3, Outcome::Failed, true));
+        assert_eq!(refusal(&crashed, 100), Some(lost));
+        assert_eq!(crashed.silent().map(|attempt| attempt.number), Some(3));
         let told = ended(crashed.clone(), 3, Outcome::Failed, Some(ErrorCode::StoreUnavailable), false);
-        assert_eq!(told.last_word(&lost, at(100)), None, "the last attempt has spoken");
+        assert_eq!(told.silent(), None, "the last attempt has spoken");
         let busy = ended(attempts(&[0, 20, 40]), 2, Outcome::Failed, Some(ErrorCode::StoreUnavailable), false);
         let Some(Claim::Exhausted { error, .. }) = refusal(&busy, 100) else { panic!("not exhausted") };
         assert_eq!(error.code, ErrorCode::ExecutorCrashed, "the last attempt died without a word");

@@ -24,8 +24,8 @@ use crate::trigger::{self, Routes, Submission, Trigger};
 
 /// Younger objects are left alone: their notifications may be on their way.
 pub const MIN_AGE: Duration = Duration::from_secs(15 * 60);
-/// Most objects of one place: some hundred bytes of memory each.
-const MAX_OBJECTS: usize = 1_000_000;
+/// No pause between two attempts is longer: the limit of `worker.backoff_max_secs`.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(12);
 /// Objects that are looked at together.
 const AT_ONCE: usize = 16;
 
@@ -85,8 +85,6 @@ pub struct Report {
     pub not_taken: u64,
     /// [`Finding::Unclear`].
     pub unclear: u64,
-    /// Whether a place holds more objects than were looked at.
-    pub is_cut: bool,
 }
 
 /// Why the look ends early.
@@ -113,13 +111,19 @@ impl Reconciler {
         let mut report = Report::default();
         for place in places {
             let store = self.stores.get(&place.store).map_err(Error::from)?;
-            let (listed, is_cut) = store.list_first(place, MAX_OBJECTS).await.map_err(Error::from)?;
-            report.is_cut |= is_cut;
-            let mut found = stream::iter(listed).map(|listed| self.look(place, listed)).buffer_unordered(AT_ONCE);
-            while let Some(found) = found.next().await {
-                let (object, finding) = found?;
-                report.count(&finding);
-                tell(&object, &finding)?;
+            let mut token = None;
+            loop {
+                let (page, next) = store.list_page(place, token).await.map_err(Error::from)?;
+                let mut found = stream::iter(page).map(|listed| self.look(place, listed)).buffer_unordered(AT_ONCE);
+                while let Some(found) = found.next().await {
+                    let (object, finding) = found?;
+                    report.count(&finding);
+                    tell(&object, &finding)?;
+                }
+                token = next;
+                if token.is_none() {
+                    break;
+                }
             }
         }
         Ok(report)
@@ -213,8 +217,11 @@ fn known(history: &History, now: Timestamp, patience: Duration) -> Option<Findin
         None if history.last_attempt() == 0 || history.is_superseded() => return None,
         None => {}
     }
-    // A worker that died leaves its message to the next one, unless the queue has lost it.
-    let silent = history.live_until().is_some_and(|until| now.duration_since(until) > signed(patience));
+    // A worker that died leaves its message to the next one, and one that failed to the next attempt, unless the queue
+    // has lost it.
+    let retried = history.last_end().and_then(|end| end.ended_at.checked_add(LONGEST_PAUSE).ok());
+    let expected = history.live_until().or(retried);
+    let silent = expected.is_some_and(|time| now.duration_since(time) > signed(patience));
     (!silent).then_some(Finding::GoingOn)
 }
 

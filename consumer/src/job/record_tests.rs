@@ -337,9 +337,30 @@ async fn a_cancelled_job_does_not_start_until_it_is_redriven() {
     assert!(!worker.record.is_cancelled().await.unwrap());
     worker.record.cancel(now).await.unwrap();
     assert!(worker.record.is_cancelled().await.unwrap());
-    assert_eq!(worker.claim(now).await, Claim::Cancelled { last: 0 });
+    assert_eq!(worker.claim(now).await, Claim::Cancelled { last: 1 });
+    let Claim::Ended(end) = worker.claim(now).await else { panic!("it has ended") };
+    assert_eq!((end.attempt, end.outcome, end.is_final), (1, Outcome::Cancelled, true));
     redrive(&worker.record).await;
+    assert_eq!(attempt(worker.claim(now).await), (2, 1));
+}
+
+#[tokio::test]
+async fn a_job_cancelled_between_attempts_has_an_end() {
+    let running = TestStore::start(&BUCKETS).await;
+    let worker = Worker::new(&running.store, "between");
+    let now = Timestamp::now();
     assert_eq!(attempt(worker.claim(now).await), (1, 1));
+    worker.end(1, Outcome::Failed, Some(ErrorCode::ExecutorCrashed), false).await;
+    worker.record.cancel(now).await.unwrap();
+    // Two workers get its message at once.
+    let others = [Worker::new(&running.store, "between"), Worker::new(&running.store, "between")];
+    let (one, two) = tokio::join!(others[0].claim(now), others[1].claim(now));
+    let first = Claim::Cancelled { last: 2 };
+    assert!(one == first || two == first, "{one:?} {two:?}");
+    let history = worker.record.history().await.unwrap();
+    let end = history.ended().unwrap();
+    assert_eq!((end.attempt, end.outcome, history.attempts.len()), (2, Outcome::Cancelled, 2), "who waits is told");
+    assert!(others.iter().any(|other| other.run_id == end.run_id));
 }
 
 #[tokio::test]

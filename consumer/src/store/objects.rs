@@ -1,14 +1,16 @@
 //! Small objects and their names: HEAD, GET, conditional PUT, LIST, DELETE, presigned URLs, buckets.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Object};
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, EncodingType, Object};
 use aws_smithy_types::DateTime;
 use bytes::Bytes;
 use darkroom_api::{ErrorCode, JobError, Result};
 use futures::{TryStreamExt, stream};
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 
 use super::error::{Access, Failure};
 use super::{ObjectRef, Place, Store};
@@ -157,28 +159,41 @@ impl Store {
     /// # Errors
     /// Codes of [`super::error::classify`].
     pub async fn list_first(&self, place: &Place, max: usize) -> Result<(Vec<Listed>, bool)> {
-        let object = |o: Object| {
-            Some(Listed { key: o.key?, bytes: size(o.size), modified: o.last_modified.and_then(timestamp) })
-        };
-        let mut listed = Vec::new();
-        let mut next: Option<String> = None;
+        let (mut listed, mut next) = (Vec::new(), None);
         loop {
-            let page = self
-                .attempt(Access::Read, place, || {
-                    let request = self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix);
-                    request.set_continuation_token(next.clone()).send()
-                })
-                .await?;
-            listed.extend(page.contents.unwrap_or_default().into_iter().filter_map(object));
+            let (page, after) = self.list_page(place, next).await?;
+            listed.extend(page);
             if listed.len() > max {
                 listed.truncate(max);
                 return Ok((listed, true));
             }
-            next = page.next_continuation_token;
+            next = after;
             if next.is_none() {
                 return Ok((listed, false));
             }
         }
+    }
+
+    /// One page of a place in key order, a thousand objects on most stores, and the token of the page after it; the
+    /// first page without a token.
+    ///
+    /// # Errors
+    /// Codes of [`super::error::classify`].
+    pub async fn list_page(&self, place: &Place, token: Option<String>) -> Result<(Vec<Listed>, Option<String>)> {
+        let page = self
+            .attempt(Access::Read, place, || {
+                let request = self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix);
+                // Keys may hold characters that XML cannot: one of them would spoil the page.
+                request.encoding_type(EncodingType::Url).set_continuation_token(token.clone()).send()
+            })
+            .await?;
+        let is_encoded = page.encoding_type == Some(EncodingType::Url);
+        let object = |o: Object| {
+            let key = if is_encoded { decoded(&o.key?)? } else { o.key? };
+            Some(Listed { key, bytes: size(o.size), modified: o.last_modified.and_then(timestamp) })
+        };
+        let listed = page.contents.unwrap_or_default().into_iter().filter_map(object).collect();
+        Ok((listed, page.next_continuation_token))
     }
 
     /// One request that proves endpoint, keys and bucket, whatever the place holds.
@@ -268,6 +283,12 @@ pub(super) fn unquoted(etag: Option<&str>) -> Option<String> {
 /// Buckets without versioning call every version `null`, which pins nothing.
 pub(super) fn real_version(version: Option<String>) -> Option<String> {
     version.filter(|v| !v.is_empty() && v != "null")
+}
+
+/// A key as listings write it when asked for `encoding-type=url`, where `+` is a space; `None` for what is not UTF-8.
+fn decoded(key: &str) -> Option<String> {
+    let spaced = key.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// A time that a store tells; `None` for one that no calendar has.

@@ -100,12 +100,23 @@ impl Lab {
 
     /// An upload whose first attempt ended so.
     async fn ended(&self, key: &str, outcome: Outcome, error: Option<ErrorCode>, is_final: bool) -> Submission {
+        self.ended_at(Timestamp::now(), key, outcome, error, is_final).await
+    }
+
+    async fn ended_at(
+        &self,
+        ended_at: Timestamp,
+        key: &str,
+        outcome: Outcome,
+        error: Option<ErrorCode>,
+        is_final: bool,
+    ) -> Submission {
         self.put(key).await;
         let submission = self.told(key).await;
         let (run_id, claim) = self.claim(&submission, Timestamp::now()).await;
         let Claim::Won(won) = claim else { panic!("{claim:?}") };
         let error = error.map(|code| JobError::new(code, "x"));
-        let end = End { attempt: won.attempt, run_id, outcome, error, is_final, ended_at: Timestamp::now() };
+        let end = End { attempt: won.attempt, run_id, outcome, error, is_final, ended_at };
         self.record(&submission).write_end(&end).await.unwrap();
         submission
     }
@@ -129,7 +140,7 @@ impl Lab {
 #[tokio::test]
 async fn an_upload_that_nobody_told_of_is_submitted_once_as_the_job_that_it_is() {
     let mut lab = Lab::new().await;
-    let key = "in/a b+%2B é.mp4";
+    let key = "in/a b+%2B é\u{1}\r\n&<.mp4";
     for key in [key, "in/notes.txt", "in/folder.mp4/", "elsewhere/a.mp4"] {
         lab.put(key).await;
     }
@@ -168,6 +179,8 @@ async fn what_is_known_is_left_alone() {
     let redriven = lab.ended("in/redriven.mp4", Outcome::Failed, Some(ErrorCode::InputCorrupt), true).await;
     let record = lab.record(&redriven);
     record.redrive(&record.history().await.unwrap()).await.unwrap();
+    let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
+    lab.ended_at(yesterday, "in/forgotten.mp4", Outcome::Failed, Some(ErrorCode::ExecutorCrashed), false).await;
     lab.ended("in/back.mp4", Outcome::Interrupted, Some(ErrorCode::InputChanged), false).await;
     lab.put("in/dead.mp4").await;
     let long_ago = Timestamp::now() - SignedDuration::from_hours(1);
@@ -187,12 +200,12 @@ async fn what_is_known_is_left_alone() {
     ] {
         assert_eq!(found[key], finding, "{key}");
     }
-    for key in ["in/back.mp4", "in/dead.mp4"] {
+    for key in ["in/back.mp4", "in/dead.mp4", "in/forgotten.mp4"] {
         assert!(matches!(found[key], Finding::Submitted { .. }), "{key}: {:?}", found[key]);
     }
     assert!(matches!(found["in/damaged.mp4"], Finding::Unclear(_)));
-    let expected = Report { submitted: 2, completed: 2, given_up: 2, going_on: 2, unclear: 1, ..Report::default() };
-    assert_eq!((report, lab.waiting().await), (expected, 2));
+    let expected = Report { submitted: 3, completed: 2, given_up: 2, going_on: 2, unclear: 1, ..Report::default() };
+    assert_eq!((report, lab.waiting().await), (expected, 3));
 }
 
 #[tokio::test]
@@ -218,4 +231,13 @@ async fn a_worker_does_not_look_while_messages_wait() {
     lab.put("in/a.mp4").await;
     assert_eq!(lab.reconciler.pass(&places).await.unwrap().map(|report| report.submitted), Some(1));
     assert_eq!(lab.reconciler.pass(&places).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn more_than_a_page_is_looked_at() {
+    let lab = Lab::new().await;
+    let keys = (0..1001).map(|n| format!("in/{n}.txt"));
+    stream::iter(keys.chain(["in/last.mp4".into()])).for_each_concurrent(32, async |key| lab.put(&key).await).await;
+    let (found, report) = lab.look().await;
+    assert_eq!((report.submitted, report.not_taken, found.len()), (1, 1001, 1002));
 }

@@ -19,5 +19,6 @@ mod happy;
 mod keys;
 mod notifications;
 mod once;
+mod order;
 mod sqs;
 mod webhook;

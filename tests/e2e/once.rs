@@ -92,7 +92,7 @@ fn a_worker_killed_in_the_middle_leaves_one_result() {
 }
 
 /// A worker of its own on the buckets of `up`, with a queue in its own file and these variables.
-fn work(up: &Up, queue: &std::path::Path, env: &[(&str, &str)]) -> Child {
+pub(crate) fn work(up: &Up, queue: &std::path::Path, env: &[(&str, &str)]) -> Child {
     let log = File::options().create(true).append(true).open(up.dir().join("up.log")).unwrap();
     let mut command = Command::new(binary("darkroom"));
     command.arg("--config").arg(up.dir().join("darkroom.toml")).arg("work").stderr(log);
@@ -132,6 +132,19 @@ fn killed_between_its_uploads_and_its_manifest_a_run_is_invisible() {
     let shown: Value = serde_json::from_str(&stdout(&up.cli(&["--json", "jobs", "show", job]))).unwrap();
     assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");
     assert!(lost[0].contains(shown["attempts"][0]["run_id"].as_str().unwrap()), "{shown:#}");
+
+    // What the first one left is found, and goes when that is asked for.
+    let gc = |more: &[&str]| {
+        let args = ["--json", "reconcile", "--gc", "--bucket", "results", "--min-age-secs", "0"];
+        json_lines(&stdout(&up.cli(&[&args, more].concat())))
+    };
+    let [run, report] = &gc(&[])[..] else { panic!("one run was lost") };
+    assert!(lost[0].starts_with(run["run"].as_str().unwrap().strip_prefix("s3://results/").unwrap()), "{run} {lost:?}");
+    assert_eq!((&report["deleted"], &report["report"]["objects"]), (&json!(false), &json!(1)));
+    assert_eq!(gc(&["--delete"])[0]["deleted"], true);
+    assert_eq!(gc(&[]).len(), 1, "nothing is left to delete");
+    let all = up.results().keys("fault/");
+    assert_eq!(all, [outputs[0].to_owned(), format!("fault/{job}/manifest.json")]);
     kill_process(Pid::from_child(&second), Signal::TERM).unwrap();
     assert!(second.wait().unwrap().success());
     assert_eq!((up.events(input).len(), queues.depth()), (1, Default::default()));

@@ -130,15 +130,20 @@ impl Count {
     /// One more is done; `sentence` is told how many. Cheap.
     pub fn step(&self, sentence: impl FnOnce(u64) -> String) {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        self.show(done, || sentence(done));
+    }
+
+    /// So many are done. Cheap.
+    pub fn show(&self, done: u64, sentence: impl FnOnce() -> String) {
         let title = &self.display.title;
         match self.display.style {
             Style::Bar => {
-                self.display.bar.set_message(sentence(done));
+                self.display.bar.set_message(sentence());
                 self.display.bar.tick();
             }
-            Style::Plain if self.display.due(PLAIN_EVERY) => self.display.line(&format!("{title}: {}", sentence(done))),
+            Style::Plain if self.display.due(PLAIN_EVERY) => self.display.line(&format!("{title}: {}", sentence())),
             Style::Json if self.display.due(PLAIN_EVERY) => {
-                self.display.line(&serde_json::json!({ "progress": sentence(done), "done": done }).to_string());
+                self.display.line(&serde_json::json!({ "progress": sentence(), "done": done }).to_string());
             }
             Style::Plain | Style::Json => {}
         }

@@ -129,7 +129,8 @@ enum Command {
     /// Look at jobs, cancel them, redrive dead letters.
     #[command(subcommand)]
     Jobs(jobs::Command),
-    /// Submit uploads whose notification was lost: what routes take and neither a result nor a record knows of.
+    /// Submit uploads whose notification was lost: what routes take and neither a result nor a record knows of. With
+    /// --gc, delete what runs left behind.
     Reconcile(reconcile::Args),
     /// What handlers there are, and the parameters, inputs and models of one.
     Handlers(handlers::Args),

@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::{Config, LogFormat, QueueKind, SinkKind};
 use crate::event::{HeartbeatData, Outlet, Publisher};
 use crate::gateway::{self, GatewayState, Readiness, Unready};
+use crate::job::collect::Collector;
 use crate::job::executor::{self, Pool, PoolOptions, SlotOptions};
 use crate::job::reconcile::{self, Reconciler};
 use crate::job::room::Room;
@@ -84,6 +85,16 @@ impl Prepared {
     pub(super) fn reconciler(&self, queue: Arc<dyn Queue>, min_age: Duration) -> Reconciler {
         let (stores, routes, state) = (self.stores.clone(), self.routes.clone(), self.state.clone());
         Reconciler { queue, stores, routes, state, min_age }
+    }
+
+    /// What looks for what runs left behind.
+    pub(super) fn collector(&self, min_age: Duration, is_dry: bool) -> Collector {
+        Collector { stores: self.stores.clone(), state: self.state.clone(), min_age, is_dry }
+    }
+
+    /// The checked rules.
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
     }
 }
 

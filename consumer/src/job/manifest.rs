@@ -96,6 +96,29 @@ pub fn run_place(destination: &Place, job: &JobId, run: &RunId) -> Place {
     Place { prefix: destination.key(&format!("{job}/{run}/")), ..destination.clone() }
 }
 
+/// Whose output lies under this key, named as [`run_place`] names them: where its job's results go, the job and the run.
+/// `place` is where the key was found. Of several such names the last one counts: results may go to any prefix.
+pub fn owner(place: &Place, key: &str) -> Option<(Place, JobId, RunId)> {
+    let (mut start, mut found) = (0, None);
+    while let Some(length) = key[start..].find('/') {
+        let (job, rest) = (&key[start..start + length], &key[start + length + 1..]);
+        let run = rest.split_once('/').and_then(|(run, _name)| RunId::try_from(run.to_owned()).ok());
+        if let (Ok(job), Some(run)) = (job.parse(), run) {
+            found = Some((Place { prefix: key[..start].into(), ..place.clone() }, job, run));
+        }
+        start += length + 1;
+    }
+    found
+}
+
+/// Which run made a job's result; `None` where there is none.
+///
+/// # Errors
+/// As [`read`].
+pub async fn winner(store: &Store, destination: &Place, job: &JobId) -> Result<Option<RunId>> {
+    Ok(read(store, destination, job).await?.map(|manifest| manifest.run_id))
+}
+
 /// A job's manifest, if it has one.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! A job: the message that asks for it, its identity, its record in a bucket, its manifest.
 
 mod claim;
+pub mod collect;
 mod entries;
 pub mod executor;
 pub mod history;

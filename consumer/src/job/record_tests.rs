@@ -203,16 +203,17 @@ async fn a_failed_job_stays_failed_until_it_is_redriven() {
     worker.end(1, Outcome::Failed, Some(ErrorCode::StoreUnavailable), false).await;
     assert_eq!(attempt(worker.claim(now).await), (2, 2));
     worker.end(2, Outcome::Failed, Some(ErrorCode::ExecutorCrashed), false).await;
-    let Claim::Exhausted { last: 2, error } = worker.claim(now).await else { panic!("not exhausted") };
+    // As if more attempts had been allowed when the last one ended: that was no final end, so another one says it.
+    let Claim::Exhausted { last: 3, error } = worker.claim(now).await else { panic!("not exhausted") };
     assert_eq!(error.code, ErrorCode::ExecutorCrashed);
 
     redrive(&worker.record).await;
-    assert_eq!(attempt(worker.claim(now).await), (3, 1), "numbers go on, the count starts again");
-    worker.end(3, Outcome::Failed, Some(ErrorCode::InputCorrupt), true).await;
+    assert_eq!(attempt(worker.claim(now).await), (4, 1), "numbers go on, the count starts again");
+    worker.end(4, Outcome::Failed, Some(ErrorCode::InputCorrupt), true).await;
     // What ended cannot end again.
-    worker.end(3, Outcome::Completed, None, true).await;
+    worker.end(4, Outcome::Completed, None, true).await;
     let Claim::Ended(end) = worker.claim(now).await else { panic!("not ended") };
-    assert_eq!((end.attempt, end.outcome), (3, Outcome::Failed));
+    assert_eq!((end.attempt, end.outcome), (4, Outcome::Failed));
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod unfinished;
 mod upload;
 mod url;
 
@@ -25,6 +26,7 @@ pub use client::{Store, Stores};
 pub use config::{Checksums, StoreConfig};
 pub use objects::{Head, Listed, Put};
 pub use transfer::Fetched;
+pub use unfinished::{Marker, Unfinished};
 pub use upload::Stored;
 pub use url::{ObjectRef, Place};
 pub(crate) use url::{check_bucket, check_key, parse_input, shorten};

@@ -286,13 +286,13 @@ pub(super) fn real_version(version: Option<String>) -> Option<String> {
 }
 
 /// A key as listings write it when asked for `encoding-type=url`, where `+` is a space; `None` for what is not UTF-8.
-fn decoded(key: &str) -> Option<String> {
+pub(super) fn decoded(key: &str) -> Option<String> {
     let spaced = key.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// A time that a store tells; `None` for one that no calendar has.
-fn timestamp(time: DateTime) -> Option<Timestamp> {
+pub(super) fn timestamp(time: DateTime) -> Option<Timestamp> {
     Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
 }
 

@@ -38,3 +38,10 @@ impl TestStore {
         TestStore { store, _stop: stop, _folder: folder }
     }
 }
+
+impl Store {
+    /// For requests that have no method.
+    pub(crate) fn client(&self) -> &aws_sdk_s3::Client {
+        &self.client
+    }
+}

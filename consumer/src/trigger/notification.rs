@@ -15,6 +15,8 @@ use crate::store::{Head, check_bucket, check_key, shorten};
 
 /// The event source of uploads that no store told of.
 const RECONCILER: &str = "darkroom:reconcile";
+/// Longest tag, version and sequencer: no store's has more.
+const MAX_NAME_BYTES: usize = 1024;
 
 /// The notification of an object that no store told of, or whose notification was lost: the same each time that it is
 /// written of the same content.
@@ -113,7 +115,7 @@ enum Encoding {
 /// # Errors
 /// [`ErrorCode::MessageInvalid`].
 pub(super) fn record(value: Value) -> Result<Trigger> {
-    let record: Record = serde_json::from_value(value).map_err(|e| invalid(format!("a record is not S3's: {e}")))?;
+    let record: Record = serde_json::from_value(value).map_err(|e| told(e, "a record"))?;
     let (origin, encoding) = match record.event_source.as_str() {
         "aws:s3" | "minio:s3" => (Origin::Upload, Encoding::Form),
         "ceph:s3" => (Origin::Upload, Encoding::Raw),
@@ -147,8 +149,7 @@ pub(super) fn event_bridge(detail_type: &str, time: Option<&str>, detail: Value)
         "Object Test Event" => Some(IgnoredReason::TestEvent),
         _ => Some(IgnoredReason::NotCreated),
     };
-    let detail: Detail =
-        serde_json::from_value(detail).map_err(|e| invalid(format!("the detail of the event is not S3's: {e}")))?;
+    let detail: Detail = serde_json::from_value(detail).map_err(|e| told(e, "the detail of the event"))?;
     let entity = Entity { bucket: detail.bucket, object: detail.object };
     let event = Event { name: detail_type, origin: Origin::Upload, request_id: detail.request_id, time };
     build(event, reason, Encoding::Raw, entity)
@@ -170,12 +171,19 @@ fn build(event: Event<'_>, reason: Option<IgnoredReason>, encoding: Encoding, en
     if let Some(reason) = reason {
         return Ok(Trigger::Ignored(Ignored { reason, about: format!("s3://{bucket}/{key}") }));
     }
+    let names = [("eTag", &object.etag), ("versionId", &object.version), ("sequencer", &object.sequencer)];
+    for (name, value) in names.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+        // They go into headers and records.
+        if value.len() > MAX_NAME_BYTES || !value.bytes().all(|c| c.is_ascii_graphic() || c == b' ') {
+            return Err(invalid(format!("its `{name}` is not S3's: {}", shorten(value))));
+        }
+    }
     let etag = object.etag.map(|tag| tag.trim_matches('"').to_owned()).filter(|tag| !tag.is_empty());
     let version = object.version.filter(|v| !v.is_empty() && v != "null");
     let sequencer = object.sequencer.filter(|s| !s.is_empty());
     let mut upload = Upload {
         origin: event.origin,
-        event_name: event.name.to_owned(),
+        event_name: shorten(event.name),
         bucket,
         key,
         etag,
@@ -218,6 +226,11 @@ fn decode(key: &str, encoding: Encoding) -> Result<String> {
     let spaced = key.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8().map(Cow::into_owned);
     decoded.map_err(|_| invalid(format!("the key `{}` is not UTF-8", shorten(key))))
+}
+
+/// What serde says repeats what is wrong, at length.
+fn told(error: serde_json::Error, what: &str) -> JobError {
+    invalid(format!("{what} is not S3's: {}", shorten(&error.to_string())))
 }
 
 pub(super) fn invalid(problem: impl std::fmt::Display) -> JobError {

@@ -45,8 +45,8 @@ fn unwrap(body: &[u8], wrappers_left: u32) -> Result<Vec<Trigger>> {
     let Value::Object(mut object) = json::parse(body)? else {
         return Err(invalid("it is no JSON object"));
     };
-    if let Some(schema) = object.get("schema") {
-        return job(schema.clone(), object).map(|job| vec![Trigger::Job(Box::new(job))]);
+    if object.contains_key("schema") {
+        return job(object).map(|job| vec![Trigger::Job(Box::new(job))]);
     }
     if let (Some(kind), true) = (text(&object, "Type"), object.contains_key("TopicArn")) {
         return match (kind, text(&object, "Message")) {
@@ -60,7 +60,7 @@ fn unwrap(body: &[u8], wrappers_left: u32) -> Result<Vec<Trigger>> {
     }
     if let Some(detail) = object.remove("detail") {
         return match (text(&object, "source"), text(&object, "detail-type")) {
-            (Some("dev.darkroom"), Some(kind)) => Ok(ignored(IgnoredReason::OwnEvent, kind)),
+            (Some("dev.darkroom"), Some(kind)) => Ok(ignored(IgnoredReason::OwnEvent, &shorten(kind))),
             (Some("aws.s3"), Some(kind)) => Ok(vec![event_bridge(kind, text(&object, "time"), detail)?]),
             _ => Err(invalid("the event is not from S3: let the rule match the source aws.s3")),
         };
@@ -81,8 +81,8 @@ fn unwrap(body: &[u8], wrappers_left: u32) -> Result<Vec<Trigger>> {
     }
 }
 
-fn job(schema: Value, object: Map<String, Value>) -> Result<JobMessage> {
-    if schema != "darkroom.job.v1" {
+fn job(object: Map<String, Value>) -> Result<JobMessage> {
+    if text(&object, "schema") != Some("darkroom.job.v1") {
         return Err(invalid("its `schema` is not known: this version reads `darkroom.job.v1`"));
     }
     let message: JobMessage = serde_path_to_error::deserialize(Value::Object(object)).map_err(|e| {

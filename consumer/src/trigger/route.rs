@@ -97,17 +97,25 @@ impl Routes {
 
     /// Where routes listen, each object in one place only; of these, what lies in this bucket and under this prefix.
     pub fn listened(&self, bucket: Option<&str>, prefix: &str) -> Vec<Place> {
+        self.narrowed(self.routes.iter().map(|route| &route.listens), bucket, prefix)
+    }
+
+    /// Where results may lie, in the same way.
+    pub fn written(&self, bucket: Option<&str>, prefix: &str) -> Vec<Place> {
+        self.narrowed(self.destinations.iter(), bucket, prefix)
+    }
+
+    fn narrowed<'a>(&self, all: impl Iterator<Item = &'a Place>, bucket: Option<&str>, prefix: &str) -> Vec<Place> {
         let mut places: Vec<Place> = Vec::new();
-        for listens in self.routes.iter().map(|route| &route.listens) {
-            let is_asked = bucket.is_none_or(|bucket| bucket == listens.bucket);
-            let place = if listens.prefix.starts_with(prefix) {
-                listens.clone()
-            } else if prefix.starts_with(&listens.prefix) {
-                Place { prefix: prefix.into(), ..listens.clone() }
+        for whole in all.filter(|place| bucket.is_none_or(|bucket| bucket == place.bucket)) {
+            let place = if whole.prefix.starts_with(prefix) {
+                whole.clone()
+            } else if prefix.starts_with(&whole.prefix) {
+                Place { prefix: prefix.into(), ..whole.clone() }
             } else {
                 continue;
             };
-            if is_asked && !places.iter().any(|other| self.within(&place, other)) {
+            if !places.iter().any(|other| self.within(&place, other)) {
                 places.retain(|other| !self.within(other, &place));
                 places.push(place);
             }

@@ -212,6 +212,59 @@ fn nothing_may_be_written_where_a_route_listens() {
 }
 
 #[test]
+fn no_circle_of_routes_is_let_in() {
+    // Where each route listens, and where it writes; how many of them are refused.
+    let refused = |rules: &[(&str, &str)]| {
+        let mut text = String::from(
+            r#"
+            sources = [{ bucket = "one" }, { bucket = "two" }]
+            destinations = [{ bucket = "one" }, { bucket = "two" }, { bucket = "records" }]
+            "#,
+        );
+        for (listens, output) in rules {
+            let (bucket, prefix) = listens.split_once('/').unwrap();
+            text += &format!(
+                "[[routes]]\nbucket = \"{bucket}\"\nprefix = \"{prefix}\"\nhandler = \"matting\"\noutput = \"s3://{output}\"\n"
+            );
+        }
+        let errors = routes(&text).err().unwrap_or_default();
+        assert!(
+            errors.iter().all(|error| error.contains("for ever") || error.contains("The state is kept")),
+            "{errors:?}"
+        );
+        errors.len()
+    };
+    assert_eq!(refused(&[("one/a/", "two/b/"), ("two/b/", "one/a/")]), 2, "two in a circle");
+    assert_eq!(refused(&[("one/a/", "one/b/x/"), ("one/b/", "one/c/"), ("one/c/", "one/a/y/")]), 3, "three");
+    assert_eq!(refused(&[("one/a/", "two/b/deep/"), ("two/b/", "one/out/")]), 1, "a result that another route takes");
+    assert_eq!(
+        refused(&[("one/a/", "two/"), ("two/b/", "one/out/")]),
+        1,
+        "and one whose outputs may come to lie there"
+    );
+    assert_eq!(refused(&[("one/a/", "two/out/"), ("two/b/", "one/out/")]), 0);
+}
+
+#[test]
+fn the_state_is_not_kept_where_a_route_listens() {
+    for prefix in ["", "state/", "st", "state/deeper/"] {
+        let text = format!(
+            r#"
+            sources = [{{ bucket = "records" }}]
+            destinations = [{{ bucket = "results" }}]
+            [[routes]]
+            bucket = "records"
+            prefix = "{prefix}"
+            handler = "matting"
+            output = "s3://results/"
+            "#
+        );
+        let errors = routes(&text).unwrap_err();
+        assert!(errors.iter().any(|error| error.contains("The state is kept at s3://records/state/")), "{errors:?}");
+    }
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let errors = routes(
         r#"
@@ -252,6 +305,9 @@ fn what_routes_listen_on_is_listed_once() {
     assert_eq!(listened(Some("uploads"), "in/alpha/x"), ["s3://uploads/in/alpha/x"]);
     assert_eq!(listened(Some("uploads"), "in/new"), ["s3://uploads/in/new"]);
     assert!(listened(Some("uploads"), "out/").is_empty() && listened(Some("results"), "").is_empty());
+    let written = |prefix: &str| routes.written(None, prefix).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(written(""), ["s3://results/", "s3://uploads/"]);
+    assert_eq!(written("m/"), ["s3://results/m/", "s3://uploads/m/"]);
     assert!(routes.takes("alias", "uploads", "in/a.mp4"));
     assert!(!routes.takes("other", "uploads", "in/a.mp4") && !routes.takes("main", "uploads", "out/a.mp4"));
 }

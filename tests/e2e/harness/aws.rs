@@ -1,6 +1,6 @@
 //! An emulator of AWS: S3 that notifies SQS.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -36,12 +36,23 @@ impl Aws {
         })
     }
 
+    /// Another emulator, whose buckets can have versions.
+    pub(crate) fn versioned() -> Aws {
+        let address = free();
+        let mut command = tool("moto_server");
+        command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
+        Aws::launch(command, address)
+    }
+
     fn start() -> Aws {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.darkroom/tools/aws-emulators/bin/ministack");
-        let mut command = Command::new(tool);
+        let address = free();
+        let mut command = tool("ministack");
         command.envs([("BIND_HOST", "127.0.0.1"), ("SERVICES", "s3,sqs")]);
         command.env("GATEWAY_PORT", address.port().to_string());
+        Aws::launch(command, address)
+    }
+
+    fn launch(mut command: Command, address: SocketAddr) -> Aws {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("the emulator of AWS: install it with infra/setup --dev");
         // From here on it is ended whatever happens.
@@ -107,6 +118,14 @@ impl Aws {
         let config = SqsConfig { queue: Some(name.into()), ..SqsConfig::default() };
         wait_for(SqsQueue::open(&aws, &config, Options::default())).unwrap()
     }
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn tool(name: &str) -> Command {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.darkroom/tools/aws-emulators/bin").join(name))
 }
 
 impl Drop for Aws {

@@ -50,6 +50,13 @@ impl Bucket {
         answer.e_tag.unwrap().trim_matches('"').to_owned()
     }
 
+    /// A PUT in a bucket with versions; the ETag and the version id.
+    pub(crate) fn put_version(&self, key: &str, body: Vec<u8>) -> (String, String) {
+        let put = self.client.put_object().bucket(&self.name).key(key).body(body.into());
+        let answer = wait_for(put.send()).unwrap();
+        (answer.e_tag.unwrap().trim_matches('"').to_owned(), answer.version_id.unwrap())
+    }
+
     /// An object's entity tag, without quotes.
     pub(crate) fn etag(&self, key: &str) -> String {
         let head = wait_for(self.client.head_object().bucket(&self.name).key(key).send()).unwrap();

@@ -34,7 +34,8 @@ impl Worker {
         fs::write(self.path("worker.toml"), text).unwrap();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A file in its directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -59,6 +60,11 @@ impl Worker {
         let mut child = self.child.take().unwrap();
         kill_process(Pid::from_child(&child), signal).unwrap();
         child.wait().unwrap()
+    }
+
+    /// Queues in the file of its events, `darkroom.sqlite`.
+    pub(crate) fn queues(&self) -> &Queues {
+        &self.events
     }
 
     /// All events until now.

@@ -7,18 +7,20 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::media::sound;
-use crate::harness::{Aws, Bucket, Queues, Up, Worker, binary, json_lines, poll, stdout};
+use crate::harness::{Aws, Bucket, Queues, Up, Worker, binary, json_lines, poll, stdout, wait_for};
 use crate::once::work;
 
-/// A route on the bucket `quiet`, whose uploads nobody but the test tells of, to the handler that does as `action` says.
-fn route(action: &'static str) -> [(&'static str, &'static str); 6] {
+/// Takes long enough for another worker to come.
+const SLOW: &str = r#"{"action":"slow","secs":1.5}"#;
+
+/// A route on the bucket `quiet`, whose uploads nobody but the test tells of, to the handler that does as it is told.
+fn route(params: &'static str) -> [(&'static str, &'static str); 5] {
     [
         ("DARKROOM__SOURCES__1__BUCKET", "quiet"),
         ("DARKROOM__ROUTES__1__BUCKET", "quiet"),
         ("DARKROOM__ROUTES__1__HANDLER", "fault"),
         ("DARKROOM__ROUTES__1__OUTPUT", "s3://results/quiet/"),
-        ("DARKROOM__ROUTES__1__PARAMS__ACTION", action),
-        ("DARKROOM__ROUTES__1__PARAMS__SECS", "1.5"),
+        ("DARKROOM__ROUTES__1__PARAMS", params),
     ]
 }
 
@@ -68,7 +70,7 @@ fn told_as_one(events: &[Value]) {
 
 #[test]
 fn told_twice_at_once_an_upload_runs_once() {
-    let up = Up::with_faults(&[&route("slow")[..], &[("DARKROOM__QUEUE__LEASE_SECS", "2")]].concat());
+    let up = Up::with_faults(&[&route(SLOW)[..], &[("DARKROOM__QUEUE__LEASE_SECS", "2")]].concat());
     let quiet = up.bucket("quiet");
     quiet.create();
     let etag = quiet.put("a.wav", sound());
@@ -87,13 +89,13 @@ fn told_twice_at_once_an_upload_runs_once() {
 
 #[test]
 fn two_workers_with_the_same_message_make_one_result() {
-    let up = Up::with_faults(&route("slow"));
+    let up = Up::with_faults(&route(SLOW));
     let quiet = up.bucket("quiet");
     quiet.create();
     let etag = quiet.put("raced.wav", sound());
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let queues = dirs.each_ref().map(|dir| Queues::open(dir.path()));
-    let mut workers = dirs.each_ref().map(|dir| work(&up, dir.path(), &route("slow")));
+    let mut workers = dirs.each_ref().map(|dir| work(&up, dir.path(), &route(SLOW)));
     queues.iter().for_each(|queue| drop(queue.send(&told("raced.wav", &etag, None, "0B1"))));
     let input = "s3://quiet/raced.wav";
     poll("both to tell of it", || (up.events(input).len() == 2).then_some(()));
@@ -112,7 +114,7 @@ fn two_workers_with_the_same_message_make_one_result() {
 
 #[test]
 fn an_event_of_content_that_was_replaced_is_dropped_whenever_it_comes() {
-    let up = Up::with_faults(&route("ok"));
+    let up = Up::with_faults(&route(r#"{"action":"ok"}"#));
     let (quiet, input) = (up.bucket("quiet"), "s3://quiet/b.wav");
     quiet.create();
     let old = told("b.wav", &quiet.put("b.wav", sound_of(1)), None, "0C1");
@@ -149,7 +151,7 @@ fn each_version_is_a_job_of_its_own() {
     }
     let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
     let put = quiet.client().put_bucket_versioning().bucket("quiet").versioning_configuration(versioning);
-    crate::harness::wait_for(put.send()).unwrap();
+    wait_for(put.send()).unwrap();
     let mut worker = Worker::new(&[("DARKROOM_EXECUTOR", binary("darkroom-executor-fault").to_str().unwrap())]);
     let endpoint = aws.endpoint();
     worker.configure(&format!(

@@ -280,7 +280,12 @@ fn told_twice_it_hands_back_what_runs() {
     // Nothing counts against the job, and it can still be stopped for good.
     up.restart();
     stdout(&up.cli(&["jobs", "cancel", &job]));
-    assert_eq!(up.event(&input)["type"], "dev.darkroom.job.cancelled.v1");
+    let event = up.event(&input);
+    assert_eq!(event["type"], "dev.darkroom.job.cancelled.v1");
+    // Cancelled between two attempts it has an end all the same: who asks later is told of it.
+    let told = up.cli(&["jobs", "wait", &job, "--timeout-secs", "60"]);
+    assert_eq!(told.status.code(), Some(1), "{told:?}");
+    assert_eq!(serde_json::from_slice::<Value>(&told.stdout).unwrap()["id"], event["id"]);
     let shown: Value = serde_json::from_str(&stdout(&up.cli(&["--json", "jobs", "show", &job]))).unwrap();
     assert_eq!(shown["ends"][0]["outcome"], "interrupted", "{shown:#}");
 }

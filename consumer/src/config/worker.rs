@@ -39,7 +39,8 @@ pub struct WorkerConfig {
     pub message_max_bytes: u64,
     /// Time between heartbeat events.
     pub heartbeat_secs: u64,
-    /// Time between looks for uploads that nobody told of ([`crate::job::reconcile`]); none if absent.
+    /// Time between looks for uploads that nobody told of ([`crate::job::reconcile`]); none if absent. Of several workers
+    /// one is enough.
     pub reconcile_secs: Option<u64>,
 }
 

@@ -171,7 +171,7 @@ async fn only_what_no_manifest_names_and_no_worker_holds_is_deleted() {
     lab.collector.min_age = Duration::from_secs(7200);
     assert_eq!((lab.sweep().await.1.runs, lab.sweep().await.1.going_on), (0, 3), "all is young");
     lab.collector.min_age = Duration::ZERO;
-    assert_eq!(lab.sweep().await.0[0], in_use.to_string());
+    assert!(lab.sweep().await.0.contains(&in_use.to_string()));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod config;
 pub mod embedded;
 pub mod error;
 mod objects;
+mod ranges;
 #[cfg(test)]
 mod real_tests;
 #[cfg(test)]

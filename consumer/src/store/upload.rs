@@ -107,24 +107,14 @@ impl Store {
             })
             .await?;
         let mut upload = Upload { store: self, object, id: created.upload_id.unwrap_or_default(), open: true };
-        let (mut done, mut completed, mut at_end) = (0, Vec::new(), false);
-        {
-            let mut sending = FuturesOrdered::new();
-            loop {
-                while !at_end && sending.len() < PARTS_AT_ONCE {
-                    match parts.next().await? {
-                        Some((number, part)) => sending.push_back(upload.send(number, part)),
-                        None => at_end = true,
-                    }
-                }
-                let Some(sent) = sending.next().await else { break };
-                let (part, bytes) = sent?;
-                done += bytes;
-                on_bytes(done);
-                completed.push(part);
-            }
+        let sent = match upload.send_all(parts, on_bytes).await {
+            Ok(sent) => upload.complete(sent).await,
+            Err(error) => Err(error),
+        };
+        if sent.is_err() {
+            upload.give_up().await;
         }
-        upload.complete(completed).await
+        sent
     }
 }
 
@@ -137,6 +127,25 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
+    /// Sends all parts, a few at once; those that are on their way are gone when one has failed.
+    async fn send_all(&self, parts: &mut Parts, on_bytes: &(dyn Fn(u64) + Send + Sync)) -> Result<Vec<CompletedPart>> {
+        let (mut done, mut completed, mut at_end) = (0, Vec::new(), false);
+        let mut sending = FuturesOrdered::new();
+        loop {
+            while !at_end && sending.len() < PARTS_AT_ONCE {
+                match parts.next().await? {
+                    Some((number, part)) => sending.push_back(self.send(number, part)),
+                    None => at_end = true,
+                }
+            }
+            let Some(sent) = sending.next().await else { return Ok(completed) };
+            let (part, bytes) = sent?;
+            done += bytes;
+            on_bytes(done);
+            completed.push(part);
+        }
+    }
+
     async fn send(&self, number: i32, part: Bytes) -> Result<(CompletedPart, u64)> {
         let ObjectRef { bucket, key, .. } = self.object;
         let answer = self
@@ -166,6 +175,12 @@ impl Upload<'_> {
         self.open = false;
         Ok(())
     }
+
+    /// Aborts now, so that nothing is left in the store when the caller hears of the failure.
+    async fn give_up(&mut self) {
+        abort(self.store, self.object, &self.id).await;
+        self.open = false;
+    }
 }
 
 impl Drop for Upload<'_> {
@@ -173,14 +188,23 @@ impl Drop for Upload<'_> {
         if !self.open {
             return;
         }
-        let ObjectRef { bucket, key, .. } = self.object;
-        let abort = self.store.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(&self.id);
+        let (store, object, id) = (self.store.clone(), self.object.clone(), std::mem::take(&mut self.id));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(error) = abort.send().await {
-                    tracing::warn!(%error, "a multipart upload could not be aborted; the bucket's lifecycle rule will");
-                }
-            });
+            runtime.spawn(async move { abort(&store, &object, &id).await });
+        }
+    }
+}
+
+/// Aborts an upload, if it is there. Where that fails after repeats, the bucket's lifecycle rule is what is left.
+async fn abort(store: &Store, object: &ObjectRef, id: &str) {
+    let ObjectRef { bucket, key, .. } = object;
+    let call = || store.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send();
+    match store.attempt(Access::Write, object, call).await {
+        Ok(_) => {}
+        Err(failure) if failure.store_code.as_deref() == Some("NoSuchUpload") => {}
+        Err(failure) => {
+            let error = failure.error;
+            tracing::warn!(%error, "a multipart upload could not be aborted; the bucket's lifecycle rule will");
         }
     }
 }

@@ -161,7 +161,7 @@ fn live(history: &History) -> Option<Timestamp> {
 fn message(submission: &Submission) -> JobMessage {
     let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for input in &submission.inputs {
-        inputs.entry(input.role.clone()).or_default().push(input.object.to_string());
+        inputs.entry(input.role.clone()).or_default().push(input.object.url());
     }
     JobMessage {
         schema: Schema::V1,

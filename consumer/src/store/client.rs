@@ -20,7 +20,7 @@ use backon::{ExponentialBuilder, Retryable};
 use darkroom_api::{ErrorCode, JobError, Result};
 
 use super::error::{Access, Failure};
-use super::{Checksums, ObjectRef, StoreConfig};
+use super::{Checksums, ObjectRef, StoreConfig, Web};
 
 const CONNECT_SECS: u64 = 5;
 /// Time to the first byte of an answer; the longest are completions of multipart uploads.
@@ -115,6 +115,7 @@ pub(super) fn backoff() -> ExponentialBuilder {
 pub struct Stores {
     by_name: BTreeMap<String, Store>,
     default: String,
+    web: Option<Web>,
 }
 
 impl Stores {
@@ -136,7 +137,7 @@ impl Stores {
             }
         }
         match configs.first() {
-            Some(first) if errors.is_empty() => Ok(Stores { by_name, default: first.name.clone() }),
+            Some(first) if errors.is_empty() => Ok(Stores { by_name, default: first.name.clone(), web: None }),
             Some(_) => Err(errors),
             None => Err(vec![
                 "No store is configured: add [[stores]], [[sources]] and [[destinations]], and [[routes]] for uploads."
@@ -149,7 +150,23 @@ impl Stores {
     #[cfg(test)]
     pub(crate) fn of(store: Store) -> Self {
         let default = store.name().to_owned();
-        Stores { by_name: BTreeMap::from([(default.clone(), store)]), default }
+        Stores { by_name: BTreeMap::from([(default.clone(), store)]), default, web: None }
+    }
+
+    /// The same, and inputs from the web.
+    #[must_use]
+    pub fn with_web(self, web: Web) -> Self {
+        Stores { web: Some(web), ..self }
+    }
+
+    /// Where inputs that are no objects come from.
+    ///
+    /// # Errors
+    /// [`ErrorCode::SourceForbidden`] where none may.
+    pub fn web(&self) -> Result<&Web> {
+        self.web.as_ref().ok_or_else(|| {
+            JobError::new(ErrorCode::SourceForbidden, "No https inputs are allowed here: name their hosts in [https].")
+        })
     }
 
     /// A store by name.
@@ -175,6 +192,9 @@ impl Stores {
     pub async fn pin(&self, object: &ObjectRef) -> Result<ObjectRef> {
         if object.is_pinned() {
             return Ok(object.clone());
+        }
+        if object.is_web() {
+            return self.web()?.pin(object).await;
         }
         let head = self.get(&object.store)?.head(object).await?.ok_or_else(|| {
             JobError::new(ErrorCode::InputNotFound, format!("{object} is not there: upload it and submit again."))

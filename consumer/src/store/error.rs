@@ -112,7 +112,7 @@ fn reach<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Reach {
     }
 }
 
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
         let this = next?;
@@ -125,7 +125,7 @@ fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|e| e.is::<CredentialsError>())
 }
 
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
 

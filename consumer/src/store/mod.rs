@@ -1,4 +1,4 @@
-//! Buckets, through `aws-sdk-s3`: transfer, presigned URLs, conditional writes.
+//! Buckets, through `aws-sdk-s3`: transfer, presigned URLs, conditional writes; and inputs by https.
 //!
 //! Buckets and keys are strings here and everywhere else in the worker, never paths: any byte sequence that S3 allows
 //! (leading `/`, `..`, `%`) names one object and nothing on a disk. All failures come out as [`darkroom_api::JobError`]
@@ -8,6 +8,10 @@ mod client;
 mod config;
 pub mod embedded;
 pub mod error;
+mod hosts;
+mod https;
+#[cfg(test)]
+mod https_tests;
 mod objects;
 mod ranges;
 #[cfg(test)]
@@ -24,8 +28,10 @@ mod url;
 
 pub use client::{Store, Stores};
 pub use config::{Checksums, StoreConfig};
+pub use hosts::HttpsConfig;
+pub use https::Web;
 pub use objects::{Head, Listed, Put};
 pub use transfer::Fetched;
 pub use upload::Stored;
 pub use url::{ObjectRef, Place};
-pub(crate) use url::{check_bucket, check_key, parse_input, shorten};
+pub(crate) use url::{check_bucket, check_key, is_web_scheme, parse_input, shorten, shown};

@@ -26,6 +26,14 @@ pub struct InputRef {
     pub object: ObjectRef,
 }
 
+impl InputRef {
+    /// As [`ObjectRef::without_query`].
+    #[must_use]
+    pub fn without_query(&self) -> Self {
+        InputRef { role: self.role.clone(), object: self.object.without_query() }
+    }
+}
+
 /// What is asked for: allowed by the rules, not yet claimed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Submission {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::job::executor::{RunLimits, RunNote, RunOrder, RunResult, RunWatch};
 use crate::job::manifest::{self, Committed, Manifest, ManifestOutput, Schema};
 use crate::telemetry::{Change, Step};
+use crate::trigger::InputRef;
 
 use super::checkpoint::Keeper;
 use super::claim::Case;
@@ -150,7 +151,7 @@ impl Journey {
             run_id: case.run_id.clone(),
             handler: handler.name.clone(),
             handler_version: handler.version.clone(),
-            inputs: case.submission.inputs.clone(),
+            inputs: case.submission.inputs.iter().map(InputRef::without_query).collect(),
             params: made.params,
             outputs,
             models: made.models,

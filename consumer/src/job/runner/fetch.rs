@@ -42,8 +42,13 @@ impl Journey {
         for (index, input) in submission.inputs.iter().enumerate() {
             // A key is never a path: files are named by their place in the list.
             let file = scratch.input_dir().join(format!("{}-{index}", input.role));
-            let store = self.stores.get(&input.object.store)?;
-            bytes += stop.unless(bring(store, &input.object, &file, &limits, &mut room)).await?;
+            if input.object.is_web() {
+                let most = input.object.size.unwrap_or(limits.max_bytes).min(limits.max_bytes);
+                stop.unless(self.stores.web()?.get_to_file(&input.object, &file, most, &|_| {})).await?;
+            } else {
+                let store = self.stores.get(&input.object.store)?;
+                bytes += stop.unless(bring(store, &input.object, &file, &limits, &mut room)).await?;
+            }
             files.entry(input.role.clone()).or_default().push(file);
         }
 

@@ -106,7 +106,7 @@ impl Record {
                 worker: request.worker.to_owned(),
                 claimed_at: request.now,
                 live_until: request.live_until,
-                submission: request.submission.clone(),
+                submission: request.submission.without_queries(),
             };
             let name = format!("attempt-{number}.json");
             let ours = match self.put_once(&name, &attempt).await? {

@@ -25,7 +25,7 @@ use crate::address::{PublicResolver, Refused};
 
 const CONNECT_SECS: u64 = 5;
 /// An answer may stand still this long, before its first byte and later.
-const STALL_SECS: u64 = 30;
+const STALL: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 5;
 const HASH_BUFFER_BYTES: usize = 1 << 20;
 /// What stands before the digest in the version of a content that no entity tag names.
@@ -45,6 +45,10 @@ impl Web {
     /// # Errors
     /// A sentence: TLS certificates cannot be loaded.
     pub fn open(config: &HttpsConfig, max_bytes: u64) -> Result<Self, String> {
+        Web::with_stall(config, max_bytes, STALL)
+    }
+
+    pub(super) fn with_stall(config: &HttpsConfig, max_bytes: u64, stall: Duration) -> Result<Self, String> {
         let rules = config.clone();
         let redirects = Policy::custom(move |attempt| {
             if attempt.previous().len() > MAX_REDIRECTS {
@@ -62,7 +66,7 @@ impl Web {
             // A proxy would resolve names itself.
             .no_proxy()
             .connect_timeout(Duration::from_secs(CONNECT_SECS))
-            .read_timeout(Duration::from_secs(STALL_SECS))
+            .read_timeout(stall)
             .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")));
         if !config.allow_private {
             builder = builder.dns_resolver(PublicResolver);
@@ -71,8 +75,8 @@ impl Web {
         Ok(Web { client, config: config.clone(), max_bytes })
     }
 
-    /// Gives an input the size and the strong entity tag it has now; where its host tells none, the SHA-256 of its
-    /// content, which is read for that, as version.
+    /// Gives an input the size and the strong entity tag it has now. Where its host tells none it stays unpinned: see
+    /// [`Web::get_and_pin`].
     ///
     /// # Errors
     /// [`ErrorCode::InputNotFound`], [`ErrorCode::InputEmpty`], [`ErrorCode::InputTooLarge`],
@@ -84,11 +88,7 @@ impl Web {
         if answer.bytes > self.max_bytes {
             return Err(too_large(input, answer.bytes, self.max_bytes));
         }
-        let version = match answer.etag {
-            Some(_) => None,
-            None => Some(format!("{BY_SHA256}{}", self.content_sha256(input).await?)),
-        };
-        Ok(ObjectRef { etag: answer.etag, version, size: Some(answer.bytes), ..input.clone() })
+        Ok(ObjectRef { etag: answer.etag, size: Some(answer.bytes), ..input.clone() })
     }
 
     /// Fetches an input into a new file, as [`super::Store::get_to_file`].
@@ -102,29 +102,18 @@ impl Web {
         max_bytes: u64,
         on_bytes: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Fetched> {
-        let fetched = ranges::fetch(self, from, to, max_bytes.min(self.max_bytes), on_bytes).await?;
-        let expected = from.version.as_deref().and_then(|version| version.strip_prefix(BY_SHA256));
-        match expected {
-            Some(expected) if file_sha256(to).await? != expected => Err(changed(from)),
-            _ => Ok(fetched),
-        }
+        ranges::fetch(self, from, to, max_bytes.min(self.max_bytes), on_bytes).await
     }
 
-    async fn content_sha256(&self, input: &ObjectRef) -> Result<String> {
-        let mut opened = self.open(input, None).await?;
-        let (mut hash, mut bytes) = (Sha256::new(), 0);
-        while let Some(chunk) = opened.body.next().await {
-            let chunk = chunk.map_err(|reason| broken_off(input, &reason))?;
-            bytes += chunk.len() as u64;
-            if bytes > self.max_bytes {
-                return Err(too_large(input, bytes, self.max_bytes));
-            }
-            hash.update(&chunk);
-        }
-        if bytes != opened.bytes {
-            return Err(broken_off(input, &format!("{bytes} of {} bytes came", opened.bytes)));
-        }
-        Ok(data_encoding::HEXLOWER.encode(&hash.finalize()))
+    /// Fetches an input whose host has no strong entity tags into a new file, and pins it to what came: the SHA-256 of the
+    /// content stands for its version.
+    ///
+    /// # Errors
+    /// As [`Web::get_to_file`].
+    pub async fn get_and_pin(&self, from: &ObjectRef, to: &Path, max_bytes: u64) -> Result<ObjectRef> {
+        let fetched = self.get_to_file(from, to, max_bytes, &|_| {}).await?;
+        let version = Some(format!("{BY_SHA256}{}", file_sha256(to).await?));
+        Ok(ObjectRef { version, size: Some(fetched.bytes), ..from.clone() })
     }
 
     async fn ask(&self, from: &ObjectRef, range: Option<&Range<u64>>) -> Result<Opened> {

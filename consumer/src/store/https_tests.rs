@@ -60,22 +60,35 @@ async fn a_long_input_comes_in_ranges_of_the_content_that_was_pinned() {
 }
 
 #[tokio::test]
-async fn what_has_no_strong_tag_is_known_by_its_bytes() {
-    let served = std::sync::Arc::new(std::sync::Mutex::new("first"));
-    let content = served.clone();
-    let (address, _requests) = listen(move |r| serve(r, *content.lock().unwrap(), "etag: W/\"e1\"\r\n")).await;
+async fn what_has_no_strong_tag_is_known_by_the_bytes_that_came_and_never_mixed() {
+    let (address, mut requests) = listen(|request| match request.index {
+        0 => serve(request, "first", "etag: W/\"e1\"\r\n"),
+        // It breaks off, and is another content of the same size and weak tag by the next request.
+        1 => answer("200 OK", "content-length: 5\r\netag: W/\"e1\"", "fir"),
+        _ => serve(request, "other", "etag: W/\"e1\"\r\n"),
+    })
+    .await;
     let (web, config) = web(&[&address]);
-    let input = config.input(&format!("{address}/a.mp4")).unwrap();
-    let (pinned, bytes) = bring(&web, &input).await.unwrap();
-    assert_eq!(bytes, b"first");
-    let digest = data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(b"first"));
-    assert_eq!((pinned.etag.as_deref(), pinned.version), (None, Some(format!("sha256:{digest}"))));
-    // The same size and the same weak tag, and yet another content.
-    let pinned = web.pin(&input).await.unwrap();
-    *served.lock().unwrap() = "other";
+    let looked_at = web.pin(&config.input(&format!("{address}/a.mp4")).unwrap()).await.unwrap();
+    assert!(!looked_at.is_pinned() && looked_at.size == Some(5), "{looked_at:?}");
     let folder = TempDir::new().unwrap();
-    let error = web.get_to_file(&pinned, &folder.path().join("a"), 9, &|_| {}).await.unwrap_err();
-    assert_eq!(error.code, ErrorCode::InputChanged);
+    let to = folder.path().join("a");
+    let pinned = web.get_and_pin(&looked_at, &to, 5).await.unwrap();
+    assert_eq!(std::fs::read(to).unwrap(), b"other");
+    let digest = data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(b"other"));
+    assert_eq!((pinned.etag.as_deref(), pinned.version), (None, Some(format!("sha256:{digest}"))));
+    let whole = |request: &Request| !request.headers.contains("range:");
+    assert_eq!(all(&mut requests).iter().map(whole).collect::<Vec<_>>(), [false, true, true]);
+}
+
+#[tokio::test]
+async fn a_host_that_says_nothing_for_too_long_is_unavailable() {
+    let (address, _requests) = listen(|_: &Request| Answer::Hang).await;
+    let config = HttpsConfig { hosts: vec![address.trim_start_matches("http://").to_owned()], allow_private: true };
+    let web = Web::with_stall(&config, 9, std::time::Duration::from_millis(50)).unwrap();
+    let error = web.pin(&config.input(&format!("{address}/a?sig=s3cret")).unwrap()).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::StoreUnavailable);
+    assert!(error.message.contains("it took too long") && !error.message.contains("s3cret"), "{error}");
 }
 
 #[tokio::test]

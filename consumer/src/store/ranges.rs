@@ -69,7 +69,8 @@ enum Broken {
 }
 
 /// Fetches a content into a new file. `on_bytes` hears how many bytes are there, every now and then.
-/// Each range that breaks off goes on where it stopped, if the content is still the same.
+/// Each range that breaks off goes on where it stopped, if the content is still the same; begins anew where nothing tells
+/// whether it is.
 ///
 /// # Errors
 /// [`ErrorCode::InputTooLarge`] beyond `max_bytes` (before the first byte), [`ErrorCode::InputChanged`],
@@ -90,8 +91,8 @@ pub(super) async fn fetch(
         return Err(too_large(from, bytes, max_bytes));
     }
     let pinned = ObjectRef { etag: etag.clone(), version: version.clone(), ..from.clone() };
-    // Ranges of what may change meanwhile are not asked for side by side, unless the first answer is one already.
-    let parallel = first.span.end < bytes || first.ranges && pinned.is_pinned();
+    // Ranges of what may change meanwhile are not asked for: they might be of different contents.
+    let parallel = pinned.is_pinned() && (first.span.end < bytes || first.ranges);
     let step = if parallel { RANGE_BYTES } else { bytes.max(1) };
     let transfer = Transfer { source, pinned, to, bytes, done: AtomicU64::new(0), on_bytes };
     let mut first = Some(first);
@@ -109,10 +110,15 @@ impl Transfer<'_> {
         file.seek(SeekFrom::Start(range.start)).await.map_err(|e| disk(&e))?;
         let (mut pauses, mut at) = (backoff().build(), range.start);
         loop {
+            let rest = self.pinned.is_pinned().then_some(at..range.end);
             let mut opened = match answer.take() {
                 Some(opened) => opened,
-                None => self.source.open(&self.pinned, Some(at..range.end)).await?,
+                None => self.source.open(&self.pinned, rest).await?,
             };
+            // Not every web server has ranges: then it is all again.
+            if opened.span.start == range.start {
+                self.rewind(&mut file, &mut at, range.start).await?;
+            }
             if opened.span.start != at {
                 return Err(broken_off(&self.pinned, &"the store ignores ranges"));
             }
@@ -127,9 +133,23 @@ impl Transfer<'_> {
                 Ok(()) => format!("{} of {} bytes came", self.done.load(Ordering::Relaxed), self.bytes),
             };
             let Some(pause) = pauses.next() else { return Err(broken_off(&self.pinned, &reason)) };
+            // All bytes came, and their checksum is wrong; or nothing tells whether the next ones are of the same content.
+            if at == range.end || !self.pinned.is_pinned() {
+                self.rewind(&mut file, &mut at, range.start).await?;
+            }
             tracing::debug!(store = self.pinned.store, at, end = range.end, reason, "fetch resumed");
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Back to the beginning of a range.
+    async fn rewind(&self, file: &mut File, at: &mut u64, start: u64) -> Result<()> {
+        if *at != start {
+            file.seek(SeekFrom::Start(start)).await.map_err(|e| disk(&e))?;
+            self.done.fetch_sub(*at - start, Ordering::Relaxed);
+            *at = start;
+        }
+        Ok(())
     }
 
     /// Appends the body to the file, up to `end`. All bytes counted in `at` are in the file when this returns.
@@ -204,7 +224,7 @@ mod tests {
                 asked.len() == 1
             };
             let span = range.unwrap_or(0..self.bytes);
-            let resumed = span.start % RANGE_BYTES != 0;
+            let resumed = !span.start.is_multiple_of(RANGE_BYTES);
             if !first && !resumed {
                 assert_eq!(from.etag.as_deref(), Some("e1"), "later ranges are of the first one's content");
                 self.together.wait().await;

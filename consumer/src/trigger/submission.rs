@@ -59,3 +59,11 @@ pub struct Submission {
     /// When it was asked for.
     pub submitted_at: Timestamp,
 }
+
+impl Submission {
+    /// The same as others may read it: see [`ObjectRef::without_query`].
+    #[must_use]
+    pub fn without_queries(&self) -> Self {
+        Submission { inputs: self.inputs.iter().map(InputRef::without_query).collect(), ..self.clone() }
+    }
+}

@@ -20,4 +20,5 @@ mod keys;
 mod notifications;
 mod once;
 mod sqs;
+mod stores;
 mod webhook;

@@ -10,7 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::decode::Decoded;
 use super::error::ConfigError;
 use super::{AwsConfig, Config, QueueConfig, QueueKind, Secret, SinkConfig, SinkKind};
-use crate::store::{HttpsConfig, is_web_scheme};
+use crate::store::{Encryption, HttpsConfig, is_web_scheme};
 
 const DAY_SECS: u64 = 24 * 3600;
 /// Longest secret in a file.
@@ -160,6 +160,12 @@ fn stores(config: &Config, keys: &[String], errors: &mut Errors) {
         }
         if let Err(why) = store.keys() {
             errors.missing(key, &why);
+        }
+        if store.kms_key_id.is_some() && !matches!(store.sse, Some(Encryption::Kms | Encryption::KmsTwice)) {
+            errors.missing(
+                &format!("{key}.sse"),
+                "is needed with `kms_key_id`; allowed is \"aws:kms\" or \"aws:kms:dsse\"",
+            );
         }
     }
     if let Err(error) = config.state_place() {

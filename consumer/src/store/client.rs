@@ -16,9 +16,11 @@ use aws_sdk_s3::config::{
     Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::{ChecksumAlgorithm, RequestPayer, ServerSideEncryption};
 use backon::{ExponentialBuilder, Retryable};
 use darkroom_api::{ErrorCode, JobError, Result};
 
+use super::config::{Encryption, Payer};
 use super::error::{Access, Failure};
 use super::{Checksums, ObjectRef, StoreConfig, Web};
 
@@ -27,12 +29,41 @@ const CONNECT_SECS: u64 = 5;
 const ANSWER_SECS: u64 = 60;
 /// A transfer may stand still this long.
 const STALL_SECS: u64 = 30;
+/// Where a store has no conditional writes: what stands this long after it was written has won.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// One S3 endpoint. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) name: String,
     pub(super) client: Client,
+    pub(super) terms: Terms,
+}
+
+/// What requests carry, or do not, because of the store they go to.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) payer: Option<Payer>,
+    pub(super) sse: Option<Encryption>,
+    pub(super) kms_key_id: Option<String>,
+    /// What parts of an upload are sent with; the upload must be created for it, or AWS refuses them.
+    pub(super) checksum: Option<ChecksumAlgorithm>,
+    /// Set where writes cannot be conditional.
+    pub(super) settle: Option<Duration>,
+}
+
+impl Terms {
+    pub(super) fn payer(&self) -> Option<RequestPayer> {
+        self.payer.map(|Payer::Requester| RequestPayer::Requester)
+    }
+
+    pub(super) fn encryption(&self) -> Option<ServerSideEncryption> {
+        self.sse.map(|sse| match sse {
+            Encryption::Aes256 => ServerSideEncryption::Aes256,
+            Encryption::Kms => ServerSideEncryption::AwsKms,
+            Encryption::KmsTwice => ServerSideEncryption::AwsKmsDsse,
+        })
+    }
 }
 
 impl Store {
@@ -65,12 +96,24 @@ impl Store {
             .stalled_stream_protection(
                 StalledStreamProtectionConfig::enabled().grace_period(Duration::from_secs(STALL_SECS)).build(),
             );
-        if config.checksums == Checksums::Required || custom {
+        let required = match config.checksums {
+            Checksums::Auto => custom,
+            Checksums::Required => true,
+            Checksums::Supported => false,
+        };
+        if required {
             builder = builder
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         }
-        Ok(Store { name: config.name.clone(), client: Client::from_conf(builder.build()) })
+        let terms = Terms {
+            payer: config.request_payer,
+            sse: config.sse,
+            kms_key_id: config.kms_key_id.clone(),
+            checksum: (!required).then_some(ChecksumAlgorithm::Crc32),
+            settle: (!config.conditional_writes).then_some(SETTLE),
+        };
+        Ok(Store { name: config.name.clone(), client: Client::from_conf(builder.build()), terms })
     }
 
     /// Its name in the configuration.
@@ -185,7 +228,8 @@ impl Stores {
         self.by_name.get(&self.default).expect("the default store is in the table")
     }
 
-    /// Gives an object the version or ETag and the size it has now, where the trigger did not say.
+    /// Gives an object the version or ETag and the size it has now, where the trigger did not say. Of an input from the
+    /// web whose host has no strong entity tags only the size is known then: see [`Web::get_and_pin`].
     ///
     /// # Errors
     /// [`ErrorCode::InputNotFound`] and those of [`Store::head`].

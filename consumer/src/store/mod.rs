@@ -13,6 +13,7 @@ mod https;
 #[cfg(test)]
 mod https_tests;
 mod objects;
+mod presign;
 mod ranges;
 #[cfg(test)]
 mod real_tests;
@@ -25,12 +26,16 @@ mod tests;
 mod transfer;
 mod upload;
 mod url;
+#[cfg(test)]
+mod wire_tests;
 
 pub use client::{Store, Stores};
-pub use config::{Checksums, StoreConfig};
+pub use config::{Checksums, Encryption, Payer, StoreConfig};
 pub use hosts::HttpsConfig;
 pub use https::Web;
 pub use objects::{Head, Listed, Put};
+pub(crate) use presign::MAX_PRESIGN;
+pub use presign::Presigned;
 pub use transfer::Fetched;
 pub use upload::Stored;
 pub use url::{ObjectRef, Place};

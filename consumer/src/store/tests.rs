@@ -158,9 +158,10 @@ async fn missing_credentials_are_told_as_such() {
     assert!(error.message.contains("there are no keys; set `access_key` and `secret_key`"), "{error}");
 }
 
+/// The answer to the creation of a multipart upload.
 const UPLOAD: &str = "<InitiateMultipartUploadResult><UploadId>u-1</UploadId></InitiateMultipartUploadResult>";
 
-fn created() -> Answer {
+pub(super) fn created() -> Answer {
     answer("200 OK", &format!("content-type: application/xml\r\ncontent-length: {}", UPLOAD.len()), UPLOAD)
 }
 

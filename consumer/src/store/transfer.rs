@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use darkroom_api::{ErrorCode, JobError, Result};
 use futures::{StreamExt, stream};
 
-use super::error::Access;
+use super::error::{Access, innermost};
 use super::objects::{broken_off, real_version, unquoted};
 use super::ranges::{self, Opened, Source, content_range, range_header};
 use super::{ObjectRef, Store};
@@ -52,6 +52,7 @@ impl Source for Store {
                 let request = self.client.get_object().bucket(&from.bucket).key(&from.key);
                 let request = request.set_version_id(from.version.clone());
                 let request = request.set_if_match(from.etag.as_ref().map(|tag| format!("\"{tag}\"")));
+                let request = request.set_request_payer(self.terms.payer());
                 request.set_range(range.as_ref().map(range_header)).send()
             })
             .await?;
@@ -64,7 +65,7 @@ impl Source for Store {
             None => (0..length, length),
         };
         let body = stream::unfold(answer.body, |mut body| async move {
-            let next = body.try_next().await.map_err(|e| e.to_string()).transpose()?;
+            let next = body.try_next().await.map_err(|e| innermost(&e)).transpose()?;
             Some((next, body))
         });
         Ok(Opened {

@@ -1,5 +1,6 @@
 //! The worker: takes deliveries from a queue, runs the matching handler in an executor, commits outputs, publishes events.
 
+mod address;
 mod aws;
 pub mod cli;
 pub mod config;

@@ -21,4 +21,5 @@ mod notifications;
 mod once;
 mod order;
 mod sqs;
+mod stores;
 mod webhook;

@@ -12,6 +12,7 @@ mod letters;
 mod listing;
 mod models;
 mod open;
+mod presign;
 mod reconcile;
 mod run;
 mod signals;
@@ -126,6 +127,8 @@ enum Command {
     Run(run::Args),
     /// Put a job message into the queue.
     Submit(submit::Args),
+    /// Print a URL that lets somebody without keys read an object, or upload it (`--put`).
+    Presign(presign::Args),
     /// Look at jobs, cancel them, redrive dead letters.
     #[command(subcommand)]
     Jobs(jobs::Command),
@@ -214,6 +217,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Work(args) => block_on(work::work(&global, args)),
         Command::Run(args) => block_on(run::run(&global, args)),
         Command::Submit(args) => block_on(submit::submit(&global, args)),
+        Command::Presign(args) => block_on(presign::presign(&global, args)),
         Command::Jobs(command) => block_on(jobs::jobs(&global, command)),
         Command::Reconcile(args) => block_on(reconcile::reconcile(&global, args)),
         Command::Handlers(args) => block_on(handlers::handlers(&global, &args)),

@@ -15,7 +15,7 @@ use crate::queue::Queue;
 use crate::queue::amqp::{self, AmqpQueue};
 use crate::queue::sqlite::{Options, SqliteQueue};
 use crate::queue::sqs::{self, SqsQueue};
-use crate::store::{Place, Store, Stores};
+use crate::store::{Place, Store, Stores, Web};
 
 use super::Failure;
 
@@ -54,9 +54,14 @@ pub(crate) async fn file(path: &Path) -> Result<Db, Failure> {
     Db::open(path).await.map_err(|e| Failure::Failed(format!("{} cannot be opened: {e}.", path.display())))
 }
 
-/// All stores.
+/// All stores, and the web where inputs may come from it.
 pub(crate) async fn stores(config: &Config) -> Result<Stores, Failure> {
-    Stores::open(&config.stores).await.map_err(|errors| Failure::Usage(errors.join("\n       ")))
+    let stores = Stores::open(&config.stores).await.map_err(|errors| Failure::Usage(errors.join("\n       ")))?;
+    if config.https.hosts.is_empty() {
+        return Ok(stores);
+    }
+    let web = Web::open(&config.https, config.limits.max_bytes).map_err(Failure::Failed)?;
+    Ok(stores.with_web(web))
 }
 
 /// The executor's binary, and what it says of a handler.

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::job::executor::{Pool, PoolOptions, SlotOptions};
 use crate::job::message::{JobMessage, OneOrMany, Schema};
 use crate::queue::SendOptions;
-use crate::store::{Place, parse_input};
+use crate::store::{HttpsConfig, Place, parse_input};
 
 use super::{Failure, Global, open, pair, params, print_line};
 
@@ -55,7 +55,10 @@ pub(crate) async fn submit(global: &Global, args: Args) -> Result<(), Failure> {
         rerun: args.rerun,
     };
     let mut urls = message.inputs.iter().flat_map(BTreeMap::values).flat_map(OneOrMany::as_slice).chain(&message.input);
-    let checked = urls.try_for_each(|url| parse_input(url).map(drop));
+    let checked = urls.try_for_each(|url| match HttpsConfig::is_web(url) {
+        true => config.https.input(url).map(drop),
+        false => parse_input(url).map(drop),
+    });
     let checked = message.check().and(checked).and(Place::for_writing("", &message.output).map(drop));
     checked.map_err(|error| Failure::Usage(error.message))?;
     known(global, &config, &message).await?;

@@ -108,7 +108,9 @@ pub(super) async fn prepare(config: &Config) -> Result<Prepared, Failure> {
     let state = config.state_place()?;
     let routes = Routes::new(&config.rules(), &config.stores, &handlers, &state)
         .map_err(|errors| Failure::Usage(errors.join("\n       ")))?;
-    stores.get(&state.store)?.reach(&state).await?;
+    let records = stores.get(&state.store)?;
+    records.reach(&state).await?;
+    records.check_conditional_writes(&state).await?;
     Ok(Prepared { binary, handlers, stores, state, routes })
 }
 

@@ -10,6 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::decode::Decoded;
 use super::error::ConfigError;
 use super::{AwsConfig, Config, QueueConfig, QueueKind, Secret, SinkConfig, SinkKind};
+use crate::store::{Encryption, HttpsConfig, is_web_scheme};
 
 const DAY_SECS: u64 = 24 * 3600;
 /// Longest secret in a file.
@@ -31,6 +32,9 @@ pub(super) fn check(decoded: &mut Decoded<Config>, errors: &mut Vec<ConfigError>
         if let Some(secs) = route.deadline_secs {
             errors.range(&format!("{key}.deadline_secs"), secs, 1..=30 * DAY_SECS);
         }
+    }
+    for (index, rule) in config.https.hosts.iter().enumerate().filter(|(_, rule)| !HttpsConfig::is_host(rule)) {
+        errors.add(&format!("https.hosts.{index}"), rule, "allowed are `host`, `host:port` and `*.host`");
     }
     processes(config, &mut errors);
     for (key, sink) in sink_keys.iter().zip(&mut config.sinks) {
@@ -146,12 +150,25 @@ fn stores(config: &Config, keys: &[String], errors: &mut Errors) {
         if store.name.is_empty() || store.name.len() > 64 || !store.name.chars().all(is_plain) {
             errors.add(&format!("{key}.name"), &store.name, "allowed are 1 to 64 letters, digits, `.`, `_` and `-`");
         }
+        if is_web_scheme(&store.name) {
+            errors.add(
+                &format!("{key}.name"),
+                &store.name,
+                "this name is kept for inputs from the web; choose another",
+            );
+        }
         if let Some(Err(why)) = store.endpoint.as_deref().map(endpoint) {
             // Not quoted: it may hold a password.
             errors.missing(&format!("{key}.endpoint"), why);
         }
         if let Err(why) = store.keys() {
             errors.missing(key, &why);
+        }
+        if store.kms_key_id.is_some() && !matches!(store.sse, Some(Encryption::Kms | Encryption::KmsTwice)) {
+            errors.missing(
+                &format!("{key}.sse"),
+                "is needed with `kms_key_id`; allowed is \"aws:kms\" or \"aws:kms:dsse\"",
+            );
         }
     }
     if let Err(error) = config.state_place() {

@@ -86,6 +86,7 @@ fn every_key_is_shown_and_no_other() {
             "routes" => keys::<RouteConfig>(),
             "sources" => keys::<SourceConfig>(),
             "destinations" => keys::<DestinationConfig>(),
+            "https" => keys::<HttpsConfig>(),
             "sinks" => keys::<SinkConfig>(),
             "executor" => keys::<ExecutorConfig>(),
             "limits" => keys::<Limits>(),

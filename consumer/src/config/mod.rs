@@ -26,7 +26,7 @@ use darkroom_api::Limits;
 use darkroom_models::RegistryConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Place, StoreConfig};
+use crate::store::{HttpsConfig, Place, StoreConfig};
 use crate::trigger::{DestinationConfig, RouteConfig, RouteRules, SourceConfig};
 
 pub use amqp::AmqpConfig;
@@ -64,6 +64,8 @@ pub struct Config {
     /// Where results may go.
     #[serde(deserialize_with = "decode::entries", skip_serializing)]
     pub destinations: Vec<DestinationConfig>,
+    /// Inputs that are no objects of a store.
+    pub https: HttpsConfig,
     /// Where events go.
     #[serde(deserialize_with = "decode::entries")]
     pub sinks: Vec<SinkConfig>,
@@ -92,6 +94,7 @@ impl Default for Config {
             routes: Vec::new(),
             sources: Vec::new(),
             destinations: Vec::new(),
+            https: HttpsConfig::default(),
             sinks: Vec::new(),
             event_retry_secs: 60,
             executor: ExecutorConfig::default(),
@@ -133,6 +136,7 @@ impl Config {
             routes: self.routes.clone(),
             sources: self.sources.clone(),
             destinations: self.destinations.clone(),
+            https: self.https.clone(),
         }
     }
 

@@ -81,7 +81,7 @@ impl ClaimRequest<'_> {
             worker: self.worker.to_owned(),
             claimed_at: self.now,
             live_until: self.live_until,
-            submission: self.submission.clone(),
+            submission: self.submission.without_queries(),
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct Attempt {
     pub claimed_at: Timestamp,
     /// Until when the worker is taken to live, until `status.json` says more.
     pub live_until: Timestamp,
-    /// What is to be done.
+    /// What is to be done. URLs have lost their queries: a signature in one is a secret.
     pub submission: Submission,
 }
 

@@ -50,7 +50,8 @@ pub struct JobMessage {
     pub schema: Schema,
     /// Name of a handler.
     pub handler: String,
-    /// URL (`s3://bucket/key`) of the handler's primary input. Give this or `inputs`.
+    /// URL (`s3://bucket/key`, or https where the worker allows the host) of the handler's primary input. Give this or
+    /// `inputs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
     /// URLs of all inputs by role.

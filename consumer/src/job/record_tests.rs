@@ -11,6 +11,7 @@ use tokio::sync::Barrier;
 use super::manifest::{Committed, Manifest, ManifestOutput, Schema, commit, delete_run, run_place};
 use super::record::{Claim, ClaimRequest, End, Listing, Outcome, Record, State, Status, Won, list_jobs};
 use super::{History, JobId, RunId};
+use crate::store::scripted::forgetful;
 use crate::store::testing::TestStore;
 use crate::store::{ObjectRef, Place, Store};
 use crate::trigger::{InputRef, Origin, Submission};
@@ -413,4 +414,26 @@ async fn damaged_records_are_told_not_guessed() {
     let error = worker.record.history().await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Internal);
     assert!(error.message.contains(&key), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_is_recognised_as_our_own() {
+    let worker = Worker::new(&forgetful().await, "lost");
+    assert_eq!(attempt(worker.claim(Timestamp::now()).await), (1, 1));
+    assert_eq!(worker.commit().await, Committed::Ours);
+    let other = Worker { run_id: RunId::new(), ..worker };
+    assert!(matches!(other.commit().await, Committed::Theirs(_)));
+}
+
+#[tokio::test]
+async fn the_query_of_an_input_from_the_web_is_not_recorded() {
+    let running = TestStore::start(&BUCKETS).await;
+    let mut worker = Worker::new(&running.store, "signed");
+    let object = ObjectRef::new("https", "media.example.com", "/a.mp4?X-Amz-Signature=s3cret");
+    worker.submission.inputs[0].object = ObjectRef { etag: Some("e1".into()), ..object };
+    assert_eq!(attempt(worker.claim(Timestamp::now()).await), (1, 1));
+    let key = format!("state/{}/attempt-1.json", worker.record.job());
+    let recorded = running.store.get_bytes("records", &key, 1 << 20).await.unwrap().unwrap();
+    let recorded = String::from_utf8(recorded.to_vec()).unwrap();
+    assert!(recorded.contains("\"/a.mp4\"") && !recorded.contains("s3cret"), "{recorded}");
 }

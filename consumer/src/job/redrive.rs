@@ -140,16 +140,31 @@ impl Redriver<'_> {
 
     /// A message names objects, not their content: with other content it would be another job.
     async fn check_inputs(&self, job: &JobId, submission: &Submission) -> Result<(), JobError> {
+        let is_web = submission.inputs.iter().any(|input| input.object.is_web());
+        let why = match self.asked_for_now(submission).await {
+            Ok(Some(now)) if now == *job => return Ok(()),
+            // Without the query that the record does not keep, any answer may come.
+            Err(error) if !is_web || error.class() == ErrorClass::Transient => return Err(error),
+            Ok(_) | Err(_) if is_web => format!(
+                "Job {job} cannot be sent again from its record, which keeps neither the query of an https input nor its \
+                 content: submit it again with its URL, and with another `rerun` if it was cancelled."
+            ),
+            _ => format!("An input of job {job} has changed since it was submitted: submit it again, as a new job."),
+        };
+        Err(JobError::new(ErrorCode::InputChanged, why))
+    }
+
+    /// The job that the record's inputs make as they are now; `None` where their content would have to be read for that.
+    async fn asked_for_now(&self, submission: &Submission) -> Result<Option<JobId>, JobError> {
         let mut now = submission.clone();
         for input in &mut now.inputs {
             let ObjectRef { store, bucket, key, .. } = &input.object;
             input.object = self.stores.pin(&ObjectRef::new(store, bucket, key)).await?;
+            if !input.object.is_pinned() {
+                return Ok(None);
+            }
         }
-        if JobId::of(&now)? == *job {
-            return Ok(());
-        }
-        let why = format!("An input of job {job} has changed since it was submitted: submit it again, as a new job.");
-        Err(JobError::new(ErrorCode::InputChanged, why))
+        JobId::of(&now).map(Some)
     }
 }
 
@@ -161,7 +176,7 @@ fn live(history: &History) -> Option<Timestamp> {
 fn message(submission: &Submission) -> JobMessage {
     let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for input in &submission.inputs {
-        inputs.entry(input.role.clone()).or_default().push(input.object.to_string());
+        inputs.entry(input.role.clone()).or_default().push(input.object.url());
     }
     JobMessage {
         schema: Schema::V1,

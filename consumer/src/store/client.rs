@@ -16,23 +16,54 @@ use aws_sdk_s3::config::{
     Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::{ChecksumAlgorithm, RequestPayer, ServerSideEncryption};
 use backon::{ExponentialBuilder, Retryable};
 use darkroom_api::{ErrorCode, JobError, Result};
 
+use super::config::{Encryption, Payer};
 use super::error::{Access, Failure};
-use super::{Checksums, ObjectRef, StoreConfig};
+use super::{Checksums, ObjectRef, StoreConfig, Web};
 
 const CONNECT_SECS: u64 = 5;
 /// Time to the first byte of an answer; the longest are completions of multipart uploads.
 const ANSWER_SECS: u64 = 60;
 /// A transfer may stand still this long.
 const STALL_SECS: u64 = 30;
+/// Where a store has no conditional writes: what stands this long after it was written has won.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// One S3 endpoint. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) name: String,
     pub(super) client: Client,
+    pub(super) terms: Terms,
+}
+
+/// What requests carry, or do not, because of the store they go to.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) payer: Option<Payer>,
+    pub(super) sse: Option<Encryption>,
+    pub(super) kms_key_id: Option<String>,
+    /// What parts of an upload are sent with; the upload must be created for it, or AWS refuses them.
+    pub(super) checksum: Option<ChecksumAlgorithm>,
+    /// Set where writes cannot be conditional.
+    pub(super) settle: Option<Duration>,
+}
+
+impl Terms {
+    pub(super) fn payer(&self) -> Option<RequestPayer> {
+        self.payer.map(|Payer::Requester| RequestPayer::Requester)
+    }
+
+    pub(super) fn encryption(&self) -> Option<ServerSideEncryption> {
+        self.sse.map(|sse| match sse {
+            Encryption::Aes256 => ServerSideEncryption::Aes256,
+            Encryption::Kms => ServerSideEncryption::AwsKms,
+            Encryption::KmsTwice => ServerSideEncryption::AwsKmsDsse,
+        })
+    }
 }
 
 impl Store {
@@ -65,12 +96,24 @@ impl Store {
             .stalled_stream_protection(
                 StalledStreamProtectionConfig::enabled().grace_period(Duration::from_secs(STALL_SECS)).build(),
             );
-        if config.checksums == Checksums::Required || custom {
+        let required = match config.checksums {
+            Checksums::Auto => custom,
+            Checksums::Required => true,
+            Checksums::Supported => false,
+        };
+        if required {
             builder = builder
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         }
-        Ok(Store { name: config.name.clone(), client: Client::from_conf(builder.build()) })
+        let terms = Terms {
+            payer: config.request_payer,
+            sse: config.sse,
+            kms_key_id: config.kms_key_id.clone(),
+            checksum: (!required).then_some(ChecksumAlgorithm::Crc32),
+            settle: (!config.conditional_writes).then_some(SETTLE),
+        };
+        Ok(Store { name: config.name.clone(), client: Client::from_conf(builder.build()), terms })
     }
 
     /// Its name in the configuration.
@@ -115,6 +158,7 @@ pub(super) fn backoff() -> ExponentialBuilder {
 pub struct Stores {
     by_name: BTreeMap<String, Store>,
     default: String,
+    web: Option<Web>,
 }
 
 impl Stores {
@@ -136,7 +180,7 @@ impl Stores {
             }
         }
         match configs.first() {
-            Some(first) if errors.is_empty() => Ok(Stores { by_name, default: first.name.clone() }),
+            Some(first) if errors.is_empty() => Ok(Stores { by_name, default: first.name.clone(), web: None }),
             Some(_) => Err(errors),
             None => Err(vec![
                 "No store is configured: add [[stores]], [[sources]] and [[destinations]], and [[routes]] for uploads."
@@ -149,7 +193,23 @@ impl Stores {
     #[cfg(test)]
     pub(crate) fn of(store: Store) -> Self {
         let default = store.name().to_owned();
-        Stores { by_name: BTreeMap::from([(default.clone(), store)]), default }
+        Stores { by_name: BTreeMap::from([(default.clone(), store)]), default, web: None }
+    }
+
+    /// The same, and inputs from the web.
+    #[must_use]
+    pub fn with_web(self, web: Web) -> Self {
+        Stores { web: Some(web), ..self }
+    }
+
+    /// Where inputs that are no objects come from.
+    ///
+    /// # Errors
+    /// [`ErrorCode::SourceForbidden`] where none may.
+    pub fn web(&self) -> Result<&Web> {
+        self.web.as_ref().ok_or_else(|| {
+            JobError::new(ErrorCode::SourceForbidden, "No https inputs are allowed here: name their hosts in [https].")
+        })
     }
 
     /// A store by name.
@@ -168,13 +228,17 @@ impl Stores {
         self.by_name.get(&self.default).expect("the default store is in the table")
     }
 
-    /// Gives an object the version or ETag and the size it has now, where the trigger did not say.
+    /// Gives an object the version or ETag and the size it has now, where the trigger did not say. Of an input from the
+    /// web whose host has no strong entity tags only the size is known then: see [`Web::get_and_pin`].
     ///
     /// # Errors
     /// [`ErrorCode::InputNotFound`] and those of [`Store::head`].
     pub async fn pin(&self, object: &ObjectRef) -> Result<ObjectRef> {
         if object.is_pinned() {
             return Ok(object.clone());
+        }
+        if object.is_web() {
+            return self.web()?.pin(object).await;
         }
         let head = self.get(&object.store)?.head(object).await?.ok_or_else(|| {
             JobError::new(ErrorCode::InputNotFound, format!("{object} is not there: upload it and submit again."))

@@ -16,11 +16,39 @@ pub enum Checksums {
     Auto,
     /// Only where the protocol requires them.
     Required,
+    /// With every request and answer that supports them, at custom endpoints too.
+    Supported,
+}
+
+/// How a store encrypts what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Encryption {
+    /// With keys of the store's own.
+    #[serde(rename = "AES256")]
+    Aes256,
+    /// With keys of a key service (SSE-KMS).
+    #[serde(rename = "aws:kms")]
+    Kms,
+    /// The same in two layers.
+    #[serde(rename = "aws:kms:dsse")]
+    KmsTwice,
+}
+
+/// Who pays for requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Payer {
+    /// We do, not the bucket's owner.
+    Requester,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// One S3 endpoint with credentials. Without keys the usual AWS chain holds (environment, profile, web identity,
 /// container, instance).
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreConfig {
     /// Name in routes and rules. The first store is the default one.
@@ -49,6 +77,38 @@ pub struct StoreConfig {
     /// Checksums to send and ask for.
     #[serde(default)]
     pub checksums: Checksums,
+    /// Encryption asked for with every write; the bucket's own rule if absent.
+    #[serde(default)]
+    pub sse: Option<Encryption>,
+    /// Key of the key service, where `sse` uses one; its default key if absent.
+    #[serde(default)]
+    pub kms_key_id: Option<String>,
+    /// Who pays, in buckets whose owner does not.
+    #[serde(default)]
+    pub request_payer: Option<Payer>,
+    /// Whether the service knows `If-None-Match` for writes. Where it does not, see [`super::Store::put_if_absent`].
+    #[serde(default = "yes")]
+    pub conditional_writes: bool,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        StoreConfig {
+            name: String::new(),
+            endpoint: None,
+            region: None,
+            path_style: None,
+            access_key: None,
+            access_key_file: None,
+            secret_key: None,
+            secret_key_file: None,
+            checksums: Checksums::Auto,
+            sse: None,
+            kms_key_id: None,
+            request_payer: None,
+            conditional_writes: true,
+        }
+    }
 }
 
 /// Without the keys: configurations end in logs.
@@ -61,6 +121,10 @@ impl fmt::Debug for StoreConfig {
             .field("path_style", &self.path_style)
             .field("own_keys", &(self.access_key.is_some() || self.access_key_file.is_some()))
             .field("checksums", &self.checksums)
+            .field("sse", &self.sse)
+            .field("kms_key_id", &self.kms_key_id)
+            .field("request_payer", &self.request_payer)
+            .field("conditional_writes", &self.conditional_writes)
             .finish()
     }
 }

@@ -112,7 +112,7 @@ fn reach<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Reach {
     }
 }
 
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
         let this = next?;
@@ -125,7 +125,7 @@ fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|e| e.is::<CredentialsError>())
 }
 
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
@@ -150,6 +150,7 @@ pub fn classify(access: Access, reach: Reach, store_code: Option<&str>) -> Error
         (Write, 404 | 410, Some("NoSuchUpload")) => Code::StoreUnavailable,
         (Write, 404 | 410, _) => Code::DestinationMissing,
         (Read, 412, _) => Code::InputChanged,
+        (_, 501, _) => Code::Internal,
         (_, 408 | 409 | 429 | 500.., _) => Code::StoreUnavailable,
         _ => Code::Internal,
     }
@@ -233,6 +234,7 @@ mod tests {
             (Write, Reach::Status(503), Some("SlowDown"), Code::StoreUnavailable),
             (Write, Reach::Status(504), None, Code::StoreUnavailable),
             (Write, Reach::Status(507), Some("StorageFull"), Code::StoreUnavailable),
+            (Write, Reach::Status(501), Some("NotImplemented"), Code::Internal),
             (Read, Reach::Status(301), Some("PermanentRedirect"), Code::Internal),
             (Write, Reach::Status(400), Some("InvalidRequest"), Code::Internal),
             (Write, Reach::Status(400), Some("KeyTooLongError"), Code::Internal),

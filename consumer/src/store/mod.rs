@@ -1,4 +1,4 @@
-//! Buckets, through `aws-sdk-s3`: transfer, presigned URLs, conditional writes.
+//! Buckets, through `aws-sdk-s3`: transfer, presigned URLs, conditional writes; and inputs by https.
 //!
 //! Buckets and keys are strings here and everywhere else in the worker, never paths: any byte sequence that S3 allows
 //! (leading `/`, `..`, `%`) names one object and nothing on a disk. All failures come out as [`darkroom_api::JobError`]
@@ -8,7 +8,13 @@ mod client;
 mod config;
 pub mod embedded;
 pub mod error;
+mod hosts;
+mod https;
+#[cfg(test)]
+mod https_tests;
 mod objects;
+mod presign;
+mod ranges;
 #[cfg(test)]
 mod real_tests;
 #[cfg(test)]
@@ -21,12 +27,18 @@ mod transfer;
 mod unfinished;
 mod upload;
 mod url;
+#[cfg(test)]
+mod wire_tests;
 
 pub use client::{Store, Stores};
-pub use config::{Checksums, StoreConfig};
+pub use config::{Checksums, Encryption, Payer, StoreConfig};
+pub use hosts::HttpsConfig;
+pub use https::Web;
 pub use objects::{Head, Listed, Put};
+pub(crate) use presign::MAX_PRESIGN;
+pub use presign::Presigned;
 pub use transfer::Fetched;
 pub use unfinished::{Marker, Unfinished};
 pub use upload::Stored;
 pub use url::{ObjectRef, Place};
-pub(crate) use url::{check_bucket, check_key, parse_input, shorten};
+pub(crate) use url::{check_bucket, check_key, is_web_scheme, parse_input, shorten, shown};

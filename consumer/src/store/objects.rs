@@ -1,9 +1,9 @@
-//! Small objects and their names: HEAD, GET, conditional PUT, LIST, DELETE, presigned URLs, buckets.
+//! Small objects and their names: HEAD, GET, conditional PUT, LIST, DELETE, buckets.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, EncodingType, Object};
 use aws_smithy_types::DateTime;
 use bytes::Bytes;
@@ -12,13 +12,11 @@ use futures::{TryStreamExt, stream};
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
-use super::error::{Access, Failure};
+use super::error::{Access, Failure, innermost};
 use super::{ObjectRef, Place, Store};
 
 /// Requests in flight when many objects are deleted.
 const DELETES_AT_ONCE: usize = 8;
-/// Longest life of a presigned URL that signature version 4 allows.
-const MAX_PRESIGN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What HEAD tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +63,7 @@ impl Store {
         let answer = self
             .attempt(Access::Read, object, || {
                 let request = self.client.head_object().bucket(&object.bucket).key(&object.key);
+                let request = request.set_request_payer(self.terms.payer());
                 request.set_version_id(object.version.clone()).send()
             })
             .await;
@@ -87,15 +86,15 @@ impl Store {
     /// [`ErrorCode::Internal`] beyond `max_bytes`, and codes of [`super::error::classify`].
     pub async fn get_bytes(&self, bucket: &str, key: &str, max_bytes: u64) -> Result<Option<Bytes>> {
         let object = ObjectRef::new(self.name(), bucket, key);
-        let answer =
-            self.attempt(Access::Read, &object, || self.client.get_object().bucket(bucket).key(key).send()).await;
+        let get = || self.client.get_object().bucket(bucket).key(key).set_request_payer(self.terms.payer()).send();
+        let answer = self.attempt(Access::Read, &object, get).await;
         let mut body = match answer {
             Ok(answer) => answer.body,
             Err(failure) if failure.is_status(404) => return Ok(None),
             Err(failure) => return Err(failure.into()),
         };
         let mut content = Vec::new();
-        while let Some(chunk) = body.try_next().await.map_err(|e| broken_off(&object, &e))? {
+        while let Some(chunk) = body.try_next().await.map_err(|e| broken_off(&object, &innermost(&e)))? {
             if (content.len() + chunk.len()) as u64 > max_bytes {
                 let message = format!("{object} is longer than {max_bytes} bytes: it was not written by Darkroom.");
                 return Err(JobError::new(ErrorCode::Internal, message));
@@ -110,21 +109,94 @@ impl Store {
     /// # Errors
     /// Codes of [`super::error::classify`].
     pub async fn put_bytes(&self, bucket: &str, key: &str, content: Bytes, media_type: &str) -> Result<()> {
-        self.put(bucket, key, content, media_type, None).await.map_err(JobError::from)
+        self.put(bucket, key, content, media_type, None).await.map(drop).map_err(JobError::from)
     }
 
     /// Writes a small object where nothing is (`If-None-Match: *`): of several writers one succeeds.
     ///
+    /// A store without conditional writes is asked whether something is there, written to, and asked again a while later:
+    /// what stands then has won (as in Fischer's mutual exclusion, see Lamport, "A fast mutual exclusion algorithm"). That
+    /// holds as long as nobody takes longer than this while from his first look to his write. Who does, fails; but what
+    /// he wrote stays.
+    ///
     /// # Errors
     /// Codes of [`super::error::classify`].
     pub async fn put_if_absent(&self, bucket: &str, key: &str, content: Bytes, media_type: &str) -> Result<Put> {
+        if let Some(settle) = self.terms.settle {
+            return self.put_and_look(settle, bucket, key, content, media_type).await;
+        }
         match self.put(bucket, key, content, media_type, Some("*")).await {
-            Ok(()) => Ok(Put::Done),
+            Ok(_) => Ok(Put::Done),
             Err(failure) if failure.is_status(412) => Ok(Put::Exists),
+            Err(failure) if failure.is_status(501) => Err(self.without_conditions()),
             Err(failure) => Err(failure.into()),
         }
     }
 
+    async fn put_and_look(
+        &self,
+        settle: Duration,
+        bucket: &str,
+        key: &str,
+        content: Bytes,
+        media_type: &str,
+    ) -> Result<Put> {
+        let (object, begun) = (ObjectRef::new(self.name(), bucket, key), Instant::now());
+        let unsure = |why: &str| {
+            let message = format!("Whether {object} is ours cannot be told ({why}): check the store and the network.");
+            JobError::new(ErrorCode::StoreUnavailable, message)
+        };
+        if self.head(&object).await?.is_some() {
+            return Ok(Put::Exists);
+        }
+        let written = self.put(bucket, key, content, media_type, None).await?;
+        if begun.elapsed() > settle {
+            return Err(unsure("the store took too long for a look and a write"));
+        }
+        tokio::time::sleep(settle).await;
+        match self.head(&object).await? {
+            Some(head) if head.etag.is_some() && head.etag == written => Ok(Put::Done),
+            Some(_) => Ok(Put::Exists),
+            None => Err(unsure("it is gone")),
+        }
+    }
+
+    /// Proves that a write to where something is is refused, by two writes of an object that is deleted again: a store
+    /// that ignores the condition would give one job to several workers.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Internal`] for such a store, and codes of [`super::error::classify`].
+    pub async fn check_conditional_writes(&self, place: &Place) -> Result<()> {
+        if self.terms.settle.is_some() {
+            return Ok(());
+        }
+        let key = place.key(&format!(".conditional-{}", uuid::Uuid::now_v7().simple()));
+        let put = || self.put_if_absent(&place.bucket, &key, Bytes::new(), "application/octet-stream");
+        let (_first, second) = (put().await?, put().await);
+        self.delete(&place.bucket, &key).await?;
+        match second? {
+            Put::Exists => Ok(()),
+            Put::Done => Err(self.without_conditions()),
+        }
+    }
+
+    fn without_conditions(&self) -> JobError {
+        let message = format!(
+            "The store `{}` has no conditional writes (If-None-Match): set `conditional_writes = false` for it, and see the \
+             README for what that means.",
+            self.name()
+        );
+        JobError::new(ErrorCode::Internal, message)
+    }
+
+    /// A write with what the store's configuration asks for.
+    pub(super) fn put_request(&self, bucket: &str, key: &str, media_type: &str) -> PutObjectFluentBuilder {
+        let request = self.client.put_object().bucket(bucket).key(key).content_type(media_type);
+        let request = request.set_server_side_encryption(self.terms.encryption());
+        request.set_ssekms_key_id(self.terms.kms_key_id.clone()).set_request_payer(self.terms.payer())
+    }
+
+    /// The entity tag of what was written.
     async fn put(
         &self,
         bucket: &str,
@@ -132,15 +204,15 @@ impl Store {
         content: Bytes,
         media_type: &str,
         if_none_match: Option<&str>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<String>, Failure> {
         let object = ObjectRef::new(self.name(), bucket, key);
         self.attempt(Access::Write, &object, || {
-            let request = self.client.put_object().bucket(bucket).key(key).content_type(media_type);
+            let request = self.put_request(bucket, key, media_type);
             let request = request.set_if_none_match(if_none_match.map(str::to_owned));
             request.body(content.clone().into()).send()
         })
         .await
-        .map(|_| ())
+        .map(|written| unquoted(written.e_tag.as_deref()))
     }
 
     /// All objects of a place, in key order, at most `max`.
@@ -183,6 +255,7 @@ impl Store {
         let page = self
             .attempt(Access::Read, place, || {
                 let request = self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix);
+                let request = request.set_request_payer(self.terms.payer());
                 // Keys may hold characters that XML cannot: one of them would spoil the page.
                 request.encoding_type(EncodingType::Url).set_continuation_token(token.clone()).send()
             })
@@ -201,7 +274,10 @@ impl Store {
     /// # Errors
     /// Codes of [`super::error::classify`].
     pub async fn reach(&self, place: &Place) -> Result<()> {
-        let list = || self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix).max_keys(1).send();
+        let list = || {
+            let request = self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix).max_keys(1);
+            request.set_request_payer(self.terms.payer()).send()
+        };
         self.attempt(Access::Read, place, list).await.map(drop).map_err(Into::into)
     }
 
@@ -222,24 +298,12 @@ impl Store {
     /// Codes of [`super::error::classify`].
     pub async fn delete(&self, bucket: &str, key: &str) -> Result<()> {
         let object = ObjectRef::new(self.name(), bucket, key);
-        let call = || self.client.delete_object().bucket(bucket).key(key).send();
+        let call = || self.client.delete_object().bucket(bucket).key(key).set_request_payer(self.terms.payer()).send();
         match self.attempt(Access::Write, &object, call).await {
             Ok(_) => Ok(()),
             Err(failure) if failure.is_status(404) => Ok(()),
             Err(failure) => Err(failure.into()),
         }
-    }
-
-    /// A URL that lets anybody read the object for a while (at most seven days).
-    ///
-    /// # Errors
-    /// [`ErrorCode::AccessDenied`] without credentials to sign with.
-    pub async fn presign_get(&self, bucket: &str, key: &str, life: Duration) -> Result<String> {
-        let object = ObjectRef::new(self.name(), bucket, key);
-        let config = PresigningConfig::expires_in(life.clamp(Duration::from_secs(1), MAX_PRESIGN))
-            .map_err(|e| JobError::new(ErrorCode::Internal, format!("A URL for {object} cannot be signed: {e}.")))?;
-        let request = self.client.get_object().bucket(bucket).key(key).presigned(config).await;
-        request.map(|r| r.uri().to_owned()).map_err(|e| Failure::new(self.name(), Access::Read, &object, &e).into())
     }
 
     /// Creates a bucket unless it is there.

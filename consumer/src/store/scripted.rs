@@ -27,6 +27,8 @@ pub enum Answer {
     Send(String),
     /// Never answers.
     Hang,
+    /// Closes the connection without a word.
+    Cut,
 }
 
 /// An answer with these status, headers and body; `content-length` only as given.
@@ -69,14 +71,44 @@ pub async fn listen(
 
 /// A store at this address.
 pub async fn open(endpoint: &str) -> Store {
-    let config = StoreConfig {
+    Store::open(&config(endpoint)).await.unwrap()
+}
+
+/// Its configuration.
+pub fn config(endpoint: &str) -> StoreConfig {
+    StoreConfig {
         name: "main".into(),
         endpoint: Some(endpoint.into()),
         access_key: Some("test".into()),
         secret_key: Some("test".into()),
         ..StoreConfig::default()
+    }
+}
+
+/// A store that keeps what is written, and whose answer to the first write of each object is lost.
+pub async fn forgetful() -> Store {
+    let kept = std::sync::Mutex::new(std::collections::BTreeMap::<String, Vec<u8>>::new());
+    let script = move |request: &Request| {
+        let mut kept = kept.lock().unwrap();
+        let (method, target) = request.line.split_once(' ').unwrap();
+        let path = target.split('?').next().unwrap().to_owned();
+        match (method, kept.get(&path)) {
+            ("PUT", Some(_)) => refusal("412 Precondition Failed", "PreconditionFailed"),
+            ("PUT", None) => {
+                kept.insert(path, request.body.clone());
+                Answer::Cut
+            }
+            ("GET", _) if target.contains("list-type=2") => {
+                let list = "<ListBucketResult></ListBucketResult>";
+                answer("200 OK", &format!("content-length: {}", list.len()), list)
+            }
+            ("GET", Some(body)) => {
+                answer("200 OK", &format!("content-length: {}", body.len()), std::str::from_utf8(body).unwrap())
+            }
+            _ => refusal("404 Not Found", "NoSuchKey"),
+        }
     };
-    Store::open(&config).await.unwrap()
+    store(script).await.0
 }
 
 async fn serve(
@@ -109,5 +141,6 @@ async fn serve(
     match answer {
         Answer::Send(bytes) => reader.write_all(bytes.as_bytes()).await.unwrap(),
         Answer::Hang => std::future::pending().await,
+        Answer::Cut => {}
     }
 }

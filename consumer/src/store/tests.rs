@@ -1,6 +1,6 @@
 //! The store against servers that break.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError, future};
 use aws_sdk_s3::Client;
@@ -158,17 +158,21 @@ async fn missing_credentials_are_told_as_such() {
     assert!(error.message.contains("there are no keys; set `access_key` and `secret_key`"), "{error}");
 }
 
+/// The answer to the creation of a multipart upload.
 const UPLOAD: &str = "<InitiateMultipartUploadResult><UploadId>u-1</UploadId></InitiateMultipartUploadResult>";
 
-fn created() -> Answer {
+pub(super) fn created() -> Answer {
     answer("200 OK", &format!("content-type: application/xml\r\ncontent-length: {}", UPLOAD.len()), UPLOAD)
 }
 
 #[tokio::test]
 async fn a_multipart_upload_that_fails_is_aborted() {
-    let (store, mut requests) = store(|request: &Request| match request.line.split(' ').next() {
+    let refused = AtomicBool::new(false);
+    let (store, mut requests) = store(move |request: &Request| match request.line.split(' ').next() {
         Some("POST") => created(),
         Some("PUT") => refusal("403 Forbidden", "AccessDenied"),
+        // The first try to abort fails; once the second is through, the upload is known to be gone.
+        _ if !refused.swap(true, Ordering::Relaxed) => refusal("503 Slow Down", "SlowDown"),
         _ => answer("204 No Content", "", ""),
     })
     .await;
@@ -176,13 +180,15 @@ async fn a_multipart_upload_that_fails_is_aborted() {
     let path = file(&folder, 17 << 20);
     let error = store.put_file(&path, "results", "k", "video/webm", &nobody_listens).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::AccessDenied);
-    while let Some(request) = requests.recv().await {
+    // Both have come before the caller heard of the failure.
+    let mut aborts = 0;
+    while let Ok(request) = requests.try_recv() {
         if request.line.starts_with("DELETE") {
             assert!(request.line.contains("/results/k?") && request.line.contains("uploadId=u-1"), "{}", request.line);
-            return;
+            aborts += 1;
         }
     }
-    panic!("not aborted");
+    assert_eq!(aborts, 2);
 }
 
 #[tokio::test]

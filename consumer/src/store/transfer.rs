@@ -1,20 +1,16 @@
 //! Objects to files and files to objects: streamed, bounded, verified.
 
+use std::ops::Range;
 use std::path::Path;
 
-use aws_sdk_s3::primitives::ByteStream;
-use backon::BackoffBuilder;
+use async_trait::async_trait;
 use darkroom_api::{ErrorCode, JobError, Result};
-use tokio::fs::File;
-use tokio::io::{AsyncWriteExt, BufWriter};
+use futures::{StreamExt, stream};
 
-use super::client::backoff;
-use super::error::Access;
+use super::error::{Access, innermost};
 use super::objects::{broken_off, real_version, unquoted};
+use super::ranges::{self, Opened, Source, content_range, range_header};
 use super::{ObjectRef, Store};
-
-/// Bytes collected before they go to the disk.
-const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 /// A fetched object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,20 +23,11 @@ pub struct Fetched {
     pub version: Option<String>,
 }
 
-/// A body that is being received.
-struct Answer {
-    body: ByteStream,
-    /// Size of the whole object.
-    bytes: u64,
-    etag: Option<String>,
-    version: Option<String>,
-}
-
 impl Store {
     /// Fetches an object into a new file. `on_bytes` hears how many bytes are there, every now and then.
     ///
-    /// The version and ETag in `from` are asked for. A broken transfer goes on where it stopped, if the object is
-    /// still the same.
+    /// The version and ETag in `from` are asked for. Long objects come in ranges, several at once. A broken transfer
+    /// goes on where it stopped, if the object is still the same.
     ///
     /// # Errors
     /// [`ErrorCode::InputTooLarge`] beyond `max_bytes` (before the first byte where the store tells the size),
@@ -53,85 +40,43 @@ impl Store {
         max_bytes: u64,
         on_bytes: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Fetched> {
-        let mut file = File::options().write(true).create_new(true).open(to).await.map_err(|e| disk(&e))?;
-        let mut pauses = backoff().build();
-        let mut answer = self.open_at(from, 0).await?;
-        let (bytes, etag, version) = (answer.bytes, answer.etag.clone(), answer.version.clone());
-        if bytes > max_bytes {
-            return Err(too_large(from, bytes, max_bytes));
-        }
-        let mut written = 0;
-        loop {
-            let reason = match receive(&mut answer.body, &mut file, &mut written, on_bytes).await {
-                Err(Broken::Disk(error)) => return Err(disk(&error)),
-                Err(Broken::Body(reason)) => reason,
-                Ok(()) if written == bytes => return Ok(Fetched { bytes, etag, version }),
-                Ok(()) => format!("{written} of {bytes} bytes came"),
-            };
-            let Some(pause) = pauses.next() else { return Err(broken_off(from, &reason)) };
-            tracing::debug!(store = self.name(), written, bytes, reason, "fetch resumed");
-            tokio::time::sleep(pause).await;
-            let same = ObjectRef { etag: etag.clone(), version: version.clone(), ..from.clone() };
-            answer = self.open_at(&same, written).await?;
-            if answer.bytes != bytes {
-                return Err(JobError::new(ErrorCode::InputChanged, format!("{from} changed: submit it again.")));
-            }
-        }
+        ranges::fetch(self, from, to, max_bytes, on_bytes).await
     }
+}
 
-    async fn open_at(&self, from: &ObjectRef, offset: u64) -> Result<Answer> {
+#[async_trait]
+impl Source for Store {
+    async fn open(&self, from: &ObjectRef, range: Option<Range<u64>>) -> Result<Opened> {
         let answer = self
             .attempt(Access::Read, from, || {
                 let request = self.client.get_object().bucket(&from.bucket).key(&from.key);
                 let request = request.set_version_id(from.version.clone());
                 let request = request.set_if_match(from.etag.as_ref().map(|tag| format!("\"{tag}\"")));
-                request.set_range((offset > 0).then(|| format!("bytes={offset}-"))).send()
+                let request = request.set_request_payer(self.terms.payer());
+                request.set_range(range.as_ref().map(range_header)).send()
             })
             .await?;
-        if offset > 0 && answer.content_range.is_none() {
-            return Err(broken_off(from, &"the store ignores ranges"));
-        }
         let Some(length) = answer.content_length.and_then(|n| u64::try_from(n).ok()) else {
             let message = format!("The store does not tell the size of {from}: it is no S3 store.");
             return Err(JobError::new(ErrorCode::Internal, message));
         };
-        Ok(Answer {
-            bytes: offset + length,
+        let (span, bytes) = match answer.content_range.as_deref() {
+            Some(header) => content_range(header).ok_or_else(|| broken_off(from, &"its answer names no range"))?,
+            None => (0..length, length),
+        };
+        let body = stream::unfold(answer.body, |mut body| async move {
+            let next = body.try_next().await.map_err(|e| innermost(&e)).transpose()?;
+            Some((next, body))
+        });
+        Ok(Opened {
+            body: body.boxed(),
+            span,
+            bytes,
             etag: unquoted(answer.e_tag.as_deref()),
             version: real_version(answer.version_id),
-            body: answer.body,
+            ranges: answer.accept_ranges.as_deref() == Some("bytes"),
         })
     }
-}
-
-enum Broken {
-    /// The disk refuses.
-    Disk(std::io::Error),
-    /// The connection broke.
-    Body(String),
-}
-
-/// Appends the body to the file. All bytes counted in `written` are in the file when this returns.
-async fn receive(
-    body: &mut ByteStream,
-    file: &mut File,
-    written: &mut u64,
-    on_bytes: &(dyn Fn(u64) + Send + Sync),
-) -> Result<(), Broken> {
-    let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
-    let outcome = loop {
-        match body.try_next().await {
-            Ok(Some(chunk)) => {
-                out.write_all(&chunk).await.map_err(Broken::Disk)?;
-                *written += chunk.len() as u64;
-                on_bytes(*written);
-            }
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(Broken::Body(error.to_string())),
-        }
-    };
-    out.flush().await.map_err(Broken::Disk)?;
-    outcome
 }
 
 /// What a failing scratch disk means.
@@ -143,7 +88,7 @@ pub(super) fn disk(error: &std::io::Error) -> JobError {
     JobError::new(ErrorCode::Internal, format!("The scratch disk does not work: {error}."))
 }
 
-fn too_large(object: &ObjectRef, bytes: u64, max_bytes: u64) -> JobError {
+pub(super) fn too_large(object: &ObjectRef, bytes: u64, max_bytes: u64) -> JobError {
     let message =
         format!("{object} has {bytes} bytes, {max_bytes} are allowed: shorten it, or raise `limits.max_bytes`.");
     JobError::new(ErrorCode::InputTooLarge, message)

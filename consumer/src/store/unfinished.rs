@@ -37,7 +37,7 @@ impl Store {
             .attempt(Access::Read, place, || {
                 let request = self.client.list_multipart_uploads().bucket(&place.bucket).prefix(&place.prefix);
                 let request = request.set_key_marker(from.key.clone()).set_upload_id_marker(from.upload_id.clone());
-                request.encoding_type(EncodingType::Url).send()
+                request.encoding_type(EncodingType::Url).set_request_payer(self.terms.payer()).send()
             })
             .await?;
         let is_encoded = page.encoding_type == Some(EncodingType::Url);
@@ -61,7 +61,7 @@ impl Store {
         let object = ObjectRef::new(self.name(), bucket, &upload.key);
         let call = || {
             let abort = self.client.abort_multipart_upload().bucket(bucket).key(&upload.key);
-            abort.upload_id(&upload.upload_id).send()
+            abort.upload_id(&upload.upload_id).set_request_payer(self.terms.payer()).send()
         };
         match self.attempt(Access::Write, &object, call).await {
             Ok(_) => Ok(()),

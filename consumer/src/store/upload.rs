@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
-use super::error::Access;
+use super::error::{Access, Failure};
 use super::transfer::disk;
 use super::{ObjectRef, Store};
 
@@ -19,6 +19,8 @@ use super::{ObjectRef, Store};
 const PART_BYTES: u64 = 16 << 20;
 /// Most parts of one upload.
 const MAX_PARTS: u64 = 10_000;
+/// User metadata that tells one upload's object from all others.
+const UPLOAD_MARK: &str = "darkroom-upload";
 /// Parts in flight: memory is this many parts and the one that is read.
 const PARTS_AT_ONCE: usize = 2;
 
@@ -82,8 +84,7 @@ impl Store {
         if bytes <= PART_BYTES {
             let content = parts.next().await?.map(|(_, part)| part).unwrap_or_default();
             self.attempt(Access::Write, &object, || {
-                let request = self.client.put_object().bucket(bucket).key(key).content_type(media_type);
-                request.body(content.clone().into()).send()
+                self.put_request(bucket, key, media_type).body(content.clone().into()).send()
             })
             .await?;
             on_bytes(bytes);
@@ -100,31 +101,26 @@ impl Store {
         parts: &mut Parts,
         on_bytes: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<()> {
+        let mark = uuid::Uuid::now_v7().simple().to_string();
         let created = self
             .attempt(Access::Write, object, || {
                 let request = self.client.create_multipart_upload().bucket(&object.bucket).key(&object.key);
-                request.content_type(media_type).send()
+                let request = request.content_type(media_type).metadata(UPLOAD_MARK, &mark);
+                let request = request.set_checksum_algorithm(self.terms.checksum.clone());
+                let request = request.set_server_side_encryption(self.terms.encryption());
+                let request = request.set_ssekms_key_id(self.terms.kms_key_id.clone());
+                request.set_request_payer(self.terms.payer()).send()
             })
             .await?;
-        let mut upload = Upload { store: self, object, id: created.upload_id.unwrap_or_default(), open: true };
-        let (mut done, mut completed, mut at_end) = (0, Vec::new(), false);
-        {
-            let mut sending = FuturesOrdered::new();
-            loop {
-                while !at_end && sending.len() < PARTS_AT_ONCE {
-                    match parts.next().await? {
-                        Some((number, part)) => sending.push_back(upload.send(number, part)),
-                        None => at_end = true,
-                    }
-                }
-                let Some(sent) = sending.next().await else { break };
-                let (part, bytes) = sent?;
-                done += bytes;
-                on_bytes(done);
-                completed.push(part);
-            }
+        let mut upload = Upload { store: self, object, mark, id: created.upload_id.unwrap_or_default(), open: true };
+        let sent = match upload.send_all(parts, on_bytes).await {
+            Ok(sent) => upload.complete(sent).await,
+            Err(error) => Err(error),
+        };
+        if sent.is_err() {
+            upload.give_up().await;
         }
-        upload.complete(completed).await
+        sent
     }
 }
 
@@ -132,39 +128,90 @@ impl Store {
 struct Upload<'a> {
     store: &'a Store,
     object: &'a ObjectRef,
+    /// What its object has as metadata.
+    mark: String,
     id: String,
     open: bool,
 }
 
 impl Upload<'_> {
+    /// Sends all parts, a few at once; those that are on their way are gone when one has failed.
+    async fn send_all(&self, parts: &mut Parts, on_bytes: &(dyn Fn(u64) + Send + Sync)) -> Result<Vec<CompletedPart>> {
+        let (mut done, mut completed, mut at_end) = (0, Vec::new(), false);
+        let mut sending = FuturesOrdered::new();
+        loop {
+            while !at_end && sending.len() < PARTS_AT_ONCE {
+                match parts.next().await? {
+                    Some((number, part)) => sending.push_back(self.send(number, part)),
+                    None => at_end = true,
+                }
+            }
+            let Some(sent) = sending.next().await else { return Ok(completed) };
+            let (part, bytes) = sent?;
+            done += bytes;
+            on_bytes(done);
+            completed.push(part);
+        }
+    }
+
     async fn send(&self, number: i32, part: Bytes) -> Result<(CompletedPart, u64)> {
         let ObjectRef { bucket, key, .. } = self.object;
         let answer = self
             .store
             .attempt(Access::Write, self.object, || {
                 let request = self.store.client.upload_part().bucket(bucket).key(key).upload_id(&self.id);
+                let request = request.set_request_payer(self.store.terms.payer());
+                let request = request.set_checksum_algorithm(self.store.terms.checksum.clone());
                 request.part_number(number).body(part.clone().into()).send()
             })
             .await?;
         let done = CompletedPart::builder()
             .part_number(number)
             .set_e_tag(answer.e_tag)
-            .set_checksum_crc32(answer.checksum_crc32)
-            .set_checksum_crc64_nvme(answer.checksum_crc64_nvme);
+            .set_checksum_crc32(answer.checksum_crc32);
         Ok((done.build(), part.len() as u64))
     }
 
     async fn complete(&mut self, parts: Vec<CompletedPart>) -> Result<()> {
         let ObjectRef { bucket, key, .. } = self.object;
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        self.store
+        let completed = self
+            .store
             .attempt(Access::Write, self.object, || {
                 let request = self.store.client.complete_multipart_upload().bucket(bucket).key(key);
+                let request = request.set_request_payer(self.store.terms.payer());
                 request.upload_id(&self.id).multipart_upload(parts.clone()).send()
             })
-            .await?;
+            .await;
+        match completed {
+            Ok(_) => {}
+            // Perhaps our own first try, whose answer was lost.
+            Err(failure) if is_unknown(&failure) && self.is_stored().await? => {}
+            Err(failure) => return Err(failure.into()),
+        }
         self.open = false;
         Ok(())
+    }
+
+    /// Whether the object that is there is this upload's. Its size and entity tag would not tell: tags of encrypted
+    /// objects follow from nothing that we know.
+    async fn is_stored(&self) -> Result<bool> {
+        let ObjectRef { bucket, key, .. } = self.object;
+        let head = || {
+            let request = self.store.client.head_object().bucket(bucket).key(key);
+            request.set_request_payer(self.store.terms.payer()).send()
+        };
+        match self.store.attempt(Access::Read, self.object, head).await {
+            Ok(head) => Ok(head.metadata.is_some_and(|metadata| metadata.get(UPLOAD_MARK) == Some(&self.mark))),
+            Err(failure) if failure.is_status(404) => Ok(false),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Aborts now, so that nothing is left in the store when the caller hears of the failure.
+    async fn give_up(&mut self) {
+        abort(self.store, self.object, &self.id).await;
+        self.open = false;
     }
 }
 
@@ -173,14 +220,30 @@ impl Drop for Upload<'_> {
         if !self.open {
             return;
         }
-        let ObjectRef { bucket, key, .. } = self.object;
-        let abort = self.store.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(&self.id);
+        let (store, object, id) = (self.store.clone(), self.object.clone(), std::mem::take(&mut self.id));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(error) = abort.send().await {
-                    tracing::warn!(%error, "a multipart upload could not be aborted; the bucket's lifecycle rule will");
-                }
-            });
+            runtime.spawn(async move { abort(&store, &object, &id).await });
         }
     }
+}
+
+/// Aborts an upload, if it is there. Where that fails after repeats, the bucket's lifecycle rule is what is left.
+async fn abort(store: &Store, object: &ObjectRef, id: &str) {
+    let ObjectRef { bucket, key, .. } = object;
+    let call = || {
+        let request = store.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id);
+        request.set_request_payer(store.terms.payer()).send()
+    };
+    match store.attempt(Access::Write, object, call).await {
+        Ok(_) => {}
+        Err(failure) if is_unknown(&failure) => {}
+        Err(failure) => {
+            let error = failure.error;
+            tracing::warn!(%error, "a multipart upload could not be aborted; the bucket's lifecycle rule will");
+        }
+    }
+}
+
+fn is_unknown(failure: &Failure) -> bool {
+    failure.store_code.as_deref() == Some("NoSuchUpload")
 }

@@ -6,13 +6,16 @@ use darkroom_api::{ErrorCode, JobError, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::HttpsConfig;
+
 /// Longest key S3 allows, in bytes of UTF-8.
 pub const MAX_KEY_BYTES: usize = 1024;
 
 /// Longest prefix to write under, in bytes: job, run and an output's name follow it, and all of them make a key.
 const MAX_PREFIX_BYTES: usize = 512;
 
-/// One object, at best pinned to one version of its content.
+/// One object, at best pinned to one version of its content. An input from the web has its scheme as store, host and port
+/// as bucket, path and query as key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectRef {
@@ -43,12 +46,42 @@ impl ObjectRef {
     pub fn is_pinned(&self) -> bool {
         self.version.is_some() || self.etag.is_some()
     }
+
+    /// Whether it is an input from the web: no store may be called so.
+    pub fn is_web(&self) -> bool {
+        is_web_scheme(&self.store)
+    }
+
+    /// The same without the query of an input from the web, which may hold a signature: for what others read.
+    #[must_use]
+    pub fn without_query(&self) -> Self {
+        let path = self.key.split('?').next().unwrap_or_default();
+        ObjectRef { key: if self.is_web() { path } else { &self.key }.to_owned(), ..self.clone() }
+    }
+
+    /// Its whole URL. Of an input from the web it may hold a signature: shown is what `Display` writes.
+    pub fn url(&self) -> String {
+        match self.is_web() {
+            true => format!("{}://{}{}", self.store, self.bucket, self.key),
+            false => format!("s3://{}/{}", self.bucket, self.key),
+        }
+    }
 }
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s3://{}/{}", self.bucket, self.key)
+        f.write_str(shown(&self.url()))
     }
+}
+
+/// A URL as it may be shown: the query of one from the web may hold a signature.
+pub fn shown(url: &str) -> &str {
+    if HttpsConfig::is_web(url) { url.split('?').next().unwrap_or_default() } else { url }
+}
+
+/// Whether a store's name is kept for inputs from the web.
+pub fn is_web_scheme(store: &str) -> bool {
+    matches!(store, "https" | "http")
 }
 
 /// All keys of a bucket that begin with a prefix: where results or records go, or where a rule holds.

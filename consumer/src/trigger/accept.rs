@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{InputRef, Origin, Routes, Submission, Upload};
 use crate::job::JobMessage;
-use crate::store::{ObjectRef, Place, parse_input};
+use crate::store::{HttpsConfig, ObjectRef, Place, parse_input};
 
 impl Routes {
     /// The job that an upload starts; `None` where no route takes it.
@@ -89,6 +89,9 @@ impl Routes {
     }
 
     fn source(&self, url: &str) -> Result<ObjectRef> {
+        if HttpsConfig::is_web(url) {
+            return self.https.input(url);
+        }
         let (bucket, key) = parse_input(url)?;
         match self.sources.iter().find(|rule| rule.holds(bucket, key)) {
             Some(rule) => Ok(ObjectRef::new(&rule.store, bucket, key)),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::rules::{taken, taken_by};
 use super::{RouteConfig, RouteRules};
-use crate::store::{Place, StoreConfig, check_bucket};
+use crate::store::{HttpsConfig, Place, StoreConfig, check_bucket};
 
 /// The checked rules.
 #[derive(Debug, Clone)]
@@ -17,6 +17,7 @@ pub struct Routes {
     pub(super) routes: Vec<Route>,
     pub(super) sources: Vec<Place>,
     pub(super) destinations: Vec<Place>,
+    pub(super) https: HttpsConfig,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +60,7 @@ impl Routes {
             routes: Vec::new(),
             sources: Vec::new(),
             destinations: Vec::new(),
+            https: rules.https.clone(),
         };
         for source in &rules.sources {
             match routes.place(source.store.as_deref(), &source.bucket, &source.prefix) {

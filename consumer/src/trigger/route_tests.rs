@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::store::{Place, StoreConfig};
+use crate::store::{HttpsConfig, ObjectRef, Place, StoreConfig};
 
 fn role(name: &str, min: u32, max: u32) -> InputRole {
     InputRole { name: name.into(), min, max, kinds: vec![MediaKind::Video] }
@@ -38,17 +38,19 @@ struct Rules {
     sources: Vec<SourceConfig>,
     #[serde(default)]
     destinations: Vec<DestinationConfig>,
+    #[serde(default)]
+    https: HttpsConfig,
 }
 
 fn routes(text: &str) -> Result<Routes, Vec<String>> {
-    let Rules { routes, sources, destinations } = toml::from_str(text).unwrap();
+    let Rules { routes, sources, destinations, https } = toml::from_str(text).unwrap();
     let stores = [store("main", "http://a"), store("alias", "http://A/"), store("other", "http://b")];
     let handlers = [
         handler("matting", vec![role("video", 1, 1), role("background", 0, 1)]),
         handler("splat", vec![role("views", 2, 500)]),
     ];
     let state = Place { store: "main".into(), bucket: "records".into(), prefix: "state/".into() };
-    Routes::new(&RouteRules { routes, sources, destinations }, &stores, &handlers, &state)
+    Routes::new(&RouteRules { routes, sources, destinations, https }, &stores, &handlers, &state)
 }
 
 const USUAL: &str = r#"
@@ -91,6 +93,19 @@ fn accept(message: Value) -> darkroom_api::Result<Submission> {
 
 fn message(input: &str, output: &str) -> Value {
     json!({"schema": "darkroom.job.v1", "handler": "matting", "input": input, "output": output})
+}
+
+#[test]
+fn a_message_may_name_an_input_of_an_allowed_host() {
+    let allowed = format!("https = {{ hosts = [\"media.example.com\"] }}\n{USUAL}");
+    let routes = routes(&allowed).unwrap();
+    let take = |url: &str| {
+        let message = serde_json::from_value(message(url, "s3://results/x/")).unwrap();
+        routes.accept(message, "m-1", Timestamp::UNIX_EPOCH)
+    };
+    let taken = take("https://media.example.com/a.mp4?sig=1").unwrap();
+    assert_eq!(taken.inputs[0].object, ObjectRef::new("https", "media.example.com", "/a.mp4?sig=1"));
+    assert_eq!(take("https://example.com/a.mp4").unwrap_err().code, ErrorCode::SourceForbidden);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::store::HttpsConfig;
+
 /// Uploads that become jobs. The first route that matches an upload takes it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,4 +112,6 @@ pub struct RouteRules {
     pub sources: Vec<SourceConfig>,
     /// Where results may go.
     pub destinations: Vec<DestinationConfig>,
+    /// Which hosts inputs may come from.
+    pub https: HttpsConfig,
 }

@@ -35,6 +35,14 @@ pub struct InputRef {
     pub object: ObjectRef,
 }
 
+impl InputRef {
+    /// As [`ObjectRef::without_query`].
+    #[must_use]
+    pub fn without_query(&self) -> Self {
+        InputRef { role: self.role.clone(), object: self.object.without_query() }
+    }
+}
+
 /// What is asked for: allowed by the rules, not yet claimed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Submission {
@@ -59,4 +67,12 @@ pub struct Submission {
     pub rerun: Option<String>,
     /// When it was asked for.
     pub submitted_at: Timestamp,
+}
+
+impl Submission {
+    /// The same as others may read it: see [`ObjectRef::without_query`].
+    #[must_use]
+    pub fn without_queries(&self) -> Self {
+        Submission { inputs: self.inputs.iter().map(InputRef::without_query).collect(), ..self.clone() }
+    }
 }

@@ -51,7 +51,7 @@ impl Webhook {
             .timeout(Duration::from_secs(ANSWER_SECS))
             .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")));
         if !config.allow_private {
-            builder = builder.dns_resolver(address::PublicResolver);
+            builder = builder.dns_resolver(crate::address::PublicResolver);
         }
         let client = builder.build().map_err(|e| format!("TLS cannot be set up (install ca-certificates): {e}"))?;
         Ok(Webhook { client, url, key })

@@ -10,7 +10,9 @@ use crate::job::RunId;
 use crate::job::record::{Claim, ClaimRequest, End};
 use crate::queue::sqlite::{Options, SqliteQueue};
 use crate::queue::{Settled, Settlement};
+use crate::store::scripted::{Request, answer, listen};
 use crate::store::testing::TestStore;
+use crate::store::{HttpsConfig, Web};
 use crate::trigger::{InputRef, Origin};
 
 fn place(bucket: &str) -> Place {
@@ -224,4 +226,21 @@ async fn a_letter_with_a_damaged_record_stays_and_holds_up_no_other() {
     assert!(lab.redriver().letter(&sent[1], &mut done).await.unwrap());
     let depth = lab.queue.depth().await.unwrap();
     assert_eq!((depth.dead, depth.visible), (1, 1));
+}
+
+#[tokio::test]
+async fn a_job_whose_input_had_a_signed_url_is_not_sent_again_from_its_record() {
+    let (address, _requests) = listen(|_: &Request| answer("403 Forbidden", "content-length: 0", "")).await;
+    let host = address.trim_start_matches("http://");
+    let config = HttpsConfig { hosts: vec![host.to_owned()], allow_private: true };
+    let mut lab = Lab::new().await;
+    lab.put("film").await;
+    lab.stores = lab.stores.with_web(Web::open(&config, 9).unwrap());
+    let mut submission = lab.submission().await;
+    let signed = ObjectRef::new("http", host, "/a.mp4?sig=s3cret");
+    submission.inputs[0].object = ObjectRef { etag: Some("e1".into()), ..signed };
+    let (job, _) = lab.end(&submission, Outcome::Cancelled).await;
+    let Err(Error::Job(error)) = lab.redriver().job(&job).await else { panic!("it was sent") };
+    assert_eq!(error.code, ErrorCode::InputChanged);
+    assert!(error.message.contains("submit it again with its URL"), "{error}");
 }

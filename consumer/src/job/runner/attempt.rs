@@ -10,10 +10,11 @@ use tokio::sync::watch;
 use crate::job::executor::{RunLimits, RunNote, RunOrder, RunResult, RunWatch};
 use crate::job::manifest::{self, Committed, Manifest, ManifestOutput, Schema};
 use crate::telemetry::{Change, Step};
+use crate::trigger::InputRef;
 
 use super::checkpoint::Keeper;
 use super::claim::Case;
-use super::fetch::Fetched;
+use super::fetch::{Early, Fetched};
 use super::pulse::Pulse;
 use super::{Journey, Stop};
 
@@ -40,10 +41,16 @@ impl Clock {
 
 impl Journey {
     /// Fetch to commit. The manifest is the one that the job has in the end, whoever's run it names.
-    pub(super) async fn attempt(&self, case: &Case<'_>, pulse: &Pulse, stop: &Stop) -> Result<Box<Manifest>> {
+    pub(super) async fn attempt(
+        &self,
+        case: &Case<'_>,
+        early: Option<Early>,
+        pulse: &Pulse,
+        stop: &Stop,
+    ) -> Result<Box<Manifest>> {
         let handler = self.handler(&case.submission.handler)?;
         let mut clock = Clock::start();
-        let fetched = self.fetch(case, handler, stop).await?;
+        let fetched = self.fetch(case, early, handler, stop).await?;
         clock.lap("fetch");
         case.aside(pulse, Change::Waiting { fetched_bytes: fetched.bytes }).await;
         let result = self.run(case, handler, &fetched, pulse, stop, &mut clock).await?;
@@ -150,7 +157,7 @@ impl Journey {
             run_id: case.run_id.clone(),
             handler: handler.name.clone(),
             handler_version: handler.version.clone(),
-            inputs: case.submission.inputs.clone(),
+            inputs: case.submission.inputs.iter().map(InputRef::without_query).collect(),
             params: made.params,
             outputs,
             models: made.models,

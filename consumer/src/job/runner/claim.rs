@@ -14,6 +14,7 @@ use crate::store::{ObjectRef, Store};
 use crate::telemetry::{Change, JobTelemetry, Step};
 use crate::trigger::Submission;
 
+use super::fetch::Early;
 use super::pulse::{Patient, Pulse};
 use super::{Journey, Stop, Verdict, after};
 
@@ -21,6 +22,14 @@ use super::{Journey, Stop, Verdict, after};
 const PRESIGN: Duration = Duration::from_secs(24 * 3600);
 /// Outputs that get one.
 const PRESIGNED: usize = 20;
+
+/// A job, before it is claimed.
+struct Identified {
+    job: JobId,
+    record: Record,
+    results: Store,
+    early: Option<Early>,
+}
 
 /// A claimed attempt.
 pub(super) struct Case<'a> {
@@ -36,13 +45,13 @@ pub(super) struct Case<'a> {
 impl Journey {
     /// A submission from the look at its inputs to the verdict on its delivery.
     pub(super) async fn claim(&self, lease: &Lease, mut submission: Submission, stop: &Stop) -> Verdict {
-        let (job, record, results) = match self.identify(&mut submission, stop).await {
+        let run_id = RunId::new();
+        let Identified { job, record, results, early } = match self.identify(&mut submission, &run_id, stop).await {
             Ok(found) => found,
             Err(error) if error.code == ErrorCode::LeaseLost => return Verdict::Lost,
             Err(error) if error.code == ErrorCode::Interrupted => return Verdict::uncounted(Duration::ZERO),
             Err(error) => return self.refuse(lease, rejected(&submission, error)).await,
         };
-        let run_id = RunId::new();
         let now = Timestamp::now();
         let request = ClaimRequest {
             run_id: &run_id,
@@ -64,7 +73,7 @@ impl Journey {
                 let telemetry = telemetry(Some(won.attempt));
                 let case = Case { submission: &submission, job: job.clone(), record, run_id, won, telemetry, results };
                 let _held = self.in_hand.hold(&job);
-                return self.won(lease, &case, stop).await;
+                return self.won(lease, &case, early, stop).await;
             }
             Claim::Live { until } => {
                 // Its worker renews that time: looking ever less often keeps the queue's own limit of hand-overs far.
@@ -92,7 +101,7 @@ impl Journey {
     }
 
     /// Which job it is, and where its record and results are.
-    async fn identify(&self, submission: &mut Submission, stop: &Stop) -> Result<(JobId, Record, Store)> {
+    async fn identify(&self, submission: &mut Submission, run_id: &RunId, stop: &Stop) -> Result<Identified> {
         for input in &mut submission.inputs {
             input.object = stop.unless(self.stores.pin(&input.object)).await?;
             if input.object.size.is_none() {
@@ -101,14 +110,15 @@ impl Journey {
                 input.object.size = Some(head.ok_or_else(|| gone(&input.object))?.bytes);
             }
         }
+        let early = self.fetch_early(submission, run_id, stop).await?;
         let job = JobId::of(submission)?;
         let state = self.stores.get(&self.rules.state.store)?.clone();
         let results = self.stores.get(&submission.destination.store)?.clone();
-        Ok((job.clone(), Record::new(state, &self.rules.state, job), results))
+        Ok(Identified { record: Record::new(state, &self.rules.state, job.clone()), job, results, early })
     }
 
     /// A won claim: the attempt, its end in the record, the event, the verdict.
-    async fn won(&self, lease: &Lease, case: &Case<'_>, stop: &Stop) -> Verdict {
+    async fn won(&self, lease: &Lease, case: &Case<'_>, early: Option<Early>, stop: &Stop) -> Verdict {
         Step::Claimed.reached(&case.job);
         let patient = Patient {
             record: case.record.clone(),
@@ -126,7 +136,7 @@ impl Journey {
         };
         let outcome = tokio::select! {
             biased;
-            outcome = Box::pin(self.attempt(case, &pulse, stop)) => outcome,
+            outcome = Box::pin(self.attempt(case, early, &pulse, stop)) => outcome,
             never = late => never,
         };
         let (outcome, change) = match outcome {

@@ -1,14 +1,17 @@
 //! Brings inputs to the scratch disk and has them looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, Result};
 
+use crate::job::RunId;
 use crate::job::executor::JobScratch;
 use crate::job::room::Reservation;
 use crate::store::{ObjectRef, Store};
 use crate::telemetry::Step;
+use crate::trigger::Submission;
 
 use super::claim::Case;
 use super::{Journey, Stop, checkpoint};
@@ -24,9 +27,57 @@ pub(super) struct Fetched {
     pub(super) bytes: u64,
 }
 
+/// Inputs that were fetched before the claim, since only their content tells which job it is.
+pub(super) struct Early {
+    scratch: JobScratch,
+    room: Reservation,
+    /// Their places in the submission's list.
+    files: BTreeSet<usize>,
+    bytes: u64,
+}
+
 impl Journey {
+    /// Fetches the inputs that are not pinned, and pins them; none if all are.
+    pub(super) async fn fetch_early(
+        &self,
+        submission: &mut Submission,
+        run_id: &RunId,
+        stop: &Stop,
+    ) -> Result<Option<Early>> {
+        let limits = self.handlers.get(&submission.handler).map_or(&self.rules.limits, |handler| &handler.limits);
+        let limits = stricter(&self.rules.limits, limits);
+        let is_loose = |object: &ObjectRef| object.is_web() && !object.is_pinned();
+        let loose = || submission.inputs.iter().map(|input| &input.object).filter(|object| is_loose(object));
+        if loose().next().is_none() {
+            return Ok(None);
+        }
+        let bytes = promised(loose(), &limits)?;
+        let budget = submission.deadline_secs.map_or(self.rules.deadline, Duration::from_secs);
+        let room = stop.unless(self.room.reserve_when_free(bytes)).await?;
+        let scratch = self.pool.job_scratch(run_id.as_str())?;
+        let mut early = Early { scratch, room, files: BTreeSet::new(), bytes };
+        let all = async {
+            for (index, input) in submission.inputs.iter_mut().enumerate().filter(|(_, input)| is_loose(&input.object))
+            {
+                let (file, most) = (place(&early.scratch, &input.role, index), input.object.size.unwrap_or(0));
+                input.object = self.stores.web()?.get_and_pin(&input.object, &file, most).await?;
+                early.files.insert(index);
+            }
+            Ok(())
+        };
+        let late = |_| JobError::new(ErrorCode::DeadlineExceeded, "The inputs did not come within the job's time.");
+        stop.unless(async { tokio::time::timeout(budget, all).await.map_err(late)? }).await?;
+        Ok(Some(early))
+    }
+
     /// Checks the parameters, fetches, probes and plans: all that can refuse a job before it takes a device slot.
-    pub(super) async fn fetch(&self, case: &Case<'_>, handler: &Descriptor, stop: &Stop) -> Result<Fetched> {
+    pub(super) async fn fetch(
+        &self,
+        case: &Case<'_>,
+        early: Option<Early>,
+        handler: &Descriptor,
+        stop: &Stop,
+    ) -> Result<Fetched> {
         let submission = case.submission;
         let params = serde_json::Value::Object(submission.params.clone());
         stop.unless(self.pool.check(&submission.handler, &params)).await?;
@@ -36,14 +87,28 @@ impl Journey {
         let mut bytes = promised(submission.inputs.iter().map(|input| &input.object), &limits)?;
         let checkpoint = case.won.checkpoint_bytes.filter(|_| handler.resumable);
         let needed = bytes.saturating_add(checkpoint.unwrap_or(0));
-        let mut room = stop.unless(self.room.reserve_when_free(needed)).await?;
-        let scratch = self.pool.job_scratch(case.run_id.as_str())?;
+        let (scratch, mut room, there) = match early {
+            Some(Early { scratch, mut room, files, bytes }) => {
+                stop.unless(room.grow_when_free(needed.saturating_sub(bytes))).await?;
+                (scratch, room, files)
+            }
+            None => {
+                let room = stop.unless(self.room.reserve_when_free(needed)).await?;
+                (self.pool.job_scratch(case.run_id.as_str())?, room, BTreeSet::new())
+            }
+        };
         let mut files: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for (index, input) in submission.inputs.iter().enumerate() {
-            // A key is never a path: files are named by their place in the list.
-            let file = scratch.input_dir().join(format!("{}-{index}", input.role));
-            let store = self.stores.get(&input.object.store)?;
-            bytes += stop.unless(bring(store, &input.object, &file, &limits, &mut room)).await?;
+            let file = place(&scratch, &input.role, index);
+            if there.contains(&index) {
+                // Fetched before the claim.
+            } else if input.object.is_web() {
+                let most = input.object.size.unwrap_or(limits.max_bytes).min(limits.max_bytes);
+                stop.unless(self.stores.web()?.get_to_file(&input.object, &file, most, &|_| {})).await?;
+            } else {
+                let store = self.stores.get(&input.object.store)?;
+                bytes += stop.unless(bring(store, &input.object, &file, &limits, &mut room)).await?;
+            }
             files.entry(input.role.clone()).or_default().push(file);
         }
 
@@ -58,6 +123,11 @@ impl Journey {
         Step::Planned.reached(&case.job);
         Ok(Fetched { scratch, inputs, resume, room, bytes })
     }
+}
+
+/// Where an input goes. A key is never a path: files are named by their place in the list.
+fn place(scratch: &JobScratch, role: &str, index: usize) -> PathBuf {
+    scratch.input_dir().join(format!("{role}-{index}"))
 }
 
 /// Fetches an input: not more than was promised, unless the very content that was named is larger than its sender said.

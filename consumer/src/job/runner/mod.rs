@@ -30,7 +30,7 @@ use crate::job::executor::Pool;
 use crate::job::room::Room;
 use crate::job::{JobId, JobMessage};
 use crate::queue::lease::Lease;
-use crate::store::{Place, Stores};
+use crate::store::{Place, Stores, shown};
 use crate::telemetry::{Step, Telemetry};
 use crate::trigger::{self, Routes, Submission, Trigger};
 use crate::worker::Drain;
@@ -212,7 +212,7 @@ impl Journey {
         let rejected = Rejected {
             submission_id: lease.message_id().to_string(),
             handler: message.map(|m| m.handler.clone()),
-            subject: message.and_then(|m| m.input.clone()),
+            subject: message.and_then(|m| m.input.as_deref().map(|url| shown(url).to_owned())),
             reference: message.and_then(|m| m.reference.clone()),
             error,
         };

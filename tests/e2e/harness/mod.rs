@@ -29,7 +29,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// A binary built beside this test's.
 pub(crate) fn binary(name: &str) -> PathBuf {
     let path = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join(name);
-    let build = "cargo build -p darkroom -p darkroom-executor --features darkroom-executor/fault-injection";
+    let build = "cargo build -p darkroom -p darkroom-executor --features fault-injection";
     assert!(path.is_file(), "{} is missing: run `{build}`", path.display());
     path
 }

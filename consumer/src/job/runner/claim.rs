@@ -140,6 +140,7 @@ impl Journey {
             },
         };
         case.note_end(outcome, &change).await;
+        Step::Recorded.reached(&case.job);
         let resumable = self.handlers.get(&case.submission.handler).is_some_and(|handler| handler.resumable);
         if resumable && is_final(&change) {
             case.record.forget_checkpoint().await;
@@ -147,7 +148,10 @@ impl Journey {
         let told = case.change(&pulse, change.clone()).await;
         pulse.end().await;
         match told {
-            Ok(()) => settled_as(change, &case.job),
+            Ok(()) => {
+                Step::Published.reached(&case.job);
+                settled_as(change, &case.job)
+            }
             Err(undelivered) => self.undelivered(lease, &undelivered),
         }
     }

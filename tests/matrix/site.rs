@@ -258,7 +258,7 @@ fn configuration(ground: &Ground<'_>, place: &Workplace, amqp: &Amqp<'_>) -> Str
         ),
     };
     format!(
-        "worker.state = \"s3://{name}-state/\"\nworker.max_attempts = {MAX_ATTEMPTS}\n\
+        "event_retry_secs = 2\nworker.state = \"s3://{name}-state/\"\nworker.max_attempts = {MAX_ATTEMPTS}\n\
          worker.backoff_min_secs = 0\nworker.backoff_max_secs = 1\n\
          [log]\nlevel = \"info,darkroom::step=debug\"\n\
          [executor]\nstall_secs = 30\n\

@@ -18,6 +18,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod unfinished;
 mod upload;
 mod url;
 

@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use lapin::{Connection, ConnectionProperties};
+use rustix::process::{Pid, Signal, kill_process};
 
 const BIN: &str = "/usr/lib/rabbitmq/bin";
 /// Ends with its standard input, that is, with the test binary. epmd runs in the foreground: Erlang would leave one
@@ -16,6 +17,10 @@ const GUARD: &str = "epmd -port $ERL_EPMD_PORT -address 127.0.0.1 >/dev/null 2>&
 setsid $BIN/rabbitmq-server >$HOME/out 2>&1 & broker=$!
 cat >/dev/null
 kill -9 -$broker; kill $epmd; wait; rm -rf $HOME";
+/// The same for a broker that was killed, whose epmd goes on.
+const AGAIN: &str = "setsid $BIN/rabbitmq-server >>$HOME/out 2>&1 & broker=$!
+cat >/dev/null
+kill -9 -$broker; wait; rm -rf $HOME";
 /// An administrator.
 pub const USER: &str = "tester";
 /// Its password.
@@ -39,23 +44,47 @@ pub struct Broker {
     environment: Vec<(&'static str, String)>,
     home: PathBuf,
     /// Held so that they end with the process, and not before.
-    _guard: Mutex<(Child, ChildStdin)>,
+    guards: Mutex<Vec<(Child, ChildStdin)>>,
 }
 
 /// The broker; the first call starts it.
 pub async fn broker() -> &'static Broker {
     static BROKER: OnceLock<Broker> = OnceLock::new();
     let broker = tokio::task::spawn_blocking(|| BROKER.get_or_init(start)).await.unwrap();
-    let begun = Instant::now();
-    while let Err(error) = broker.connect("%2f").await {
-        let log = || std::fs::read_to_string(broker.home.join("out")).unwrap_or_default();
-        assert!(begun.elapsed() < PATIENCE, "no broker: {error}\n{}", log());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    broker.ready().await;
     broker
 }
 
 impl Broker {
+    /// One of its own, for who kills it.
+    pub async fn start() -> Broker {
+        let broker = tokio::task::spawn_blocking(start).await.unwrap();
+        broker.ready().await;
+        broker
+    }
+
+    /// Waits until it answers.
+    pub async fn ready(&self) {
+        let begun = Instant::now();
+        while let Err(error) = self.connect("%2f").await {
+            let log = || std::fs::read_to_string(self.home.join("out")).unwrap_or_default();
+            assert!(begun.elapsed() < PATIENCE, "no broker: {error}\n{}", log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// `kill -9` of the server.
+    pub fn kill(&self) {
+        let pid = std::fs::read_to_string(self.home.join("pid")).unwrap();
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+
+    /// Starts the killed server again, on its data; returns before it answers.
+    pub fn start_again(&self) {
+        self.guards.lock().unwrap().push(guard(AGAIN, &self.environment));
+    }
+
     /// A connection to this virtual host, to do what a worker would not.
     ///
     /// # Errors
@@ -123,11 +152,17 @@ fn start() -> Broker {
         ("ERL_EPMD_PORT", epmd.to_string()),
         ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2".into()),
     ];
+    let guards = Mutex::new(vec![guard(GUARD, &environment)]);
+    Broker { port, tls_port, environment, home, guards }
+}
+
+/// A script that ends with its standard input.
+fn guard(script: &str, environment: &[(&'static str, String)]) -> (Child, ChildStdin) {
     let mut guard = Command::new("sh");
-    guard.args(["-c", GUARD]).envs(environment.iter().cloned()).stdin(Stdio::piped());
+    guard.args(["-c", script]).envs(environment.iter().cloned()).stdin(Stdio::piped());
     let mut guard = guard.spawn().unwrap();
     let stdin = guard.stdin.take().unwrap();
-    Broker { port, tls_port, environment, home, _guard: Mutex::new((guard, stdin)) }
+    (guard, stdin)
 }
 
 /// Four free ports.

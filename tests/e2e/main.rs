@@ -1,6 +1,6 @@
 //! End-to-end tests: the real binaries, the embedded queue and S3 server or an emulator of AWS, real media.
 //!
-//! They need `cargo build -p darkroom -p darkroom-executor --features darkroom-executor/fault-injection` and what
+//! They need `cargo build -p darkroom -p darkroom-executor --features fault-injection` and what
 //! `infra/setup` installs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what is wrong by panicking")]

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::media::sound;
-use crate::harness::{Aws, Bucket, Queues, Up, Worker, binary, json_lines, poll, stdout, wait_for};
+use crate::harness::{Bucket, Emulator, Queues, Up, Worker, binary, json_lines, poll, stdout, wait_for};
 use crate::once::work;
 
 /// Takes long enough for another worker to come.
@@ -144,7 +144,7 @@ fn an_event_of_content_that_was_replaced_is_dropped_whenever_it_comes() {
 
 #[test]
 fn each_version_is_a_job_of_its_own() {
-    let aws = Aws::versioned();
+    let aws = Emulator::Moto.shared();
     let (quiet, results) = (aws.bucket("quiet"), aws.bucket("results"));
     for bucket in [&quiet, &results, &aws.bucket("state")] {
         bucket.create();

@@ -1,51 +1,47 @@
 //! Jobs and events through SQS: a worker with a configuration of its own, the emulator's S3 and queues, and nothing
 //! embedded.
 
-use std::fs::{self, File};
-use std::process::{Child, Command, ExitStatus, Output};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use darkroom::queue::sqs::SqsQueue;
 use darkroom::queue::{Depth, Queue, Settlement};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::harness::media::{Workshop, sound};
-use crate::harness::{Aws, Bucket, binary, json_lines, poll, stdout, wait_for};
+use crate::harness::{Aws, Bucket, Emulator, Running, Workplace, binary, json_lines, poll, stdout, wait_for};
 
 /// Buckets, queues and a configuration under one name; the worker that was started last.
 struct Site {
+    worker: Option<Running>,
+    place: Workplace,
     aws: Arc<Aws>,
     name: &'static str,
-    dir: TempDir,
     events: SqsQueue,
     seen: Mutex<Vec<Value>>,
-    executor: &'static str,
-    worker: Option<Child>,
 }
 
 impl Site {
     fn new(name: &'static str, executor: &'static str) -> Site {
-        let (aws, dir) = (Aws::shared(), tempfile::tempdir().unwrap());
+        let (aws, place) = (Emulator::Ministack.shared(), executor_of(executor));
         let (queue, events) = (aws.create_queue(name), format!("{name}-events"));
         aws.create_queue(&events);
         let events = aws.queue(&events);
-        let site = Site { aws, name, dir, events, seen: Mutex::default(), executor, worker: None };
+        let site = Site { worker: None, place, aws, name, events, seen: Mutex::default() };
         for bucket in [site.uploads(), site.results(), site.bucket("state")] {
             bucket.create();
         }
         Aws::notify(&site.uploads(), &queue);
-        fs::write(site.path("worker.toml"), site.config()).unwrap();
+        site.place.configure(&site.config());
         site
     }
 
     fn config(&self) -> String {
         let (name, endpoint) = (self.name, self.aws.endpoint());
-        let scratch = self.path("scratch");
         format!(
-            "[worker]\nstate = \"s3://{name}-state/\"\nscratch_dir = \"{scratch}\"\n\
+            "worker.state = \"s3://{name}-state/\"\n\
              [queue]\nkind = \"sqs\"\nlease_secs = 2\n[queue.sqs]\nqueue = \"{name}\"\n\
              [aws]\nendpoint = \"{endpoint}\"\naccess_key = \"test\"\nsecret_key = \"test\"\n\
              [[stores]]\nname = \"main\"\nendpoint = \"{endpoint}\"\naccess_key = \"test\"\nsecret_key = \"test\"\n\
@@ -56,10 +52,6 @@ impl Site {
              types = [\"completed\", \"failed\", \"cancelled\"]\n\
              [executor]\nstall_secs = 30\n"
         )
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
     fn bucket(&self, name: &str) -> Bucket {
@@ -74,26 +66,12 @@ impl Site {
         self.bucket("results")
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary("darkroom"));
-        command.args(["--config", &self.path("worker.toml")]).args(args);
-        command.env("DARKROOM_EXECUTOR", binary(self.executor));
-        command
-    }
-
-    fn cli(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
     fn start(&mut self) {
-        let log = File::options().create(true).append(true).open(self.path("work.log")).unwrap();
-        self.worker = Some(self.command(&["work"]).stderr(log).spawn().unwrap());
+        self.worker = Some(self.place.start::<&str>(&[]));
     }
 
     fn end(&mut self, signal: Signal) -> ExitStatus {
-        let mut worker = self.worker.take().unwrap();
-        kill_process(Pid::from_child(&worker), signal).unwrap();
-        worker.wait().unwrap()
+        self.worker.take().unwrap().end(signal)
     }
 
     /// All events until now.
@@ -136,24 +114,17 @@ impl Site {
     }
 }
 
-impl Drop for Site {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("== log of darkroom work ==\n{}", fs::read_to_string(self.path("work.log")).unwrap_or_default());
-        }
-        if let Some(mut worker) = self.worker.take() {
-            worker.kill().ok();
-            worker.wait().ok();
-        }
-    }
+/// A workplace whose workers have this executor.
+fn executor_of(executor: &str) -> Workplace {
+    Workplace::new(&[("DARKROOM_EXECUTOR", binary(executor).to_str().unwrap())])
 }
 
 #[test]
 fn an_upload_told_through_sqs_becomes_one_result() {
     let (mut site, shop) = (Site::new("told", "darkroom-executor"), Workshop::new());
-    assert!(stdout(&site.cli(&["work", "--check"])).contains("good"));
+    assert!(stdout(&site.place.cli(&["work", "--check"])).contains("good"));
     for (variable, name) in [("DARKROOM__QUEUE__SQS__QUEUE", "no-jobs"), ("DARKROOM__SINKS__0__QUEUE", "no-events")] {
-        let refused = site.command(&["work", "--check"]).env(variable, name).output().unwrap();
+        let refused = site.place.command(&["work", "--check"]).env(variable, name).output().unwrap();
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(!refused.status.success() && said.contains(name) && said.contains("create the queue"), "{said}");
     }
@@ -183,9 +154,9 @@ fn a_job_outlives_its_visibility_timeout_and_its_worker() {
     let input = "s3://outlives-uploads/long.wav";
     let slow = ["--set", "action=slow", "--set", "secs=5"];
     site.start();
-    stdout(&site.cli(&[&["submit", "fault", input, "--output", "s3://outlives-results/"][..], &slow].concat()));
+    stdout(&site.place.cli(&[&["submit", "fault", input, "--output", "s3://outlives-results/"][..], &slow].concat()));
     let running = || {
-        let jobs = json_lines(&stdout(&site.cli(&["--json", "jobs", "list"])));
+        let jobs = json_lines(&stdout(&site.place.cli(&["--json", "jobs", "list"])));
         jobs.into_iter().find(|job| job["state"] == "running")
     };
     let job = poll("a job that runs", running)["job_id"].as_str().unwrap().to_owned();
@@ -197,7 +168,7 @@ fn a_job_outlives_its_visibility_timeout_and_its_worker() {
     site.result(&event);
     site.settled();
     assert!(site.end(Signal::TERM).success());
-    let shown: Value = serde_json::from_str(&stdout(&site.cli(&["--json", "jobs", "show", &job]))).unwrap();
+    let shown: Value = serde_json::from_str(&stdout(&site.place.cli(&["--json", "jobs", "show", &job]))).unwrap();
     assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");
     assert_eq!(site.seen().len(), 1);
 }

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use serde_json::{Value, json};
 
 use crate::harness::media::{sha256, sound};
-use crate::harness::{Aws, Up, poll, stdout, wait_for};
+use crate::harness::{Emulator, Up, poll, stdout, wait_for};
 
 /// The manifest of a completed job whose results go under `prefix`.
 #[track_caller]
@@ -20,7 +20,7 @@ fn manifest(up: &Up, prefix: &str, event: &Value) -> Value {
 
 #[test]
 fn versions_in_another_store_are_jobs_of_their_own_whichever_is_the_latest() {
-    let aws = Aws::shared();
+    let aws = Emulator::Ministack.shared();
     let uploads = aws.bucket("versions");
     uploads.create();
     let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();

@@ -212,6 +212,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(Cli { global, command }: Cli) -> Result<(), Failure> {
+    #[cfg(feature = "fault-injection")]
+    crate::telemetry::failpoint::arm().map_err(Failure::Usage)?;
     match command {
         Command::Up(args) => block_on(up::up(&global, args)),
         Command::Work(args) => block_on(work::work(&global, args)),

@@ -91,6 +91,11 @@ pub fn key(destination: &Place, job: &JobId) -> String {
     destination.key(&format!("{job}/manifest.json"))
 }
 
+/// Where all runs of a job write.
+pub fn job_place(destination: &Place, job: &JobId) -> Place {
+    Place { prefix: destination.key(&format!("{job}/")), ..destination.clone() }
+}
+
 /// Where the outputs of one run go.
 pub fn run_place(destination: &Place, job: &JobId, run: &RunId) -> Place {
     Place { prefix: destination.key(&format!("{job}/{run}/")), ..destination.clone() }

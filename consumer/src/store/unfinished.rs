@@ -69,4 +69,44 @@ impl Store {
             Err(failure) => Err(failure.into()),
         }
     }
+
+    /// Gives up all unfinished uploads of a place, and says how many there were. For places whose writers are done or have
+    /// lost: an upload that goes on fails with its next part.
+    ///
+    /// # Errors
+    /// Codes of [`super::error::classify`]; some may have been given up by then.
+    pub async fn give_up_all(&self, place: &Place) -> Result<usize> {
+        let (mut given_up, mut from) = (0, None);
+        loop {
+            let (uploads, next) = self.unfinished(place, from).await?;
+            for upload in &uploads {
+                self.give_up(&place.bucket, upload).await?;
+            }
+            given_up += uploads.len();
+            from = next;
+            if from.is_none() {
+                return Ok(given_up);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::TestStore;
+
+    #[tokio::test]
+    async fn uploads_to_the_place_end_and_others_go_on() {
+        let running = TestStore::start(&["results"]).await;
+        let store = &running.store;
+        for key in ["job/run-1/0.mp4", "job/run-2/0.mp4", "other/run/0.mp4"] {
+            store.client.create_multipart_upload().bucket("results").key(key).send().await.unwrap();
+        }
+        let place = Place { store: "main".into(), bucket: "results".into(), prefix: "job/".into() };
+        assert_eq!(store.give_up_all(&place).await.unwrap(), 2);
+        assert_eq!(store.give_up_all(&place).await.unwrap(), 0);
+        let left = store.client.list_multipart_uploads().bucket("results").send().await.unwrap();
+        assert_eq!(left.uploads().iter().filter_map(|upload| upload.key()).collect::<Vec<_>>(), ["other/run/0.mp4"]);
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Only this module names metrics. A failure is logged once, where it is handled.
 
+#[cfg(feature = "fault-injection")]
+pub mod failpoint;
 mod log;
 mod metrics;
 mod step;

@@ -1,5 +1,5 @@
-//! Points that a delivery passes on its way to the executor: debug lines for who follows a message through the log, and
-//! times for `darkroom bench journey`.
+//! Points that a delivery passes on its way: debug lines for who follows a message through the log, times for `darkroom
+//! bench journey`, and the points where tests kill the worker.
 
 use std::fmt;
 use std::time::Instant;
@@ -24,7 +24,9 @@ const MAX_UNREAD: usize = 4096;
 pub enum Step {
     /// `receive` has handed the delivery over.
     Received,
-    /// Parsed, and a route or the message said which job it is.
+    /// Its message was read.
+    Parsed,
+    /// A route or the message said which job it is.
     Routed,
     /// The attempt is ours.
     Claimed,
@@ -38,13 +40,26 @@ pub enum Step {
     SlotTaken,
     /// The executor has said that the run arrived.
     Arrived,
+    /// The run has made its outputs.
+    Ran,
+    /// They are in the bucket, where nobody sees them yet.
+    Uploaded,
+    /// The manifest makes them the job's result.
+    Committed,
+    /// The record says how the attempt ended.
+    Recorded,
+    /// Every required sink has the terminal event.
+    Published,
+    /// It is decided what becomes of the delivery.
+    Settling,
     /// Acknowledged, released or kept as a dead letter.
     Settled,
 }
 
 impl Step {
-    const ALL: [Step; 9] = [
+    const ALL: [Step; 16] = [
         Step::Received,
+        Step::Parsed,
         Step::Routed,
         Step::Claimed,
         Step::Checked,
@@ -52,6 +67,12 @@ impl Step {
         Step::Planned,
         Step::SlotTaken,
         Step::Arrived,
+        Step::Ran,
+        Step::Uploaded,
+        Step::Committed,
+        Step::Recorded,
+        Step::Published,
+        Step::Settling,
         Step::Settled,
     ];
 
@@ -59,6 +80,7 @@ impl Step {
     pub const fn as_str(self) -> &'static str {
         match self {
             Step::Received => "received",
+            Step::Parsed => "parsed",
             Step::Routed => "routed",
             Step::Claimed => "claimed",
             Step::Checked => "checked",
@@ -66,13 +88,26 @@ impl Step {
             Step::Planned => "planned",
             Step::SlotTaken => "slot-taken",
             Step::Arrived => "arrived",
+            Step::Ran => "ran",
+            Step::Uploaded => "uploaded",
+            Step::Committed => "committed",
+            Step::Recorded => "recorded",
+            Step::Published => "published",
+            Step::Settling => "settling",
             Step::Settled => "settled",
         }
+    }
+
+    /// The step of this name.
+    pub fn named(name: &str) -> Option<Step> {
+        Step::ALL.into_iter().find(|step| step.as_str() == name)
     }
 
     /// Tells that a delivery has come here; `about` is its message or its job.
     pub fn reached(self, about: &dyn fmt::Display) {
         tracing::debug!(target: TARGET, step = self.as_str(), %about);
+        #[cfg(feature = "fault-injection")]
+        super::failpoint::passed(self);
     }
 }
 
@@ -111,7 +146,7 @@ struct Found {
 impl Visit for Found {
     fn record_str(&mut self, field: &Field, value: &str) {
         if !self.executor && field.name() == "step" {
-            self.step = Step::ALL.into_iter().find(|step| step.as_str() == value);
+            self.step = Step::named(value);
         }
     }
 

@@ -1,6 +1,6 @@
-//! An emulator of AWS: S3 that notifies SQS.
+//! Emulators of AWS: S3 that notifies SQS.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -18,6 +18,26 @@ use super::{Bucket, poll, wait_for};
 /// The only keys whose signatures it checks.
 const KEY: &str = "test";
 
+/// What stands in for AWS. They disagree where consumers break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Emulator {
+    Moto,
+    Ministack,
+}
+
+impl Emulator {
+    /// The one that tests share; it runs while any of them does.
+    pub(crate) fn shared(self) -> Arc<Aws> {
+        static SHARED: [Mutex<Weak<Aws>>; 2] = [const { Mutex::new(Weak::new()) }; 2];
+        let mut shared = SHARED[self as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let aws = Arc::new(Aws::start(self));
+            *shared = Arc::downgrade(&aws);
+            aws
+        })
+    }
+}
+
 /// A running one, ended when dropped.
 pub(crate) struct Aws {
     child: Child,
@@ -25,36 +45,19 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    /// The one that tests share; it runs while any of them does.
-    pub(crate) fn shared() -> Arc<Aws> {
-        static SHARED: Mutex<Weak<Aws>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let aws = Arc::new(Aws::start());
-            *shared = Arc::downgrade(&aws);
-            aws
-        })
-    }
-
-    /// Another emulator, whose buckets can have versions.
-    pub(crate) fn versioned() -> Aws {
-        let address = free();
-        let mut command = tool("moto_server");
-        command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
-        Aws::launch(command, address)
-    }
-
-    fn start() -> Aws {
-        let address = free();
-        let mut command = tool("ministack");
-        command.envs([("BIND_HOST", "127.0.0.1"), ("SERVICES", "s3,sqs")]);
-        command.env("GATEWAY_PORT", address.port().to_string());
-        Aws::launch(command, address)
-    }
-
-    fn launch(mut command: Command, address: SocketAddr) -> Aws {
+    fn start(emulator: Emulator) -> Aws {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (name, port) = (["moto_server", "ministack"][emulator as usize], address.port().to_string());
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.darkroom/tools/aws-emulators/bin");
+        let mut command = Command::new(tools.join(name));
+        match emulator {
+            Emulator::Moto => command.args(["-H", "127.0.0.1", "-p", &port]),
+            Emulator::Ministack => {
+                command.envs([("BIND_HOST", "127.0.0.1"), ("SERVICES", "s3,sqs"), ("GATEWAY_PORT", &port)])
+            }
+        };
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().expect("the emulator of AWS: install it with infra/setup --dev");
+        let child = command.spawn().expect("an emulator of AWS: install it with infra/setup --dev");
         // From here on it is ended whatever happens.
         let aws = Aws { child, endpoint: format!("http://{address}") };
         poll("the emulator of AWS", || TcpStream::connect(address).ok());
@@ -78,6 +81,11 @@ impl Aws {
 
     /// Makes a queue with its dead letters; its ARN.
     pub(crate) fn create_queue(&self, name: &str) -> String {
+        self.create_patient_queue(name, 20)
+    }
+
+    /// The same, of which messages are taken away that were received so often.
+    pub(crate) fn create_patient_queue(&self, name: &str, max_receives: u32) -> String {
         let config = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(&self.endpoint)
@@ -96,7 +104,7 @@ impl Aws {
         };
         wait_for(async {
             let dead = arn(&format!("{name}-dead"), None).await;
-            let policy = json!({ "deadLetterTargetArn": dead, "maxReceiveCount": 20 });
+            let policy = json!({ "deadLetterTargetArn": dead, "maxReceiveCount": max_receives });
             arn(name, Some(policy.to_string())).await
         })
     }
@@ -118,14 +126,6 @@ impl Aws {
         let config = SqsConfig { queue: Some(name.into()), ..SqsConfig::default() };
         wait_for(SqsQueue::open(&aws, &config, Options::default())).unwrap()
     }
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-fn tool(name: &str) -> Command {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.darkroom/tools/aws-emulators/bin").join(name))
 }
 
 impl Drop for Aws {

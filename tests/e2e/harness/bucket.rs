@@ -83,9 +83,20 @@ impl Bucket {
 
     /// All keys that begin so.
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
-        let list = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
-        let page = wait_for(list.send()).unwrap();
-        assert_ne!(page.is_truncated(), Some(true));
-        page.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
+        wait_for(async {
+            let list = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+            let (mut keys, mut pages) = (Vec::new(), list.into_paginator().send());
+            while let Some(page) = pages.next().await {
+                let page = page.unwrap();
+                keys.extend(page.contents().iter().map(|object| object.key().unwrap().to_owned()));
+            }
+            keys
+        })
+    }
+
+    /// Keys of multipart uploads that were begun and neither completed nor aborted.
+    pub(crate) fn unfinished(&self) -> Vec<String> {
+        let list = wait_for(self.client.list_multipart_uploads().bucket(&self.name).send()).unwrap();
+        list.uploads().iter().map(|upload| upload.key().unwrap().to_owned()).collect()
     }
 }

@@ -1,7 +1,10 @@
 //! What the tests share: a running `darkroom up`, its buckets and events, clips, and the command line.
 
+#![allow(dead_code, unused_imports, reason = "shared with the fault matrix: neither binary needs all of it")]
+
 mod aws;
 mod bucket;
+mod disk;
 mod events;
 mod gate;
 pub(crate) mod media;
@@ -16,12 +19,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-pub(crate) use aws::Aws;
+pub(crate) use aws::{Aws, Emulator};
 pub(crate) use bucket::Bucket;
+pub(crate) use disk::Disk;
 pub(crate) use events::Queues;
 pub(crate) use gate::Gate;
 pub(crate) use up::Up;
-pub(crate) use worker::Worker;
+pub(crate) use worker::{Running, Worker, Workplace};
 
 /// What one job may take on a busy machine. Nothing waits this long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -29,7 +33,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// A binary built beside this test's.
 pub(crate) fn binary(name: &str) -> PathBuf {
     let path = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join(name);
-    let build = "cargo build -p darkroom -p darkroom-executor --features darkroom-executor/fault-injection";
+    let build = "cargo build -p darkroom -p darkroom-executor --features fault-injection";
     assert!(path.is_file(), "{} is missing: run `{build}`", path.display());
     path
 }

@@ -1,5 +1,6 @@
-//! A `darkroom work` with a configuration file of its own.
+//! `darkroom work` with a configuration file of its own.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output};
@@ -10,56 +11,130 @@ use tempfile::TempDir;
 
 use super::{Queues, binary, poll};
 
-/// A directory with the configuration and the events, and the process that was started last.
-pub(crate) struct Worker {
+/// A directory with a configuration, for any number of workers; their log and their scratch lie there too.
+pub(crate) struct Workplace {
     dir: TempDir,
-    env: Vec<(&'static str, String)>,
-    events: Queues,
-    child: Option<Child>,
+    env: Vec<(String, String)>,
 }
 
-impl Worker {
-    /// Not started yet. `env` holds what is no configuration, or belongs in no file.
-    pub(crate) fn new(env: &[(&'static str, &str)]) -> Worker {
-        let dir = tempfile::tempdir().unwrap();
-        let env = env.iter().map(|(name, value)| (*name, String::from(*value))).collect();
-        Worker { events: Queues::open(dir.path()), env, dir, child: None }
+impl Workplace {
+    /// `env` holds what is no configuration, or belongs in no file.
+    pub(crate) fn new(env: &[(&str, &str)]) -> Workplace {
+        let env = env.iter().map(|(name, value)| (String::from(*name), String::from(*value))).collect();
+        Workplace { dir: tempfile::tempdir().unwrap(), env }
     }
 
-    /// Writes its configuration, which begins outside of tables; its own directory for scratch, and its sink, are added.
+    /// Writes the configuration, which begins outside of tables; a directory for scratch is added.
     pub(crate) fn configure(&self, text: &str) {
-        let (scratch, events) = (self.path("scratch"), self.path("darkroom.sqlite"));
-        let sink = "[[sinks]]\nkind = \"queue\"\nrequired = true\ntypes = [\"completed\", \"failed\", \"cancelled\"]";
-        let text = format!("worker.scratch_dir = {scratch:?}\n{text}{sink}\npath = {events:?}\n");
+        let text = format!("worker.scratch_dir = {:?}\n{text}", self.path("scratch"));
         fs::write(self.path("worker.toml"), text).unwrap();
     }
 
-    /// A file in its directory.
+    /// A file of it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// A subcommand with its configuration.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary("darkroom"));
         command.arg("--config").arg(self.path("worker.toml")).args(args).envs(self.env.iter().cloned());
         command
     }
 
-    /// A subcommand with its configuration.
+    /// The same, run to its end.
     pub(crate) fn cli(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
-    pub(crate) fn start(&mut self) {
+    /// A worker, with these variables too.
+    pub(crate) fn start<V: AsRef<OsStr>>(&self, env: &[(&str, V)]) -> Running {
         let log = File::options().create(true).append(true).open(self.path("work.log")).unwrap();
-        self.child = Some(self.command(&["work"]).stderr(log).spawn().unwrap());
+        let env = env.iter().map(|(name, value)| (*name, value.as_ref()));
+        Running(self.command(&["work"]).envs(env).stderr(log).spawn().unwrap())
+    }
+
+    /// What its workers have said.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.path("work.log")).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("== log of darkroom work ==\n{}", lines[lines.len().saturating_sub(100)..].join("\n"));
+        }
+    }
+}
+
+/// A worker that was started; killed when dropped.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    /// The same, and waits for the end.
+    pub(crate) fn end(mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        self.0.wait().unwrap()
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// One worker at a time, and its events.
+pub(crate) struct Worker {
+    running: Option<Running>,
+    place: Workplace,
+    events: Queues,
+}
+
+impl Worker {
+    /// Not started yet. `env` as in [`Workplace::new`].
+    pub(crate) fn new(env: &[(&str, &str)]) -> Worker {
+        let place = Workplace::new(env);
+        Worker { events: Queues::open(place.dir.path()), place, running: None }
+    }
+
+    /// As [`Workplace::configure`]; its sink is added.
+    pub(crate) fn configure(&self, text: &str) {
+        let sink = "[[sinks]]\nkind = \"queue\"\nrequired = true\ntypes = [\"completed\", \"failed\", \"cancelled\"]";
+        self.place.configure(&format!("{text}{sink}\npath = {:?}\n", self.place.path("darkroom.sqlite")));
+    }
+
+    /// A file in its directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.place.path(name)
+    }
+
+    /// A subcommand with its configuration.
+    pub(crate) fn cli(&self, args: &[&str]) -> Output {
+        self.place.cli(args)
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.running = Some(self.place.start::<&str>(&[]));
     }
 
     /// Sends a signal, and waits for the end.
     pub(crate) fn end(&mut self, signal: Signal) -> ExitStatus {
-        let mut child = self.child.take().unwrap();
-        kill_process(Pid::from_child(&child), signal).unwrap();
-        child.wait().unwrap()
+        self.running.take().unwrap().end(signal)
     }
 
     /// Queues in the file of its events, `darkroom.sqlite`.
@@ -77,18 +152,5 @@ impl Worker {
     pub(crate) fn event(&self, subject: &str) -> Value {
         let seen = || self.events().into_iter().find(|event| event["subject"] == subject);
         poll(&format!("an event about {subject}"), seen)
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = fs::read_to_string(self.path("work.log")).unwrap_or_default();
-            eprintln!("== log of darkroom work ==\n{log}");
-        }
-        if let Some(mut child) = self.child.take() {
-            child.kill().ok();
-            child.wait().ok();
-        }
     }
 }

@@ -54,6 +54,7 @@ impl Journey {
         clock.lap("fetch");
         case.aside(pulse, Change::Waiting { fetched_bytes: fetched.bytes }).await;
         let result = self.run(case, handler, &fetched, pulse, stop, &mut clock).await?;
+        Step::Ran.reached(&case.job);
         case.aside(pulse, Change::Committing).await;
         let outputs = self.upload(case, &result, stop).await;
         clock.lap("commit");
@@ -62,7 +63,10 @@ impl Journey {
         drop(scratch);
         drop(room);
         match outputs {
-            Ok(outputs) => self.commit(case, handler, result, outputs, clock).await,
+            Ok(outputs) => {
+                Step::Uploaded.reached(&case.job);
+                self.commit(case, handler, result, outputs, clock).await
+            }
             Err(error) => {
                 self.drop_run(case).await;
                 Err(error)
@@ -169,7 +173,10 @@ impl Journey {
             created_at: Timestamp::now(),
         };
         match manifest::commit(&case.results, &case.submission.destination, &manifest).await? {
-            Committed::Ours => Ok(Box::new(manifest)),
+            Committed::Ours => {
+                Step::Committed.reached(&case.job);
+                Ok(Box::new(manifest))
+            }
             Committed::Theirs(theirs) => {
                 self.drop_run(case).await;
                 Ok(theirs)

@@ -90,6 +90,9 @@ impl Journey {
             Claim::Exhausted { last, error } => (telemetry(Some(last)), Change::Failed(error)),
         };
         // Of these nobody has told yet: the last attempt ended without a word.
+        if first_told {
+            end_uploads(&results, &submission, &job).await;
+        }
         let told = match first_told {
             true => telemetry.transition(&change).await,
             false => telemetry.repeat(&change).await,
@@ -150,6 +153,10 @@ impl Journey {
             },
         };
         case.note_end(outcome, &change).await;
+        Step::Recorded.reached(&case.job);
+        if is_final(&change) && case.won.attempt > 1 {
+            end_uploads(&case.results, case.submission, &case.job).await;
+        }
         let resumable = self.handlers.get(&case.submission.handler).is_some_and(|handler| handler.resumable);
         if resumable && is_final(&change) {
             case.record.forget_checkpoint().await;
@@ -157,7 +164,10 @@ impl Journey {
         let told = case.change(&pulse, change.clone()).await;
         pulse.end().await;
         match told {
-            Ok(()) => settled_as(change, &case.job),
+            Ok(()) => {
+                Step::Published.reached(&case.job);
+                settled_as(change, &case.job)
+            }
             Err(undelivered) => self.undelivered(lease, &undelivered),
         }
     }
@@ -242,6 +252,17 @@ impl Case<'_> {
         };
         if let Err(error) = self.record.write_end(&end).await {
             tracing::warn!(job_id = %self.job, %error, "the end of an attempt could not be recorded");
+        }
+    }
+}
+
+/// Ends the uploads of attempts that died, once the job has ended.
+async fn end_uploads(results: &Store, submission: &Submission, job: &JobId) {
+    match results.give_up_all(&manifest::job_place(&submission.destination, job)).await {
+        Ok(0) => {}
+        Ok(uploads) => tracing::info!(job_id = %job, uploads, "unfinished uploads of an earlier attempt ended"),
+        Err(error) => {
+            tracing::warn!(job_id = %job, %error, "unfinished uploads may be left; the bucket's lifecycle ends them")
         }
     }
 }

@@ -135,6 +135,7 @@ impl Journey {
             () = late => Verdict::uncounted(Duration::ZERO),
         };
         let message_id = lease.message_id().clone();
+        Step::Settling.reached(&message_id);
         verdict.carry_out(lease).await;
         Step::Settled.reached(&message_id);
     }
@@ -144,6 +145,7 @@ impl Journey {
             Ok(triggers) => triggers,
             Err(error) => return self.reject(lease, None, error).await,
         };
+        Step::Parsed.reached(lease.message_id());
         let mut verdict = Verdict::Ack;
         for trigger in triggers {
             let next = match trigger {

@@ -1,5 +1,7 @@
-//! `darkroom bench`: what a handler costs beside its parts alone, and beside Python; how fast an upload gets to it.
+//! `darkroom bench`: what a handler costs beside its parts alone, and beside Python; how fast an upload or a
+//! message gets to it.
 
+mod bare;
 mod journey;
 mod legs;
 mod report;
@@ -29,7 +31,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Measure the way of a small upload to the executor, on embedded backends of its own.
+    /// Measure the way of a small upload to the executor, on embedded backends of its own; with --config the way of a
+    /// job message through the queue of that file.
     Journey(journey::Args),
 }
 

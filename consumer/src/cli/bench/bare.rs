@@ -20,25 +20,18 @@ use super::super::Failure;
 /// A consumer of lapin and nothing around it.
 pub(super) struct Bare {
     queue: String,
-    _connection: Connection,
+    connection: Connection,
     publish: Channel,
     consume: Channel,
     deliveries: Consumer,
 }
 
-/// Milliseconds from before the publication on.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bared {
-    /// Until the delivery was in hand.
-    pub(super) received: f64,
-    /// Until it was acknowledged.
-    pub(super) settled: f64,
-}
-
 impl Bare {
     /// Connects, and makes a quorum queue beside the worker's.
     pub(super) async fn open(amqp: &AmqpConfig, beside: &str) -> Result<Bare, Failure> {
-        Bare::start(amqp, beside).await.map_err(|e| Failure::Failed(format!("RabbitMQ alone cannot be measured: {e:#}.")))
+        Bare::start(amqp, beside)
+            .await
+            .map_err(|e| Failure::Failed(format!("RabbitMQ alone cannot be measured: {e:#}.")))
     }
 
     async fn start(amqp: &AmqpConfig, beside: &str) -> anyhow::Result<Bare> {
@@ -53,29 +46,29 @@ impl Bare {
         let options = BasicConsumeOptions::default();
         let deliveries =
             consume.basic_consume(queue.as_str().into(), "bare".into(), options, FieldTable::default()).await?;
-        Ok(Bare { queue, _connection: connection, publish, consume, deliveries })
+        Ok(Bare { queue, connection, publish, consume, deliveries })
     }
 
-    /// One message, there and gone.
-    pub(super) async fn one(&mut self, body: &str) -> Result<Bared, Failure> {
+    /// One message, there and gone: milliseconds.
+    pub(super) async fn one(&mut self, body: &str) -> Result<f64, Failure> {
         self.message(body).await.map_err(|e| Failure::Failed(format!("RabbitMQ alone cannot be measured: {e:#}.")))
     }
 
-    async fn message(&mut self, body: &str) -> anyhow::Result<Bared> {
+    async fn message(&mut self, body: &str) -> anyhow::Result<f64> {
         let begun = Instant::now();
-        let millis = || begun.elapsed().as_secs_f64() * 1e3;
         let properties = BasicProperties::default().with_delivery_mode(2);
         let confirmation = confirmed(&self.publish, "", &self.queue, true, body.as_bytes(), properties).await?;
         ensure!(matches!(confirmation, Confirmation::Ack(None)), "a message was not taken");
         let delivery = self.deliveries.next().await.context("the consumer ended")??;
-        let received = millis();
         ensure!(delivery.acker.ack(BasicAckOptions::default()).await?, "an acknowledgement was not taken");
-        Ok(Bared { received, settled: millis() })
+        Ok(begun.elapsed().as_secs_f64() * 1e3)
     }
 
     /// Takes the queue away.
     pub(super) async fn close(self) -> Result<(), Failure> {
-        let deleted = self.consume.queue_delete(self.queue.as_str().into(), QueueDeleteOptions::default()).await;
-        deleted.map(|_| ()).map_err(|e| Failure::Failed(format!("The queue {} is left: {e}. Delete it.", self.queue)))
+        let left = |e| Failure::Failed(format!("The queue {} is left: {e}. Delete it.", self.queue));
+        let options = QueueDeleteOptions::default();
+        self.consume.queue_delete(self.queue.as_str().into(), options).await.map_err(left)?;
+        self.connection.close(200, "".into()).await.map_err(left)
     }
 }

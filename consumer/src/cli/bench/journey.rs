@@ -209,7 +209,7 @@ impl Bench {
         if let Some(bare) = self.bare {
             bare.close().await?;
         }
-        Ok(Report::new(begin, all, bare))
+        Ok(Report::new(begin, &all, bare))
     }
 
     /// One job, from before its beginning to its settlement.

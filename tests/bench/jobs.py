@@ -23,6 +23,7 @@ from collections import Counter
 from pathlib import Path
 
 import boto3
+from amqp.exceptions import NotFound
 from botocore.config import Config
 from kombu import Connection, Exchange, Producer, Queue
 
@@ -72,8 +73,8 @@ class Counting:
         try:
             while data := source.recv(1 << 16):
                 for method, path in REQUEST.findall(data) if count else ():
-                    query = b"?" in path
-                    name = "?" if query else path.rsplit(b"/", 1)[-1].decode()
+                    path, _, query = path.partition(b"?")
+                    name = "(list)" if b"list-type" in query else path.rsplit(b"/", 1)[-1].decode()
                     self.seen[f"{method.decode()} {name}"] += 1
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
@@ -112,6 +113,15 @@ class Site:
     def done(self):
         """Events that have arrived."""
         return self.channel.queue_declare(EXCHANGE, passive=True).message_count
+
+    def has(self, queue):
+        """Whether there is such a queue: to ask for one that is not closes the channel."""
+        try:
+            with self.connection.channel() as channel:
+                channel.queue_declare(queue, passive=True)
+                return True
+        except NotFound:
+            return False
 
     def empty(self):
         self.channel.queue_purge(EXCHANGE)
@@ -191,6 +201,7 @@ level = "warn"
 """)
         command = [site.args.binaries / "darkroom", "--config", config, "work"]
         self.process = subprocess.Popen(command, env=site.environment(s3), stderr=(site.home / "work.log").open("a"))
+        wait("the worker's queue", lambda: site.has(self.queue))
 
     def send(self, names):
         producer = Producer(self.site.channel)
@@ -226,7 +237,7 @@ class Celery:
         command += ["--concurrency=1", "--loglevel=error", "--without-gossip", "--without-mingle", "--without-heartbeat"]
         env = site.environment(s3)
         self.process = subprocess.Popen(
-            command, env=env, cwd=Path(__file__).parent, stdout=subprocess.DEVNULL, stderr=(site.home / "celery.log").open("a")
+            command, env=env, cwd=Path(__file__).parent, stdout=subprocess.DEVNULL, stderr=(site.home / "work.log").open("a")
         )
 
     def send(self, names):
@@ -247,7 +258,13 @@ def run(site, worker, names):
     site.empty()
     cpu, begun = cpu_secs(worker.process.pid), time.monotonic()
     worker.send(names)
-    wait(f"{worker.name}'s jobs", lambda: site.done() >= len(names), 600)
+
+    def done():
+        if worker.process.poll() is not None:
+            sys.exit(f"{worker.name} has ended: {(site.home / 'work.log').read_text()[-2000:]}")
+        return site.done() >= len(names)
+
+    wait(f"{worker.name}'s jobs", done, 600)
     return time.monotonic() - begun, cpu_secs(worker.process.pid) - cpu
 
 
@@ -265,7 +282,7 @@ def counted(site, kind, jobs=10):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binaries", type=Path, required=True, help="directory of the release binaries")
-    parser.add_argument("--amqp", required=True, help="URL of a RabbitMQ, credentials included")
+    parser.add_argument("--amqp", required=True, help="URL of a RabbitMQ that lets `guest` in, without credentials")
     parser.add_argument("--count", type=int, default=500, help="jobs in a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pool", default="prefork", help="Celery's pool: prefork or solo")

@@ -1,8 +1,11 @@
-//! `darkroom bench`: what a handler costs beside its parts alone, and beside Python; how fast an upload gets to it.
+//! `darkroom bench`: what a handler costs beside its parts alone, and beside Python; how fast an upload or a message gets
+//! to it, and files to buckets and back.
 
+mod bare;
 mod journey;
 mod legs;
 mod report;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,8 +32,11 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Measure the way of a small upload to the executor, on embedded backends of its own.
+    /// Measure the way of a small upload to the executor, on embedded backends of its own; with --config the way of a
+    /// job message through the queue of that file.
     Journey(journey::Args),
+    /// Measure how fast a file goes into a bucket and comes back.
+    Transfer(transfer::Args),
 }
 
 /// What of a handler is measured, and how.
@@ -66,11 +72,16 @@ pub(crate) async fn bench(global: &Global, args: Args) -> Result<(), Failure> {
     match (&args.what, &args.handler) {
         // It has a worker to end first.
         (Some(What::Journey(args)), _) => Box::pin(journey::journey(global, args, &mut signals)).await,
+        (Some(What::Transfer(args)), _) => tokio::select! {
+            done = transfer::transfer(global, args) => done,
+            // An object may be left: its name says what it was.
+            signal = signals.next() => Err(signal),
+        },
         (None, Some(args)) => tokio::select! {
             done = measure(global, args) => done,
             signal = signals.next() => Err(signal),
         },
-        (None, None) => Err(Failure::Usage("name a handler and a clip, or `journey`".into())),
+        (None, None) => Err(Failure::Usage("name a handler and a clip, or `journey`, or `transfer`".into())),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use darkroom_api::{ErrorCode, JobError, Measured, Part, Result};
 use darkroom_models::RegistryConfig;
+use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
 /// Longest measurement: an hour of 1080p on two slow cores.
@@ -52,7 +53,7 @@ impl Measurement<'_> {
 ///
 /// # Errors
 /// As [`Measurement::take`].
-pub async fn last_line(mut command: Command) -> Result<Measured> {
+pub async fn last_line<T: DeserializeOwned>(mut command: Command) -> Result<T> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
     let missing = |error| JobError::new(ErrorCode::RuntimeMissing, format!("`{program}` does not run ({error})."));
@@ -81,10 +82,10 @@ mod tests {
     #[tokio::test]
     async fn the_last_line_counts_and_a_failure_is_told() {
         let line = r#"{"frames":3,"fps":1.5,"cpu_secs":1,"startup_cpu_secs":9,"wall_secs":2,"peak_rss_mib":7.5}"#;
-        let measured = last_line(shell(&format!("echo loading; echo '{line}'"))).await.unwrap();
+        let measured: Measured = last_line(shell(&format!("echo loading; echo '{line}'"))).await.unwrap();
         assert_eq!((measured.frames, measured.peak_rss_mib, measured.fps()), (3, 7.5, 1.5));
-        assert_eq!(last_line(shell("exit 3")).await.unwrap_err().code, ErrorCode::Internal);
-        assert_eq!(last_line(shell("echo nothing")).await.unwrap_err().code, ErrorCode::Internal);
-        assert_eq!(last_line(Command::new("/nowhere")).await.unwrap_err().code, ErrorCode::RuntimeMissing);
+        assert_eq!(last_line::<Measured>(shell("exit 3")).await.unwrap_err().code, ErrorCode::Internal);
+        assert_eq!(last_line::<Measured>(shell("echo nothing")).await.unwrap_err().code, ErrorCode::Internal);
+        assert_eq!(last_line::<Measured>(Command::new("/nowhere")).await.unwrap_err().code, ErrorCode::RuntimeMissing);
     }
 }

@@ -1,6 +1,7 @@
 //! Checkpoints: what a run offers is kept in the job's record while the run goes on, and the next attempt gets it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use darkroom_api::{ErrorClass, ErrorCode, JobError, Result};
@@ -97,6 +98,8 @@ impl<'a> Keeper<'a> {
             let why = format!("It has {bytes} bytes, {MAX_BYTES} are allowed.");
             return Err(JobError::new(ErrorCode::Internal, why));
         }
+        // Before the answer, which may be lost.
+        self.case.has_checkpoint.store(true, Ordering::Relaxed);
         self.case.record.save_checkpoint(file).await?;
         tracing::debug!(job_id = %self.case.job, bytes, "checkpoint kept");
         Ok(())

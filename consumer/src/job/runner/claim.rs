@@ -1,5 +1,6 @@
 //! Claims a submission's job, has it attempted, and says how that ended.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use darkroom_api::{ErrorClass, ErrorCode, JobError, Result};
@@ -40,6 +41,8 @@ pub(super) struct Case<'a> {
     pub(super) won: Won,
     pub(super) telemetry: JobTelemetry,
     pub(super) results: Store,
+    /// Whether the record may have a checkpoint.
+    pub(super) has_checkpoint: AtomicBool,
 }
 
 impl Journey {
@@ -71,8 +74,10 @@ impl Journey {
         let (telemetry, change) = match claim {
             Claim::Won(won) => {
                 let telemetry = telemetry(Some(won.attempt));
-                let case = Case { submission: &submission, job: job.clone(), record, run_id, won, telemetry, results };
-                let _held = self.in_hand.hold(&job);
+                let has_checkpoint = AtomicBool::new(won.checkpoint_bytes.is_some());
+                let (submission, job) = (&submission, job.clone());
+                let case = Case { submission, job, record, run_id, won, telemetry, results, has_checkpoint };
+                let _held = self.in_hand.hold(&case.job);
                 return self.won(lease, &case, early, stop).await;
             }
             Claim::Live { until } => {
@@ -157,8 +162,7 @@ impl Journey {
         if is_final(&change) && case.won.attempt > 1 {
             end_uploads(&case.results, case.submission, &case.job).await;
         }
-        let resumable = self.handlers.get(&case.submission.handler).is_some_and(|handler| handler.resumable);
-        if resumable && is_final(&change) {
+        if is_final(&change) && case.has_checkpoint.load(Ordering::Relaxed) {
             case.record.forget_checkpoint().await;
         }
         let told = case.change(&pulse, change.clone()).await;

@@ -6,7 +6,7 @@ use darkroom_api::{ErrorCode, Progress};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Stop;
@@ -15,6 +15,8 @@ use crate::job::record::{Record, State, Status};
 
 /// Time between two looks for a request to cancel, and the shortest time between two writes of progress.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A state is written once it has lasted this long: short jobs pass through theirs, and the record costs them nothing.
+const SETTLE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, PartialEq)]
 struct Now {
@@ -71,26 +73,44 @@ impl Pulse {
 async fn beat(patient: Patient, stop: Stop, mut seen: watch::Receiver<Now>, end: CancellationToken) {
     // Short lives have a quick pulse: each word must be followed by another before it expires.
     let beat_every = (patient.life / 3).clamp(Duration::from_millis(100), LOOK_EVERY * 2);
-    let mut look = interval(LOOK_EVERY.min(beat_every));
+    // The claim has just looked.
+    let look_every = LOOK_EVERY.min(beat_every);
+    let mut look = interval_at(Instant::now() + look_every, look_every);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let settle = SETTLE.min(beat_every / 2);
     let mut written: Option<(Instant, State)> = None;
+    // The state that was seen last, and when it is due to be written if it is not.
+    let mut last = (seen.borrow().state, Instant::now() + settle);
     loop {
+        let is_new = written.is_none_or(|(_, state)| state != last.0);
         tokio::select! {
             biased;
             () = end.cancelled() => {
+                // The end is recorded elsewhere: this only takes back what onlookers were told.
                 let now = seen.borrow().clone();
-                if written.is_none_or(|(_, state)| state != now.state) {
+                if written.is_some_and(|(_, state)| state != now.state) {
                     write(&patient, &now).await;
                 }
                 return;
             }
             changed = seen.changed() => if changed.is_err() { return },
+            () = sleep_until(last.1), if is_new => {}
             _ = look.tick() => look_for_cancel(&patient, &stop).await,
         }
         let now = seen.borrow_and_update().clone();
-        let due = written.is_none_or(|(at, state)| state != now.state || at.elapsed() >= beat_every);
-        if due && write(&patient, &now).await {
-            written = Some((Instant::now(), now.state));
+        if now.state != last.0 {
+            last = (now.state, Instant::now() + settle);
+        }
+        let due = match written {
+            Some((at, state)) if state == now.state => at.elapsed() >= beat_every,
+            _ => Instant::now() >= last.1,
+        };
+        if due {
+            if write(&patient, &now).await {
+                written = Some((Instant::now(), now.state));
+            } else {
+                last.1 = Instant::now() + look_every;
+            }
         }
     }
 }
@@ -120,4 +140,37 @@ async fn write(patient: &Patient, now: &Now) -> bool {
         tracing::warn!(%error, job_id = %patient.record.job(), "the job's status could not be written");
     }
     outcome.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::JobId;
+    use crate::store::Place;
+    use crate::store::testing::TestStore;
+
+    #[tokio::test]
+    async fn a_state_is_written_once_it_lasts_and_short_jobs_leave_none() {
+        let running = TestStore::start(&["state"]).await;
+        let state = Place { store: "main".into(), bucket: "state".into(), prefix: String::new() };
+        let record = Record::new(running.store.clone(), &state, "a".repeat(52).parse::<JobId>().unwrap());
+        let patient = |life| Patient { record: record.clone(), attempt: 1, run_id: RunId::new(), life };
+        let status = async || record.history().await.unwrap().status.map(|status| status.state);
+
+        let pulse = Pulse::start(patient(Duration::from_secs(30)), Stop::default());
+        for state in [State::Waiting, State::Running, State::Completed] {
+            pulse.state(state);
+        }
+        pulse.end().await;
+        assert_eq!(status().await, None);
+
+        let pulse = Pulse::start(patient(Duration::from_secs(30)), Stop::default());
+        pulse.state(State::Running);
+        while status().await != Some(State::Running) {
+            tokio::task::yield_now().await;
+        }
+        pulse.state(State::Completed);
+        pulse.end().await;
+        assert_eq!(status().await, Some(State::Completed));
+    }
 }

@@ -45,7 +45,7 @@ use self::inbox::Held;
 use self::link::Link;
 use self::message::Message;
 pub use self::server::Server;
-pub(crate) use self::server::confirmed;
+pub(crate) use self::server::{CONNECT, confirmed};
 use super::{
     DeadLetter, Delivery, Depth, Error, Extended, MessageId, Queue, Receipt, Redrive, Result, SendOptions, Settled,
     Settlement,

@@ -45,6 +45,7 @@ fn case<'a>(submission: &'a Submission, store: &Store) -> Case<'a> {
         won: Won { attempt: 2, counted: 2, budget_from: Timestamp::UNIX_EPOCH, checkpoint_bytes: Some(3) },
         telemetry: Telemetry::new(metrics, Arc::new(publisher)).job(JobFacts::of(submission, &job, Some(2))),
         results: store.clone(),
+        has_checkpoint: true.into(),
     }
 }
 

@@ -19,5 +19,7 @@ mod happy;
 mod keys;
 mod notifications;
 mod once;
+mod sources;
+mod spot;
 mod sqs;
 mod webhook;

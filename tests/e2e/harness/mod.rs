@@ -5,6 +5,7 @@ mod bucket;
 mod events;
 mod gate;
 pub(crate) mod media;
+mod metadata;
 mod up;
 mod worker;
 
@@ -20,6 +21,7 @@ pub(crate) use aws::Aws;
 pub(crate) use bucket::Bucket;
 pub(crate) use events::Queues;
 pub(crate) use gate::Gate;
+pub(crate) use metadata::Metadata;
 pub(crate) use up::Up;
 pub(crate) use worker::Worker;
 

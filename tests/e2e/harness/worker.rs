@@ -56,9 +56,18 @@ impl Worker {
 
     /// Sends a signal, and waits for the end.
     pub(crate) fn end(&mut self, signal: Signal) -> ExitStatus {
-        let mut child = self.child.take().unwrap();
-        kill_process(Pid::from_child(&child), signal).unwrap();
-        child.wait().unwrap()
+        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+        self.ended()
+    }
+
+    /// Waits for the end that it comes to by itself.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.child.take().unwrap().wait().unwrap()
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("work.log")).unwrap_or_default()
     }
 
     /// All events until now.
@@ -77,8 +86,7 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = fs::read_to_string(self.path("work.log")).unwrap_or_default();
-            eprintln!("== log of darkroom work ==\n{log}");
+            eprintln!("== log of darkroom work ==\n{}", self.log());
         }
         if let Some(mut child) = self.child.take() {
             child.kill().ok();

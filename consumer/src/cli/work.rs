@@ -35,7 +35,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Check the configuration, the handlers, the stores, and the queue and sinks that are not embedded, and exit.
+    /// Check the configuration, the handlers, the stores, and the queues and sinks that are not embedded, and exit.
     #[arg(long)]
     check: bool,
 }

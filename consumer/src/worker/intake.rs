@@ -42,6 +42,7 @@ pub struct Source {
 struct Answer {
     source: usize,
     waited: bool,
+    failed: bool,
     deliveries: Vec<Delivery>,
 }
 
@@ -117,15 +118,14 @@ impl Intake {
     fn request(&self, source: usize, max: usize, wait: Duration) {
         let Source { name, queue, .. } = self.sources[source].clone();
         let request = async move {
-            let deliveries = match queue.receive(max, wait).await {
-                Ok(deliveries) => deliveries,
+            let waited = !wait.is_zero();
+            match queue.receive(max, wait).await {
+                Ok(deliveries) => Answer { source, waited, failed: false, deliveries },
                 Err(error) => {
                     tracing::warn!(queue = name, %error, "the queue does not answer, trying again");
-                    sleep(PAUSE).await;
-                    Vec::new()
+                    Answer { source, waited, failed: true, deliveries: Vec::new() }
                 }
-            };
-            Answer { source, waited: !wait.is_zero(), deliveries }
+            }
         };
         self.requests.push(request.boxed());
     }
@@ -157,9 +157,17 @@ impl Intake {
     }
 
     fn hear(&mut self, answer: &Answer) {
-        match answer.waited {
-            true => self.schedule.woke(answer.source),
-            false => self.schedule.answered(answer.source, answer.deliveries.len()),
+        let source = answer.source;
+        match (answer.failed, answer.waited) {
+            (false, true) => self.schedule.woke(source),
+            (false, false) => self.schedule.answered(source, answer.deliveries.len()),
+            // Nobody is held up by its pause.
+            (true, _) => {
+                self.schedule.set_aside(source);
+                let pause = sleep(PAUSE);
+                let over = Answer { source, waited: true, failed: false, deliveries: Vec::new() };
+                self.requests.push(pause.map(|()| over).boxed());
+            }
         }
     }
 

@@ -152,6 +152,12 @@ impl Schedule {
         turn.asked = 0;
     }
 
+    /// A queue has failed: nothing is asked of it until it is told to have woken.
+    pub(super) fn set_aside(&mut self, index: usize) {
+        self.answered(index, 0);
+        self.turns[index].state = State::Waiting;
+    }
+
     /// A wait has ended.
     pub(super) fn woke(&mut self, index: usize) {
         self.turns[index].state = State::Unknown;

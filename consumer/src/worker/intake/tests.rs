@@ -130,12 +130,14 @@ async fn idle_it_waits_on_all_queues_and_holds_nothing_that_it_has_no_hand_for()
     site.end().await;
 }
 
-/// Answers nobody.
+/// Fails, or does not answer at all.
 #[derive(Debug)]
-struct Silent;
+struct Broken {
+    silent: bool,
+}
 
 #[async_trait::async_trait]
-impl Queue for Silent {
+impl Queue for Broken {
     fn lease_duration(&self) -> Duration {
         Duration::from_secs(60)
     }
@@ -145,7 +147,10 @@ impl Queue for Silent {
     }
 
     async fn receive(&self, _: usize, _: Duration) -> crate::queue::Result<Vec<Delivery>> {
-        std::future::pending().await
+        match self.silent {
+            true => std::future::pending().await,
+            false => Err(crate::queue::Error::unavailable(std::io::Error::other("down"))),
+        }
     }
 
     async fn extend(&self, _: &crate::queue::Receipt, _: Duration) -> crate::queue::Result<crate::queue::Extended> {
@@ -174,22 +179,24 @@ impl Queue for Silent {
 }
 
 #[tokio::test]
-async fn a_broker_that_does_not_answer_holds_up_no_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let queue = SqliteQueue::new(Db::open(&dir.path().join("db")).await.unwrap(), Options::default());
-    queue.send("a", SendOptions::default()).await.unwrap();
-    let urgent = Terms { priority: 9, ..TERMS };
-    let sources = [(Arc::new(Silent) as Arc<dyn Queue>, urgent), (Arc::new(queue.clone()), TERMS)];
-    let sources = sources.map(|(queue, terms)| Source { name: String::new(), queue, terms }).to_vec();
-    let drain = Drain::default();
-    let ended = drain.clone();
-    let travel = move |lease: Lease| {
-        let drain = drain.clone();
-        async move {
-            let _settled = lease.ack().await.unwrap();
-            drain.begin("the job is done");
-        }
-    };
-    timeout(Duration::from_secs(20), run(sources, 1, &ended, travel)).await.unwrap();
-    assert_eq!(queue.depth().await.unwrap().visible, 0);
+async fn a_broker_that_fails_or_does_not_answer_holds_up_no_other() {
+    for silent in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = SqliteQueue::new(Db::open(&dir.path().join("db")).await.unwrap(), Options::default());
+        queue.send("a", SendOptions::default()).await.unwrap();
+        let urgent = Terms { priority: 9, ..TERMS };
+        let sources = [(Arc::new(Broken { silent }) as Arc<dyn Queue>, urgent), (Arc::new(queue.clone()), TERMS)];
+        let sources = sources.map(|(queue, terms)| Source { name: String::new(), queue, terms }).to_vec();
+        let drain = Drain::default();
+        let ended = drain.clone();
+        let travel = move |lease: Lease| {
+            let drain = drain.clone();
+            async move {
+                let _settled = lease.ack().await.unwrap();
+                drain.begin("the job is done");
+            }
+        };
+        timeout(Duration::from_secs(20), run(sources, 1, &ended, travel)).await.unwrap();
+        assert_eq!(queue.depth().await.unwrap().visible, 0);
+    }
 }

@@ -39,6 +39,13 @@ fn listed(worker: &Worker, input: &str) -> Option<Value> {
     jobs.into_iter().find(|job| job["input"] == input)
 }
 
+/// The job about an input, once it runs.
+#[track_caller]
+fn running(worker: &Worker, input: &str) -> String {
+    let job = poll("a job to run", || listed(worker, input).filter(|job| job["state"] == "running"));
+    job["job_id"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_message_with_a_higher_priority_overtakes_across_brokers() {
     let (up, shop, broker) = (Up::shared(), Workshop::new(), wait_for(broker()));
@@ -53,13 +60,13 @@ fn a_message_with_a_higher_priority_overtakes_across_brokers() {
     for name in ["first", "second", "third", "urgent"] {
         up.bucket("overtakes").put(&format!("{name}.wav"), sound());
     }
-    let slow = ["--set", "action=slow", "--set", "secs=4"];
-    ask(&worker, &input("first"), &slow);
+    ask(&worker, &input("first"), &["--set", "action=slow", "--set", "secs=600"]);
     ask(&worker, &input("second"), &["--set", "action=ok"]);
     ask(&worker, &input("third"), &["--set", "action=ok"]);
     worker.start();
-    poll("the first job to run", || listed(&worker, &input("first")).filter(|job| job["state"] == "running"));
+    let first = running(&worker, &input("first"));
     ask(&worker, &input("urgent"), &["--set", "action=ok", "--queue", "urgent"]);
+    stdout(&worker.cli(&["jobs", "cancel", &first]));
     worker.event(&input("third"));
     let order: Vec<Value> = worker.events().iter().map(|event| event["subject"].clone()).collect();
     assert_eq!(order, ["first", "urgent", "second", "third"].map(|name| Value::from(input(name))));
@@ -100,12 +107,12 @@ fn a_handler_at_its_limit_leaves_its_slots_to_others() {
     ask(&worker, &input("long.wav"), &["--set", "action=slow", "--set", "secs=600"]);
     ask(&worker, &input("next.wav"), &["--set", "action=ok"]);
     worker.start();
-    let long = poll("the first job to run", || listed(&worker, &input("long.wav")).filter(|j| j["state"] == "running"));
+    let long = running(&worker, &input("long.wav"));
     stdout(&worker.cli(&["submit", "matting", &input("video.mp4"), "--output", "s3://limits-results/"]));
     assert_eq!(worker.event(&input("video.mp4"))["type"], "dev.darkroom.job.completed.v1");
     assert_eq!(listed(&worker, &input("next.wav")), None, "it is not even claimed");
 
-    stdout(&worker.cli(&["jobs", "cancel", long["job_id"].as_str().unwrap()]));
+    stdout(&worker.cli(&["jobs", "cancel", &long]));
     let next = worker.event(&input("next.wav"));
     assert_eq!((&next["type"], &next["attempt"]), (&"dev.darkroom.job.completed.v1".into(), &1.into()), "{next:#}");
     assert!(worker.end(Signal::TERM).success());

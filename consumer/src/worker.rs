@@ -1,68 +1,42 @@
-//! Takes deliveries and sends each on its journey, until told to stop.
+//! Takes deliveries from one queue or several and sends each on its journey, until told to stop.
+//!
+//! # Design note: several queues
+//!
+//! A worker has as many **hands** as device slots and `fetch_ahead`; each delivery holds one from its receipt to its
+//! settlement. While a hand is free the queues are asked without waiting, those of the highest priority first, within one
+//! priority in proportion to their weights ([`schedule`]). A queue that has nothing costs one question for each hand that
+//! becomes free. Only when all are empty they are waited on, all at once, so that a long poll at one never delays
+//! another, and an idle worker asks nothing else.
+//!
+//! Waits cannot be taken back: a message that SQS has handed to a request that nobody reads any more is lost for a
+//! lease. So they go on while the hands are filled from elsewhere, for one message each, and what they bring then is handed
+//! back at once, uncounted. That is one message of each queue for each time that a worker turns from idle to busy: it goes
+//! to another worker, or to the end of the queue where the broker knows no other way (RabbitMQ, SQS).
+//!
+//! A question that is not answered within [`intake::PATIENCE`] counts as "nothing there" until its answer comes: a broker
+//! that is down holds up no other. A single queue is never asked without waiting: it is waited on for all free hands.
+
+mod drain;
+mod intake;
+pub mod interruption;
+mod schedule;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+pub use drain::Drain;
+pub use intake::Source;
+pub use schedule::Terms;
 
 use crate::job::runner::Journey;
-use crate::queue::Queue;
-use crate::queue::lease::Lease;
-use crate::telemetry::Step;
-
-/// Longest wait for a message in one call.
-const WAIT: Duration = Duration::from_secs(20);
-/// Pause after the queue failed.
-const PAUSE: Duration = Duration::from_secs(2);
-
-/// The two steps of an orderly end.
-#[derive(Debug, Clone, Default)]
-pub struct Drain {
-    /// Take nothing new; hand back what has not started to run.
-    pub begun: CancellationToken,
-    /// Hand back everything.
-    pub forced: CancellationToken,
-}
 
 /// Takes deliveries until `drain.begun`; returns when the last one is settled. At most slots + `fetch_ahead` deliveries
 /// are in hand.
-pub async fn serve(queue: Arc<dyn Queue>, journey: Arc<Journey>, fetch_ahead: usize, drain: Drain) {
-    let hands = Arc::new(Semaphore::new(journey.pool.slots() + fetch_ahead));
-    let journeys = TaskTracker::new();
-    while !drain.begun.is_cancelled() {
-        let received = tokio::select! {
-            biased;
-            () = drain.begun.cancelled() => break,
-            received = receive(&*queue, &hands) => received,
-        };
-        for delivery in received {
-            Step::Received.reached(&delivery.message_id);
-            // The heartbeat starts before anything else has a chance to wait.
-            let lease = Lease::start(queue.clone(), delivery);
-            // There are as many permits as were asked for: `receive` takes no more than are free.
-            let hand = Arc::clone(&hands).acquire_owned().await.ok();
-            let (journey, drain) = (Arc::clone(&journey), drain.clone());
-            journeys.spawn(async move {
-                journey.travel(lease, drain).await;
-                drop(hand);
-            });
-        }
-    }
-    journeys.close();
-    journeys.wait().await;
-}
-
-async fn receive(queue: &dyn Queue, hands: &Semaphore) -> Vec<crate::queue::Delivery> {
-    // Waits for one free hand without keeping it: the loop is the only one that takes.
-    drop(hands.acquire().await);
-    match queue.receive(hands.available_permits(), WAIT).await {
-        Ok(deliveries) => deliveries,
-        Err(error) => {
-            tracing::warn!(%error, "the queue does not answer, trying again");
-            tokio::time::sleep(PAUSE).await;
-            Vec::new()
-        }
-    }
+pub async fn serve(sources: Vec<Source>, journey: Arc<Journey>, fetch_ahead: usize, drain: Drain) {
+    let hands = journey.pool.slots() + fetch_ahead;
+    let heard = drain.clone();
+    let travel = move |lease| {
+        let (journey, drain) = (Arc::clone(&journey), heard.clone());
+        async move { journey.travel(lease, drain).await }
+    };
+    intake::run(sources, hands, &drain, travel).await;
 }

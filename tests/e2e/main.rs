@@ -20,6 +20,8 @@ mod keys;
 mod notifications;
 mod once;
 mod order;
+mod sources;
+mod spot;
 mod sqs;
 mod stores;
 mod webhook;

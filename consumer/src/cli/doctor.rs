@@ -172,13 +172,19 @@ fn disk_finding(report: &mut Report, scratch: &Path) {
 }
 
 async fn service_findings(report: &mut Report, config: &Config) {
-    let queue = async { Ok::<_, Failure>(open::queue(config).await?.depth().await?) };
-    match queue.await {
-        Ok(depth) => {
-            let detail = format!("{} waiting, {} in flight, {} dead", depth.visible, depth.in_flight, depth.dead);
-            report.add(State::Good, "queue", detail, None);
+    for queue in config.all_queues() {
+        let name = &queue.name;
+        let depth = async { Ok::<_, Failure>(open::queue(config, Some(name)).await?.depth().await?) };
+        let what = if config.queues.is_empty() { "queue".to_owned() } else { format!("queue {name}") };
+        match depth.await {
+            Ok(depth) => {
+                let detail = format!("{} waiting, {} in flight, {} dead", depth.visible, depth.in_flight, depth.dead);
+                report.add(State::Good, &what, detail, None);
+            }
+            Err(failure) => {
+                report.add(State::Bad, &what, failure.explain().1, Some("correct [queue], or its entry in [[queues]]"));
+            }
         }
-        Err(failure) => report.add(State::Bad, "queue", failure.explain().1, Some("correct [queue]")),
     }
     let state = async {
         let (stores, place) = (open::stores(config).await?, config.state_place()?);

@@ -1,5 +1,6 @@
 //! `darkroom jobs dead-letters` and `darkroom jobs redrive`.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use darkroom_api::JobError;
@@ -7,7 +8,8 @@ use serde_json::json;
 
 use crate::job::JobId;
 use crate::job::redrive::{self, Letter, Redriver};
-use crate::queue::MessageId;
+use crate::queue::{DeadLetter, MessageId};
+use crate::worker::Source;
 
 use super::open::{self, Records};
 use super::{Failure, Global, print_line};
@@ -22,50 +24,69 @@ impl From<redrive::Error> for Failure {
 }
 
 pub(crate) async fn list(global: &Global, limit: usize) -> Result<(), Failure> {
-    let queue = open::queue(&global.backends()?).await?;
-    let lines = redrive::dead_letters(&*queue, limit, |letter| {
-        let jobs = Letter::from(letter).jobs;
-        if global.json {
-            let body = String::from_utf8_lossy(&letter.body);
-            let line = json!({
-                "message_id": letter.message_id, "job_ids": jobs, "reason": letter.reason, "receives": letter.receives,
-                "sent_at": letter.sent_at, "dead_at": letter.dead_at, "body": body,
-            });
-            return line.to_string();
-        }
-        let jobs: Vec<_> = jobs.iter().map(JobId::as_str).collect();
-        let jobs = if jobs.is_empty() { "-".to_owned() } else { jobs.join(",") };
-        let reason = letter.reason.as_ref().map_or_else(|| "given up by the queue".to_owned(), JobError::to_string);
-        format!("{}  {jobs}  {}  {reason}", letter.message_id, letter.dead_at)
+    let queues = open::queues(&global.backends()?).await?;
+    let mut lines = Vec::new();
+    for source in &queues {
+        let name = (queues.len() > 1).then_some(source.name.as_str());
+        let line =
+            |letter: &DeadLetter| (letter.dead_at, if global.json { json_line } else { text_line }(letter, name));
+        lines.extend(redrive::dead_letters(&*source.queue, limit, line).await?);
+    }
+    lines.sort_by_key(|(dead_at, _)| Reverse(*dead_at));
+    lines.iter().take(limit).try_for_each(|(_, line)| print_line(line))
+}
+
+fn json_line(letter: &DeadLetter, queue: Option<&str>) -> String {
+    let body = String::from_utf8_lossy(&letter.body);
+    let mut line = json!({
+        "message_id": letter.message_id, "job_ids": Letter::from(letter).jobs, "reason": letter.reason,
+        "receives": letter.receives, "sent_at": letter.sent_at, "dead_at": letter.dead_at, "body": body,
     });
-    lines.await?.iter().try_for_each(|line| print_line(line))
+    if let Some(queue) = queue {
+        line["queue"] = queue.into();
+    }
+    line.to_string()
+}
+
+fn text_line(letter: &DeadLetter, queue: Option<&str>) -> String {
+    let jobs = Letter::from(letter).jobs;
+    let jobs: Vec<_> = jobs.iter().map(JobId::as_str).collect();
+    let jobs = if jobs.is_empty() { "-".to_owned() } else { jobs.join(",") };
+    let reason = letter.reason.as_ref().map_or_else(|| "given up by the queue".to_owned(), JobError::to_string);
+    let queue = queue.map(|queue| format!("{queue}  ")).unwrap_or_default();
+    format!("{}  {queue}{jobs}  {}  {reason}", letter.message_id, letter.dead_at)
 }
 
 pub(crate) async fn redrive(global: &Global, ids: &[String], all: bool) -> Result<(), Failure> {
     let config = global.running()?;
-    let queue = open::queue(&config).await?;
+    let queues = open::queues(&config).await?;
     let Records { stores, place } = Records::open(&config).await?;
-    let letters = redrive::dead_letters(&*queue, MAX_LETTERS, |letter| Letter::from(letter)).await?;
+    let mut letters = Vec::new();
+    for Source { queue, .. } in &queues {
+        letters.extend(redrive::dead_letters(&**queue, MAX_LETTERS, |letter| (queue, Letter::from(letter))).await?);
+    }
     let is_of =
         |letter: &Letter, id: &String| *id == letter.message_id.0 || letter.jobs.iter().any(|job| job.as_str() == id);
     // Jobs that left no letter: cancelled, or failed under a message that was taken away.
     let mut jobs = Vec::new();
-    for id in ids.iter().filter(|id| !letters.iter().any(|letter| is_of(letter, id))) {
+    for id in ids.iter().filter(|id| !letters.iter().any(|(_, letter)| is_of(letter, id))) {
         jobs.push(id.parse::<JobId>().map_err(|_| {
             let why = format!("No job and no dead letter is called {id}: see `darkroom jobs list` and `dead-letters`.");
             Failure::Failed(why)
         })?);
     }
-    let chosen: Vec<_> = letters.into_iter().filter(|letter| all || ids.iter().any(|id| is_of(letter, id))).collect();
-    let redriver = Redriver { queue: &*queue, stores: &stores, state: &place };
+    letters.retain(|(_, letter)| all || ids.iter().any(|id| is_of(letter, id)));
     let mut report = Report { json: global.json, sent: 0, failed: Vec::new() };
     let mut done = BTreeSet::new();
-    for letter in chosen {
+    for (queue, letter) in letters {
+        let redriver = Redriver { queue: &**queue, stores: &stores, state: &place };
         let outcome = redriver.letter(&letter, &mut done).await;
         report.tell(&letter.message_id.0, &letter.jobs, outcome.map(|is_sent| (letter.message_id.clone(), is_sent)))?;
     }
+    // No record says which queue a job came from: those without a letter wait in the first one.
+    let Some(Source { queue, .. }) = queues.first() else { return report.end() };
     for job in jobs {
-        let outcome = redriver.job(&job).await;
+        let outcome = Redriver { queue: &**queue, stores: &stores, state: &place }.job(&job).await;
         report.tell(job.as_str(), std::slice::from_ref(&job), outcome.map(|message_id| (message_id, true)))?;
     }
     report.end()

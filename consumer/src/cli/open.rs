@@ -1,12 +1,14 @@
 //! From a configuration to the things it names.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use darkroom_api::Descriptor;
+use futures::future::try_join_all;
 
-use crate::config::{Config, QueueKind};
+use crate::config::{Config, QueueConfig, QueueKind};
 use crate::db::Db;
 use crate::job::JobId;
 use crate::job::executor;
@@ -16,21 +18,72 @@ use crate::queue::amqp::{self, AmqpQueue};
 use crate::queue::sqlite::{Options, SqliteQueue};
 use crate::queue::sqs::{self, SqsQueue};
 use crate::store::{Place, Store, Stores, Web};
+use crate::worker::{Source, Terms};
 
 use super::Failure;
 
-/// The queue that jobs wait in.
-pub(crate) async fn queue(config: &Config) -> Result<Arc<dyn Queue>, Failure> {
-    let lease = Duration::from_secs(config.queue.lease_secs);
+/// A queue that jobs wait in, by its name; `[queue]` where none is named.
+pub(crate) async fn queue(config: &Config, name: Option<&str>) -> Result<Arc<dyn Queue>, Failure> {
+    let named = |queue: &&QueueConfig| name.is_none_or(|name| queue.name == name);
+    match config.all_queues().find(named) {
+        Some(queue) => Ok(one(config, queue).await?.0),
+        None => {
+            let known: Vec<_> = config.all_queues().map(|queue| queue.name.as_str()).collect();
+            let (name, known) = (name.unwrap_or_default(), known.join(", "));
+            Err(Failure::Usage(format!("no queue is called `{name}`: there is {known}")))
+        }
+    }
+}
+
+/// All queues that jobs wait in, `[queue]` first.
+pub(crate) async fn queues(config: &Config) -> Result<Vec<Source>, Failure> {
+    some(config, |_| true).await
+}
+
+/// Opens those that are not embedded, to see that they are good; opening an embedded one would create it.
+pub(crate) async fn remote_queues(config: &Config) -> Result<(), Failure> {
+    some(config, |queue| queue.kind != QueueKind::Sqlite).await.map(drop)
+}
+
+async fn some(config: &Config, which: impl Fn(&QueueConfig) -> bool) -> Result<Vec<Source>, Failure> {
+    let chosen: Vec<_> = config.all_queues().filter(|queue| which(queue)).collect();
+    let opened = try_join_all(chosen.iter().map(|queue| one(config, queue))).await?;
+    let (mut sources, mut urls) = (Vec::new(), BTreeMap::new());
+    for (config, (queue, url)) in chosen.into_iter().zip(opened) {
+        let name = config.name.clone();
+        if let Some(other) = url.and_then(|url| urls.insert(url, name.clone())) {
+            let why = format!("the queues `{other}` and `{name}` are the same one in SQS: leave one out");
+            return Err(Failure::Usage(why));
+        }
+        sources.push(Source { name, queue, terms: Terms::from(config) });
+    }
+    Ok(sources)
+}
+
+/// A queue, with its URL where it has one.
+type Opened = (Arc<dyn Queue>, Option<String>);
+
+async fn one(config: &Config, queue: &QueueConfig) -> Result<Opened, Failure> {
+    let opened = open(config, queue).await;
+    match opened {
+        Err(Failure::Failed(why)) if !config.queues.is_empty() => {
+            Err(Failure::Failed(format!("Queue `{}`: {why}", queue.name)))
+        }
+        opened => opened,
+    }
+}
+
+async fn open(config: &Config, queue: &QueueConfig) -> Result<Opened, Failure> {
+    let lease = Duration::from_secs(queue.lease_secs);
     // Attempts are counted from records: this is the backstop for what kills a worker before it can record.
     let max_receives = config.worker.max_attempts.saturating_mul(4);
-    match config.queue.kind {
+    match queue.kind {
         QueueKind::Sqlite => {
             let options = Options { lease, max_receives, ..Options::default() };
-            Ok(Arc::new(SqliteQueue::new(file(&config.queue.path).await?, options)))
+            Ok((Arc::new(SqliteQueue::new(file(&queue.path).await?, options)), None))
         }
         QueueKind::Amqp => {
-            let queue = config.queue.amqp.clone();
+            let queue = queue.amqp.clone();
             let options = amqp::Options {
                 server: amqp::Server::from(&config.amqp),
                 name: queue.queue,
@@ -40,11 +93,13 @@ pub(crate) async fn queue(config: &Config) -> Result<Arc<dyn Queue>, Failure> {
                 max_receives,
                 max_message_bytes: amqp::Options::default().max_message_bytes,
             };
-            Ok(Arc::new(AmqpQueue::open(options).await?))
+            Ok((Arc::new(AmqpQueue::open(options).await?), None))
         }
         QueueKind::Sqs => {
             let options = sqs::Options { lease, max_receives, ..sqs::Options::default() };
-            Ok(Arc::new(SqsQueue::open(&config.aws, &config.queue.sqs, options).await?))
+            let queue = SqsQueue::open(&config.aws, &queue.sqs, options).await?;
+            let url = queue.url().to_owned();
+            Ok((Arc::new(queue), Some(url)))
         }
     }
 }

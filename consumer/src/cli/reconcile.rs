@@ -56,7 +56,7 @@ pub(crate) async fn reconcile(global: &Global, args: Args) -> Result<(), Failure
     if args.gc {
         return gc::gc(global, &args, prepared.collector(args.min_age(gc::MIN_AGE), !args.delete), &prepared).await;
     }
-    let queue = open::queue(&config).await?;
+    let queue = open::queue(&config, None).await?;
     let waiting = queue.depth().await?.visible;
     let reconciler = prepared.reconciler(queue, args.min_age(reconcile::MIN_AGE));
     let places = reconciler.routes.listened(args.bucket.as_deref(), args.prefix());

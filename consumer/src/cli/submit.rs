@@ -39,10 +39,14 @@ pub(crate) struct Args {
     /// Any string: runs a job again that is done already.
     #[arg(long, value_name = "ANY")]
     rerun: Option<String>,
+    /// The queue it waits in, by its name in the configuration; that of [queue] if absent.
+    #[arg(long, value_name = "NAME")]
+    queue: Option<String>,
 }
 
 pub(crate) async fn submit(global: &Global, args: Args) -> Result<(), Failure> {
     let config = global.backends()?;
+    let name = args.queue;
     let message = JobMessage {
         schema: Schema::V1,
         handler: args.handler,
@@ -63,7 +67,7 @@ pub(crate) async fn submit(global: &Global, args: Args) -> Result<(), Failure> {
     checked.map_err(|error| Failure::Usage(error.message))?;
     known(global, &config, &message).await?;
     let body = serde_json::to_string(&message).map_err(|e| Failure::Usage(e.to_string()))?;
-    let id = open::queue(&config).await?.send(&body, SendOptions::default()).await?;
+    let id = open::queue(&config, name.as_deref()).await?.send(&body, SendOptions::default()).await?;
     if global.json {
         return print_line(&serde_json::json!({ "submission_id": id }).to_string());
     }

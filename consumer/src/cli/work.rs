@@ -1,28 +1,31 @@
 //! `darkroom work`: a worker, from its configuration to its orderly end.
 
+mod vitals;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::{Config, LogFormat, QueueKind, SinkKind};
-use crate::event::{HeartbeatData, Outlet, Publisher};
-use crate::gateway::{self, GatewayState, Readiness, Unready};
+use crate::config::{Config, InterruptionNotices, LogFormat, SinkKind};
+use crate::event::{Outlet, Publisher};
+use crate::gateway::{self, GatewayState};
 use crate::job::collect::Collector;
 use crate::job::executor::{self, Pool, PoolOptions, SlotOptions};
 use crate::job::reconcile::{self, Reconciler};
 use crate::job::room::Room;
-use crate::job::runner::{Journey, Rules};
+use crate::job::runner::{Journey, Places, Rules};
 use crate::queue::Queue;
 use crate::queue::sqlite::{Options, Retention, SqliteQueue};
 use crate::store::{Place, Stores};
 use crate::telemetry::{self, Metrics, Telemetry};
 use crate::trigger::Routes;
+use crate::worker::interruption::Watcher;
 use crate::worker::{self, Drain};
 
+use self::vitals::{Vitals, heartbeat, watch_executors, watch_queue};
 use super::signals::Signals;
 use super::{Failure, Global, open, print_line};
 
@@ -30,13 +33,11 @@ use super::{Failure, Global, open, print_line};
 pub(crate) const EVENTS_QUEUE: &str = "events";
 /// Time that events in the background get at the end.
 const CLOSE: Duration = Duration::from_secs(5);
-/// Between looks at the depth of the queue.
-const DEPTH_EVERY: Duration = Duration::from_secs(5);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Check the configuration, the handlers, the stores, and the queue and sinks that are not embedded, and exit.
+    /// Check the configuration, the handlers, the stores, and the queues and sinks that are not embedded, and exit.
     #[arg(long)]
     check: bool,
 }
@@ -48,10 +49,7 @@ pub(crate) async fn work(global: &Global, args: Args) -> Result<(), Failure> {
     }
     if args.check {
         prepare(&config).await?;
-        // Opening the embedded one would create it.
-        if config.queue.kind != QueueKind::Sqlite {
-            open::queue(&config).await?;
-        }
+        open::remote_queues(&config).await?;
         for sink in config.sinks.iter().filter(|sink| sink.kind != SinkKind::Queue) {
             Outlet::open(sink, None, &config.amqp, &config.aws).await.map_err(Failure::Usage)?;
         }
@@ -104,6 +102,10 @@ pub(super) async fn prepare(config: &Config) -> Result<Prepared, Failure> {
         None => executor::find_binary()?,
     };
     let handlers = executor::describe(&binary).await?;
+    if let Some(name) = config.handlers.keys().find(|name| !handlers.iter().any(|handler| handler.name == **name)) {
+        let known: Vec<_> = handlers.iter().map(|handler| handler.name.as_str()).collect();
+        return Err(Failure::Usage(format!("[handlers.{name}]: there is no such handler, only {}", known.join(", "))));
+    }
     let stores = open::stores(config).await?;
     let state = config.state_place()?;
     let routes = Routes::new(&config.rules(), &config.stores, &handlers, &state)
@@ -121,13 +123,14 @@ pub(crate) async fn serve(
     ready: impl FnOnce(Option<std::net::SocketAddr>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let prepared = prepare(config).await?;
-    let queue = open::queue(config).await?;
-    let reconciler = prepared.reconciler(queue.clone(), reconcile::MIN_AGE);
+    let sources = open::queues(config).await?;
+    let reconciler = sources.first().map(|main| prepared.reconciler(Arc::clone(&main.queue), reconcile::MIN_AGE));
     let metrics = Arc::new(Metrics::new());
     let publisher = Arc::new(publisher(config, Arc::clone(&metrics)).await?);
     let telemetry = Telemetry::new(Arc::clone(&metrics), Arc::clone(&publisher));
     let pool = Pool::open(pool_options(config, prepared.binary)).await?;
     metrics.set_slots(u32::try_from(pool.slots()).unwrap_or(u32::MAX));
+    let limits = config.handlers.iter().filter_map(|(name, handler)| Some((name.clone(), handler.max_running?)));
     let journey = Arc::new(Journey {
         rules: rules(config, prepared.state.clone()),
         stores: prepared.stores.clone(),
@@ -137,10 +140,11 @@ pub(crate) async fn serve(
         pool: pool.clone(),
         telemetry: telemetry.clone(),
         in_hand: Default::default(),
+        places: Places::new(limits),
     });
 
-    let state =
-        Arc::new(Vitals { queue: queue.clone(), stores: prepared.stores, state: prepared.state, drain: drain.clone() });
+    let (queues, drained) = (sources.clone(), drain.clone());
+    let state = Arc::new(Vitals { queues, stores: prepared.stores, state: prepared.state, drain: drained });
     let closing = tokio_util::sync::CancellationToken::new();
     let gateway = match config.gateway.listen {
         Some(address) => {
@@ -150,14 +154,19 @@ pub(crate) async fn serve(
     };
     let mut aside = vec![
         AbortOnDropHandle::new(tokio::spawn(heartbeat(telemetry, Arc::clone(&journey), config.clone(), drain.clone()))),
-        AbortOnDropHandle::new(tokio::spawn(watch_queue(queue.clone(), Arc::clone(&metrics)))),
-        AbortOnDropHandle::new(tokio::spawn(watch_executors(pool.clone(), metrics))),
+        AbortOnDropHandle::new(tokio::spawn(watch_executors(pool.clone(), Arc::clone(&metrics)))),
     ];
-    if let Some(secs) = config.worker.reconcile_secs {
+    for source in &sources {
+        aside.push(AbortOnDropHandle::new(tokio::spawn(watch_queue(source.clone(), Arc::clone(&metrics)))));
+    }
+    if let (Some(secs), Some(reconciler)) = (config.worker.reconcile_secs, reconciler) {
         aside.push(AbortOnDropHandle::new(tokio::spawn(reconciler.watch(Duration::from_secs(secs)))));
     }
+    if let Some(watcher) = interruptions(config, &drain).await? {
+        aside.push(AbortOnDropHandle::new(tokio::spawn(watcher.watch(drain.clone()))));
+    }
     ready(gateway.as_ref().map(|(address, _)| *address))?;
-    worker::serve(queue, journey, config.worker.fetch_ahead as usize, drain).await;
+    worker::serve(sources, journey, config.worker.fetch_ahead as usize, drain).await;
     drop(aside);
     pool.shutdown().await;
     publisher.close(CLOSE).await;
@@ -175,7 +184,8 @@ fn rules(config: &Config, state: Place) -> Rules {
     Rules {
         worker: worker.id.clone(),
         state,
-        life: Duration::from_secs(config.queue.lease_secs),
+        // The longest one: a job is not taken for abandoned while its delivery may still be another worker's.
+        life: Duration::from_secs(config.all_queues().map(|queue| queue.lease_secs).max().unwrap_or_default()),
         max_attempts: worker.max_attempts,
         backoff: (Duration::from_secs(worker.backoff_min_secs), Duration::from_secs(worker.backoff_max_secs)),
         deadline: Duration::from_secs(worker.deadline_secs),
@@ -253,7 +263,7 @@ pub(crate) fn drain_on_signals(grace: Duration) -> Result<Drain, Failure> {
             grace_secs = grace.as_secs(),
             "draining: running jobs may finish; signal again to hand them back"
         );
-        told.begun.cancel();
+        told.begin("the worker was told to end");
         tokio::select! {
             _ = signals.next() => {}
             () = tokio::time::sleep(grace) => {}
@@ -263,67 +273,13 @@ pub(crate) fn drain_on_signals(grace: Duration) -> Result<Drain, Failure> {
     Ok(drain)
 }
 
-/// What `/readyz` asks.
-struct Vitals {
-    queue: Arc<dyn Queue>,
-    stores: Stores,
-    state: Place,
-    drain: Drain,
-}
-
-#[async_trait]
-impl Readiness for Vitals {
-    async fn reasons(&self) -> Vec<Unready> {
-        let mut reasons = Vec::new();
-        if self.drain.begun.is_cancelled() {
-            reasons.push(Unready::new("draining", "the worker shuts down"));
-        }
-        if let Err(error) = self.queue.depth().await {
-            reasons.push(Unready::new("queue", error.to_string()));
-        }
-        let store = async { self.stores.get(&self.state.store)?.reach(&self.state).await };
-        if let Err(error) = store.await {
-            reasons.push(Unready::new("store", error.message));
-        }
-        reasons
+/// Who goes on asking for notices of interruptions, after a first look: a worker may start after the notice.
+async fn interruptions(config: &Config, drain: &Drain) -> Result<Option<Watcher>, Failure> {
+    if config.worker.interruption_notices == InterruptionNotices::Off {
+        return Ok(None);
     }
-}
-
-async fn heartbeat(telemetry: Telemetry, journey: Arc<Journey>, config: Config, drain: Drain) {
-    let started = Instant::now();
-    let mut every = tokio::time::interval(Duration::from_secs(config.worker.heartbeat_secs.max(1)));
-    loop {
-        every.tick().await;
-        let heartbeat = HeartbeatData {
-            worker: config.worker.id.clone(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            slots: u32::try_from(journey.pool.slots()).unwrap_or(u32::MAX),
-            jobs: journey.in_hand.jobs(),
-            draining: drain.begun.is_cancelled(),
-            uptime_secs: started.elapsed().as_secs_f64(),
-        };
-        telemetry.heartbeat(heartbeat).await;
-    }
-}
-
-async fn watch_queue(queue: Arc<dyn Queue>, metrics: Arc<Metrics>) {
-    loop {
-        match queue.depth().await {
-            Ok(depth) => metrics.queue(&depth),
-            Err(error) => tracing::debug!(%error, "depth of the queue not known"),
-        }
-        tokio::time::sleep(DEPTH_EVERY).await;
-    }
-}
-
-async fn watch_executors(pool: Pool, metrics: Arc<Metrics>) {
-    let mut restarts = pool.restarts();
-    drop(pool);
-    loop {
-        match restarts.recv().await {
-            Ok(restart) => metrics.executor_restarted(restart.reason.as_str()),
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-        }
-    }
+    let mut watcher = Watcher::new(&config.worker.metadata_endpoint)
+        .map_err(|e| Failure::Failed(format!("Nobody can ask for interruption notices: {e}.")))?;
+    let is_near = watcher.look(drain).await;
+    Ok((!is_near).then_some(watcher))
 }

@@ -1,5 +1,7 @@
 //! Ranges and what belongs together.
 
+mod queues;
+
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::decode::Decoded;
 use super::error::ConfigError;
-use super::{AwsConfig, Config, QueueConfig, QueueKind, Secret, SinkConfig, SinkKind};
+use super::{AwsConfig, Config, QueueKind, Secret, SinkConfig, SinkKind};
 use crate::store::{Encryption, HttpsConfig, is_web_scheme};
 
 const DAY_SECS: u64 = 24 * 3600;
@@ -21,12 +23,14 @@ pub(super) fn check(decoded: &mut Decoded<Config>, errors: &mut Vec<ConfigError>
     let store_keys: Vec<String> = decoded.keys_of("stores").take(decoded.value.stores.len()).collect();
     let route_keys: Vec<String> = decoded.keys_of("routes").take(decoded.value.routes.len()).collect();
     let sink_keys: Vec<String> = decoded.keys_of("sinks").take(decoded.value.sinks.len()).collect();
+    let queue_keys: Vec<String> = decoded.keys_of("queues").take(decoded.value.queues.len()).collect();
     let config = &mut decoded.value;
     let mut errors = Errors(errors);
     worker(config, &mut errors);
     amqp(config, &mut errors);
     aws(&mut config.aws, &mut errors);
-    sqs(&config.queue, &mut errors);
+    queues::check(config, &queue_keys, &mut errors);
+    handlers(config, &mut errors);
     stores(config, &store_keys, &mut errors);
     for (key, route) in route_keys.iter().zip(&config.routes) {
         if let Some(secs) = route.deadline_secs {
@@ -67,7 +71,17 @@ fn worker(config: &Config, errors: &mut Errors) {
     if let Some(secs) = worker.reconcile_secs {
         errors.range("worker.reconcile_secs", secs, 60..=30 * DAY_SECS);
     }
-    errors.range("queue.lease_secs", config.queue.lease_secs, 1..=12 * 3600);
+    if let Err(why) = endpoint(&worker.metadata_endpoint) {
+        errors.missing("worker.metadata_endpoint", why);
+    }
+}
+
+fn handlers(config: &Config, errors: &mut Errors) {
+    for (name, handler) in &config.handlers {
+        if let Some(most) = handler.max_running {
+            errors.range(&format!("handlers.{name}.max_running"), most, 1..=4096);
+        }
+    }
 }
 
 fn amqp(config: &mut Config, errors: &mut Errors) {
@@ -80,18 +94,10 @@ fn amqp(config: &mut Config, errors: &mut Errors) {
         // Not quoted: it may hold a password.
         errors.missing("amqp.url", why);
     }
-    let queue = &config.queue.amqp;
-    if queue.queue.is_empty() || queue.queue.len() > 128 || !queue.queue.chars().all(is_plain) {
-        errors.add("queue.amqp.queue", &queue.queue, "allowed are 1 to 128 letters, digits, `.`, `_` and `-`");
-    }
-    let used = config.queue.kind == QueueKind::Amqp || config.sinks.iter().any(|sink| sink.kind == SinkKind::Amqp);
-    if used && amqp.url.is_none() {
+    let used = config.all_queues().any(|queue| queue.kind == QueueKind::Amqp)
+        || config.sinks.iter().any(|sink| sink.kind == SinkKind::Amqp);
+    if used && config.amqp.url.is_none() {
         errors.missing("amqp.url", "a queue or a sink of kind \"amqp\" needs it");
-    }
-    if config.queue.kind == QueueKind::Amqp {
-        // Renewals come each third of a lease, and a delivery is moved on with the first one after half of this.
-        let least = config.queue.lease_secs.saturating_mul(2).max(30);
-        errors.range("queue.amqp.ack_timeout_secs", queue.ack_timeout_secs, least..=DAY_SECS.max(least));
     }
 }
 
@@ -120,18 +126,6 @@ fn aws(aws: &mut AwsConfig, errors: &mut Errors) {
         // Not quoted: it may hold a password.
         errors.missing("aws.endpoint", why);
     }
-}
-
-fn sqs(queue: &QueueConfig, errors: &mut Errors) {
-    if queue.kind == QueueKind::Sqs {
-        // A quarter of the hour in which a copy takes the place of a message that is 12 hours old.
-        errors.range("queue.lease_secs", queue.lease_secs, 1..=15 * 60);
-        if queue.sqs.queue.as_ref().is_none_or(String::is_empty) {
-            errors.missing("queue.sqs.queue", "a queue of kind \"sqs\" needs it: its name or URL");
-        }
-    }
-    queue_at_sqs("queue.sqs.queue", queue.sqs.queue.as_deref(), errors);
-    queue_at_sqs("queue.sqs.dead_letter_queue", queue.sqs.dead_letter_queue.as_deref(), errors);
 }
 
 /// A queue in SQS is given by its name or its URL; errors quote both.

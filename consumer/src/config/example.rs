@@ -79,7 +79,12 @@ fn every_key_is_shown_and_no_other() {
     for section in keys::<Config>() {
         let known = match section {
             "worker" => keys::<WorkerConfig>(),
-            "queue" => keys::<QueueConfig>(),
+            "queue" | "queues" => keys::<QueueConfig>(),
+            "handlers" => {
+                let handler = &shown[section]["matting"];
+                assert_eq!(of_table(handler), keys::<HandlerConfig>().into_iter().map(str::to_owned).collect());
+                continue;
+            }
             "amqp" => keys::<AmqpConfig>(),
             "aws" => keys::<AwsConfig>(),
             "stores" => keys::<StoreConfig>(),
@@ -97,6 +102,11 @@ fn every_key_is_shown_and_no_other() {
             other => panic!("say here what `{other}` holds"),
         };
         let found: BTreeSet<String> = match shown.get(section) {
+            // They have the same keys, and together they show all.
+            _ if section.starts_with("queue") => {
+                let more = shown["queues"].as_array().unwrap();
+                more.iter().chain([&shown["queue"]]).flat_map(of_table).collect()
+            }
             Some(toml::Value::Array(entries)) => entries.iter().flat_map(of_table).collect(),
             Some(table) => of_table(table),
             None => panic!("the example lacks [{section}]"),

@@ -13,12 +13,14 @@ mod error;
 mod example;
 mod layers;
 mod process;
+mod queue;
 mod secret;
 mod sinks;
 #[cfg(test)]
 mod tests;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -33,9 +35,10 @@ pub use amqp::AmqpConfig;
 pub use aws::AwsConfig;
 pub use error::{ConfigError, ConfigErrors};
 pub use process::{ExecutorConfig, GatewayConfig, LogConfig, LogFormat, LogRotation};
+pub use queue::{AmqpQueueConfig, Hours, QueueConfig, QueueKind, SqsConfig};
 pub use secret::Secret;
 pub use sinks::{SinkConfig, SinkKind};
-pub use worker::{AmqpQueueConfig, QueueConfig, QueueKind, SqsConfig, WorkerConfig};
+pub use worker::{HandlerConfig, InterruptionNotices, WorkerConfig};
 
 /// Every key with its default and what it means.
 pub const EXAMPLE: &str = include_str!("../../../infra/config.example.toml");
@@ -48,6 +51,11 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// Where job messages wait.
     pub queue: QueueConfig,
+    /// More of them.
+    #[serde(deserialize_with = "decode::entries")]
+    pub queues: Vec<QueueConfig>,
+    /// Bounds of single handlers, by name.
+    pub handlers: BTreeMap<String, HandlerConfig>,
     /// The RabbitMQ broker.
     pub amqp: AmqpConfig,
     /// Amazon's services that are no stores.
@@ -88,6 +96,8 @@ impl Default for Config {
         Config {
             worker: WorkerConfig::default(),
             queue: QueueConfig::default(),
+            queues: Vec::new(),
+            handlers: BTreeMap::new(),
             amqp: AmqpConfig::default(),
             aws: AwsConfig::default(),
             stores: Vec::new(),
@@ -128,6 +138,11 @@ impl Config {
     /// Everything that is wrong.
     pub fn from_process(path: Option<&Path>) -> Result<Self, ConfigErrors> {
         Config::load(path, std::env::vars_os())
+    }
+
+    /// Every queue: `[queue]` first.
+    pub fn all_queues(&self) -> impl Iterator<Item = &QueueConfig> {
+        std::iter::once(&self.queue).chain(&self.queues)
     }
 
     /// The rules about what becomes a job and what may be read and written.

@@ -231,3 +231,36 @@ fn sinks_at_amazon_say_where_events_go() {
     assert_error(&found, "sinks[2].bus", None, "eventbridge");
     assert_eq!(found.len(), 3, "{found:#?}");
 }
+
+#[test]
+fn queues_have_names_and_are_not_the_same_one_twice() {
+    let toml = "worker.interruption_notices = \"ec2\"\n[queue]\nweight = 3\n\
+                [[queues]]\nname = \"urgent\"\nkind = \"amqp\"\namqp.queue = \"urgent\"\npriority = 10\n\
+                [[queues]]\nname = \"night\"\npath = \"/night.sqlite\"\ndeferred = true\nhours = \"22:00-06:00\"\n\
+                [amqp]\nurl = \"amqp://h\"\n[handlers.matting]\nmax_running = 2\n";
+    let config = load(toml, &[("DARKROOM__QUEUES__1__WEIGHT", "7")]).unwrap();
+    let all: Vec<_> = config.all_queues().map(|q| (q.name.as_str(), q.weight, q.priority, q.deferred)).collect();
+    assert_eq!(all, [("main", 3, 0, false), ("urgent", 1, 10, false), ("night", 7, 0, true)]);
+    assert_eq!(config.handlers["matting"].max_running, Some(2));
+    assert_eq!(config.worker.interruption_notices, InterruptionNotices::Ec2);
+
+    let toml = "worker.metadata_endpoint = \"169.254.169.254\"\n[queue]\nkind = \"amqp\"\n\
+                [[queues]]\npath = \"/a\"\nweight = 0\nhours = \"22:00-06:00\"\n\
+                [[queues]]\nname = \"two\"\npath = \"/x/../a\"\nhours = \"at night\"\n\
+                [[queues]]\nname = \"three\"\nkind = \"amqp\"\namqp.queue = \"darkroom.jobs.dead\"\n\
+                [[queues]]\nname = \"four\"\nkind = \"sqs\"\nlease_secs = 901\n\
+                [amqp]\nurl = \"amqp://h\"\n[handlers.matting]\nmax_running = 0\n";
+    let found = errors(toml, &[]);
+    assert_error(&found, "worker.metadata_endpoint", None, "URL");
+    assert_error(&found, "queues[0].name", Some("main"), "of its own");
+    assert_error(&found, "queues[0].weight", Some("0"), "1 to 100");
+    assert_error(&found, "queues[0].hours", None, "deferred");
+    assert_error(&found, "queues[1].hours", Some("\"at night\""), "22:00-06:00, in UTC");
+    assert_error(&found, "queues[2]", None, "belongs to it");
+    assert_error(&found, "queues[3].lease_secs", Some("901"), "1 to 900");
+    assert_error(&found, "queues[3].sqs.queue", None, "name or URL");
+    assert_error(&found, "handlers.matting.max_running", Some("0"), "1 to 4096");
+    assert_eq!(found.len(), 9, "{found:#?}");
+    let same = "[[queues]]\nname = \"a\"\npath = \"/tmp/a\"\n[[queues]]\nname = \"b\"\npath = \"/tmp/../tmp/a\"\n";
+    assert_error(&errors(same, &[]), "queues[1]", None, "the same queue as `queues[0]`");
+}

@@ -1,4 +1,4 @@
-//! `[worker]` and `[queue]`.
+//! `[worker]`.
 
 use std::path::PathBuf;
 
@@ -42,6 +42,11 @@ pub struct WorkerConfig {
     /// Time between looks for uploads that nobody told of ([`crate::job::reconcile`]); none if absent. Of several workers
     /// one is enough.
     pub reconcile_secs: Option<u64>,
+    /// Who tells that this machine is about to be taken away.
+    #[serde(deserialize_with = "super::decode::word")]
+    pub interruption_notices: InterruptionNotices,
+    /// Where the instance's metadata is asked for.
+    pub metadata_endpoint: String,
 }
 
 impl Default for WorkerConfig {
@@ -64,6 +69,8 @@ impl Default for WorkerConfig {
             message_max_bytes: 256 << 10,
             heartbeat_secs: 30,
             reconcile_secs: None,
+            interruption_notices: InterruptionNotices::Off,
+            metadata_endpoint: "http://169.254.169.254".into(),
         }
     }
 }
@@ -80,72 +87,21 @@ fn default_id() -> String {
     format!("{host}-{:06x}", rand::rng().random_range(0..1u32 << 24))
 }
 
-/// Kinds of queues.
+/// Who tells that this machine is about to be taken away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum QueueKind {
-    /// Embedded, one file.
+pub enum InterruptionNotices {
+    /// Nobody but SIGTERM.
     #[default]
-    Sqlite,
-    /// RabbitMQ.
-    Amqp,
-    /// Amazon SQS, or what speaks as it does.
-    Sqs,
+    Off,
+    /// The metadata service of an EC2 instance: spot interruptions and rebalance recommendations.
+    Ec2,
 }
 
-/// `[queue]`: where job messages wait.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct QueueConfig {
-    /// Kind of queue.
-    #[serde(deserialize_with = "super::decode::word")]
-    pub kind: QueueKind,
-    /// The file of an embedded queue.
-    pub path: PathBuf,
-    /// A delivery that is not extended for this long goes to another worker.
-    pub lease_secs: u64,
-    /// `[queue.amqp]`.
-    pub amqp: AmqpQueueConfig,
-    /// `[queue.sqs]`.
-    pub sqs: SqsConfig,
-}
-
-/// `[queue.amqp]`: a queue on RabbitMQ.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AmqpQueueConfig {
-    /// Its name; the other queues' names begin with it.
-    pub queue: String,
-    /// Whether we make the queues; else they are only checked to be there.
-    pub declare: bool,
-    /// The broker's `consumer_timeout` in seconds, after which it takes an unacknowledged delivery back.
-    pub ack_timeout_secs: u64,
-}
-
-impl Default for AmqpQueueConfig {
-    fn default() -> Self {
-        AmqpQueueConfig { queue: "darkroom.jobs".into(), declare: true, ack_timeout_secs: 1800 }
-    }
-}
-
-/// `[queue.sqs]`: a queue in SQS.
+/// `[handlers.<name>]`: bounds of one handler.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct SqsConfig {
-    /// Name or URL of the queue.
-    pub queue: Option<String>,
-    /// Name or URL of the queue of its dead letters; the one of its redrive policy if absent.
-    pub dead_letter_queue: Option<String>,
-}
-
-impl Default for QueueConfig {
-    fn default() -> Self {
-        QueueConfig {
-            kind: QueueKind::Sqlite,
-            path: "/var/lib/darkroom/queue.sqlite".into(),
-            lease_secs: 30,
-            amqp: AmqpQueueConfig::default(),
-            sqs: SqsConfig::default(),
-        }
-    }
+pub struct HandlerConfig {
+    /// Most jobs of it that this worker has in hand at once, from the claim to the end; all it can if absent.
+    pub max_running: Option<u32>,
 }

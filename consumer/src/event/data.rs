@@ -225,6 +225,11 @@ pub struct HeartbeatData {
     pub jobs: Vec<String>,
     /// Whether it takes no more jobs.
     pub draining: bool,
+    /// Why it takes no more jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub draining_because: Option<&'static str>,
+    /// The queues it takes jobs from.
+    pub queues: Vec<String>,
     /// Time since it started.
     pub uptime_secs: f64,
 }

@@ -138,11 +138,14 @@ fn events_without_a_job_have_these_shapes() {
         version: "0.1.0".into(),
         slots: 2,
         jobs: vec![JOB.into()],
-        draining: false,
+        draining: true,
+        draining_because: Some("the worker shuts down"),
+        queues: vec!["main".into()],
         uptime_secs: 1.5,
     };
     let data = serde_json::to_value(&heartbeat).unwrap();
     assert_eq!(data["jobs"], json!([JOB]));
+    assert_eq!((&data["queues"], &data["draining_because"]), (&json!(["main"]), &json!("the worker shuts down")));
     let event = Event::heartbeat(heartbeat, at());
     let more = json!({"source": "/darkroom/workers/gpu-7"});
     assert_event(&event, "gpu-7.1795244400000", "dev.darkroom.worker.heartbeat.v1", &more, &data);

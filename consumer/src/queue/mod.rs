@@ -19,7 +19,8 @@
 //!   cancelled by the server, lapin answers `Ok(false)`. Backends map all of these to `Lost` and never swallow them.
 //! * **`extend` may replace the receipt** where a broker can only renew by handing the message over again.
 //! * **Waiting is the backend's business**: `receive` returns at the first message or after `wait`, as a long poll does.
-//!   Dropping the future loses nothing but a lease that has to expire.
+//!   Dropping the future loses nothing but a lease that has to expire: who can, lets it run on and hands back what it
+//!   brings ([`crate::worker`]). Without a wait, a queue at SQS may answer that there is nothing although there is.
 //! * **A send is durable when it returns**: fsync, publisher confirm, or a 200.
 //!
 //! Failures of the broker itself are [`Error::Unavailable`]: worth a retry, with backoff, by the caller that knows how
@@ -197,6 +198,9 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`Error::Unavailable`]; the caller backs off and asks again.
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>>;
+
+    /// Nobody is going to ask for a while: what came on its own and was not handed out goes back at once.
+    async fn rest(&self) {}
 
     /// Makes the lease last `duration` from now.
     ///

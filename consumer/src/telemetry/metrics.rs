@@ -120,6 +120,11 @@ struct ReasonLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabels {
+    queue: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EventLabels {
     sink: String,
     outcome: &'static str,
@@ -141,10 +146,10 @@ pub struct Metrics {
     job_fps: Family<HandlerLabels, Histogram>,
     stage_seconds: Family<StageLabels, Seconds>,
     stages: Mutex<BTreeSet<(String, String)>>,
-    queue_visible: Count,
-    queue_in_flight: Count,
-    queue_dead: Count,
-    queue_oldest_age: Gauge<f64, AtomicU64>,
+    queue_visible: Family<QueueLabels, Count>,
+    queue_in_flight: Family<QueueLabels, Count>,
+    queue_dead: Family<QueueLabels, Count>,
+    queue_oldest_age: Family<QueueLabels, Gauge<f64, AtomicU64>>,
     executor_restarts: Family<ReasonLabels, Counter>,
     events: Family<EventLabels, Counter>,
     fetched_bytes: Counter,
@@ -169,10 +174,10 @@ impl Metrics {
             job_fps: Family::new_with_constructor(fps),
             stage_seconds: Family::default(),
             stages: Mutex::default(),
-            queue_visible: Count::default(),
-            queue_in_flight: Count::default(),
-            queue_dead: Count::default(),
-            queue_oldest_age: Gauge::default(),
+            queue_visible: Family::default(),
+            queue_in_flight: Family::default(),
+            queue_dead: Family::default(),
+            queue_oldest_age: Family::default(),
             executor_restarts: Family::default(),
             events: Family::default(),
             fetched_bytes: Counter::default(),
@@ -250,13 +255,18 @@ impl Metrics {
         "other".to_owned()
     }
 
-    /// How full the queue is.
-    pub fn queue(&self, depth: &Depth) {
-        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        self.queue_visible.set(count(depth.visible));
-        self.queue_in_flight.set(count(depth.in_flight));
-        self.queue_dead.set(count(depth.dead));
-        self.queue_oldest_age.set(depth.oldest_age_secs.unwrap_or(0.0));
+    /// How full a queue is, by its name in the configuration.
+    pub fn queue(&self, name: &str, depth: &Depth) {
+        let labels = QueueLabels { queue: name.into() };
+        let counts = [
+            (&self.queue_visible, depth.visible),
+            (&self.queue_in_flight, depth.in_flight),
+            (&self.queue_dead, depth.dead),
+        ];
+        for (family, count) in counts {
+            family.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.queue_oldest_age.get_or_create(&labels).set(depth.oldest_age_secs.unwrap_or(0.0));
     }
 
     /// An executor had to be replaced.
@@ -346,7 +356,7 @@ mod tests {
             cpu_secs: 1.0,
         };
         metrics.run("matting", Some(2.0), Some(24.0), &[stage.clone(), stage]);
-        metrics.queue(&Depth { visible: 3, delayed: 9, in_flight: 2, dead: 1, oldest_age_secs: Some(4.5) });
+        metrics.queue("main", &Depth { visible: 3, delayed: 9, in_flight: 2, dead: 1, oldest_age_secs: Some(4.5) });
         metrics.executor_restarted("hung");
         metrics.event("backend", EventOutcome::Dropped);
         metrics.fetched(1000);
@@ -363,10 +373,10 @@ mod tests {
             "darkroom_job_fps_sum{handler=\"matting\"} 24.0",
             "darkroom_stage_seconds_total{handler=\"matting\",stage=\"encode\",kind=\"busy\"} 3.0",
             "darkroom_stage_seconds_total{handler=\"matting\",stage=\"encode\",kind=\"waiting_input\"} 0.5",
-            "darkroom_queue_visible 3",
-            "darkroom_queue_in_flight 2",
-            "darkroom_queue_dead 1",
-            "darkroom_queue_oldest_age_seconds 4.5",
+            "darkroom_queue_visible{queue=\"main\"} 3",
+            "darkroom_queue_in_flight{queue=\"main\"} 2",
+            "darkroom_queue_dead{queue=\"main\"} 1",
+            "darkroom_queue_oldest_age_seconds{queue=\"main\"} 4.5",
             "darkroom_executor_restarts_total{reason=\"hung\"} 1",
             "darkroom_events_total{sink=\"backend\",outcome=\"dropped\"} 1",
             "darkroom_fetched_bytes_total 1000",

@@ -8,6 +8,7 @@ mod disk;
 mod events;
 mod gate;
 pub(crate) mod media;
+mod metadata;
 mod up;
 mod worker;
 
@@ -24,6 +25,7 @@ pub(crate) use bucket::Bucket;
 pub(crate) use disk::Disk;
 pub(crate) use events::Queues;
 pub(crate) use gate::Gate;
+pub(crate) use metadata::Metadata;
 pub(crate) use up::Up;
 pub(crate) use worker::{Running, Worker, Workplace};
 

@@ -137,6 +137,17 @@ impl Worker {
         self.running.take().unwrap().end(signal)
     }
 
+    /// Waits for the end that it comes to by itself.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let mut running = self.running.take().unwrap();
+        running.0.wait().unwrap()
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.place.log()
+    }
+
     /// Queues in the file of its events, `darkroom.sqlite`.
     pub(crate) fn queues(&self) -> &Queues {
         &self.events

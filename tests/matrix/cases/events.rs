@@ -16,7 +16,7 @@ pub(super) fn all(backend: Backend) -> impl Iterator<Item = Case> {
             let plan = run(move |ground| {
                 let mut site = Site::new(ground, &[]);
                 // More than fit into the time that one delivery gives its event.
-            site.sink.be(&site.name, manner, BAD);
+                site.sink.be(&site.name, manner, BAD);
                 site.submit(3, json!({"action": "ok"}));
                 site.submit_bad();
                 site.start(1);

@@ -179,7 +179,7 @@ impl Bench {
         let message = match message {
             None => None,
             Some(message) => {
-                let queue = open::queue(config).await?;
+                let queue = open::queue(config, None).await?;
                 if queue.depth().await? != Depth::default() {
                     let why = "The queue has messages, or dead letters: name one that was made for measuring.";
                     return Err(Failure::Usage(why.into()));

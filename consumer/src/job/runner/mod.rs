@@ -4,7 +4,7 @@
 //! | step | where |
 //! |---|---|
 //! | receive, lease | [`crate::worker`] |
-//! | parse, route | `Journey::travel` |
+//! | parse, route | `Journey::travel`, `places.rs` |
 //! | claim | `claim.rs` |
 //! | fetch, probe, plan | `fetch.rs` |
 //! | run, commit | `attempt.rs`, `checkpoint.rs` |
@@ -14,6 +14,7 @@ mod attempt;
 mod checkpoint;
 mod claim;
 mod fetch;
+mod places;
 mod pulse;
 mod stop;
 mod verdict;
@@ -37,6 +38,7 @@ use crate::worker::Drain;
 
 pub(crate) use claim::told_again;
 pub(super) use fetch::stricter;
+pub use places::Places;
 use stop::Stop;
 use verdict::Verdict;
 
@@ -86,6 +88,8 @@ pub struct Journey {
     pub telemetry: Telemetry,
     /// Jobs of this worker, for its heartbeat.
     pub in_hand: InHand,
+    /// Bounds of single handlers.
+    pub places: Places,
 }
 
 /// Jobs that a worker has claimed and not yet let go.
@@ -181,6 +185,11 @@ impl Journey {
     /// forced what runs.
     async fn submission(&self, lease: &Lease, submission: Submission, drain: &Drain) -> Verdict {
         Step::Routed.reached(lease.message_id());
+        let Some(_place) = self.places.take(&submission.handler).await else {
+            let (handler, message_id) = (&submission.handler, lease.message_id());
+            tracing::debug!(handler, %message_id, "delivery released: as many jobs as may be of its handler are in hand");
+            return Verdict::uncounted(places::pause(lease.receives()));
+        };
         let stop = Stop::default();
         let lost = lease.lost();
         let begun = async {

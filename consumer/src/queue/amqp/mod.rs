@@ -236,6 +236,12 @@ impl Queue for AmqpQueue {
         }
     }
 
+    async fn rest(&self) {
+        if let Some(link) = self.current() {
+            sweep::rest(&link).await;
+        }
+    }
+
     async fn extend(&self, receipt: &Receipt, duration: Duration) -> Result<Extended> {
         match self.current() {
             Some(link) => link.extend(receipt, duration).await,

@@ -1,6 +1,6 @@
 //! Ends leases that nobody extends, and gives back what nobody waits for.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -31,22 +31,27 @@ pub(super) async fn run(link: Weak<Link>, dead: CancellationToken) {
                 return;
             }
         }
-        if is_idle(&link) {
-            stop_consuming(&link).await;
+        if is_idle(&link, LINGER) {
+            stop_consuming(&link, LINGER).await;
         }
     }
 }
 
+/// Ends the consumer now, unless somebody waits or it cannot get anything anyway.
+pub(super) async fn rest(link: &Link) {
+    stop_consuming(link, Duration::ZERO).await;
+}
+
 /// A worker whose hands are full keeps its consumer, which gets nothing and tells it when the queue is deleted.
-fn is_idle(link: &Link) -> bool {
+fn is_idle(link: &Link, linger: Duration) -> bool {
     let inbox = link.inbox();
-    let lingered = inbox.idle_since.is_none_or(|since| since.elapsed() >= LINGER);
+    let lingered = inbox.idle_since.is_none_or(|since| since.elapsed() >= linger);
     inbox.waiting == 0 && lingered && inbox.supply() > 0
 }
 
-async fn stop_consuming(link: &Arc<Link>) {
+async fn stop_consuming(link: &Link, linger: Duration) {
     let _one = link.consuming.lock().await;
-    if !is_idle(link) || link.unsubscribe().await.is_err() {
+    if !is_idle(link, linger) || link.unsubscribe().await.is_err() {
         return;
     }
     let arrived: Vec<Held> = {

@@ -93,6 +93,13 @@ pub struct SqsQueue {
     held: Held,
 }
 
+impl SqsQueue {
+    /// Where its messages wait.
+    pub fn url(&self) -> &str {
+        &self.jobs.url
+    }
+}
+
 #[async_trait::async_trait]
 impl Queue for SqsQueue {
     fn lease_duration(&self) -> Duration {

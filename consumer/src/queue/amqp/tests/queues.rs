@@ -111,3 +111,23 @@ async fn no_more_is_taken_than_was_asked_for_and_what_nobody_waits_for_goes_to_o
     ack(&others, late).await;
     ack(&queue, held.remove(0)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_without_being_asked_for_goes_back_before_the_queue_rests() {
+    let queue = AmqpQueue::new(Options { lease: PATIENCE, ..options("rests").await });
+    // Leaves a consumer behind that may get one message more.
+    assert!(queue.receive(1, Duration::from_millis(100)).await.unwrap().is_empty());
+    let id = send(&queue, "unasked").await;
+    let link = queue.current().unwrap();
+    let begun = Instant::now();
+    while link.inbox().in_flight() == 0 && link.inbox().credit() == 1 {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::task::yield_now().await;
+    }
+    queue.rest().await;
+    assert_eq!((link.inbox().in_flight(), link.inbox().credit()), (0, 0));
+    let other = AmqpQueue::new(Options { lease: PATIENCE, ..options("rests").await });
+    let delivery = other.receive(1, NOW).await.unwrap().remove(0);
+    assert_eq!((&delivery.message_id, delivery.counted), (&id, 1));
+    ack(&other, delivery).await;
+}

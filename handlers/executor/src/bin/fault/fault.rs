@@ -57,6 +57,8 @@ pub enum Action {
     Checkpoint,
     /// Offer a checkpoint and abort; where there is one already, report what is in it.
     CheckpointCrash,
+    /// Offer a checkpoint and do as `slow`; where there is one already, report what is in it.
+    CheckpointSlow,
     /// Start a child that outlives the run.
     Orphan,
 }
@@ -141,6 +143,7 @@ impl Handler for Fault {
             Action::FalseCode => return Err(JobError::new(ErrorCode::LeaseLost, "not mine to say")),
             Action::Checkpoint => checkpoint(ctx)?,
             Action::CheckpointCrash => return checkpoint_crash(ctx),
+            Action::CheckpointSlow => return checkpoint_slow(ctx, params.secs),
             Action::Orphan => return orphan(ctx),
         }
         copy(ctx, inputs)
@@ -299,12 +302,25 @@ fn checkpoint(ctx: &JobContext) -> Result<()> {
 }
 
 fn checkpoint_crash(ctx: &JobContext) -> Result<Outputs> {
-    let Some(file) = &ctx.resume else {
+    if ctx.resume.is_none() {
         checkpoint(ctx)?;
         std::process::abort();
-    };
-    let resumed = fs::read_to_string(file).map_err(internal)?;
-    let metrics = [("resumed".to_owned(), json!(resumed))].into_iter().collect();
+    }
+    resumed(ctx)
+}
+
+fn checkpoint_slow(ctx: &JobContext, secs: f64) -> Result<Outputs> {
+    if ctx.resume.is_none() {
+        checkpoint(ctx)?;
+        slow(ctx, secs)?;
+    }
+    resumed(ctx)
+}
+
+/// What the checkpoint says that the run began from; nothing where it began anew.
+fn resumed(ctx: &JobContext) -> Result<Outputs> {
+    let text = ctx.resume.as_deref().map(fs::read_to_string).transpose().map_err(internal)?;
+    let metrics = [("resumed".to_owned(), json!(text))].into_iter().collect();
     Ok(Outputs { metrics, ..Outputs::default() })
 }
 

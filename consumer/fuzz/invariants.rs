@@ -44,6 +44,7 @@ pub fn routes() -> Routes {
         destinations: ["results", "uploads"]
             .map(|bucket| DestinationConfig { store: None, bucket: bucket.into(), prefix: String::new() })
             .into(),
+        ..RouteRules::default()
     };
     let state = Place { store: "main".into(), bucket: "state".into(), prefix: String::new() };
     let store = StoreConfig { name: "main".into(), ..StoreConfig::default() };

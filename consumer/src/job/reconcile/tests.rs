@@ -44,6 +44,7 @@ fn routes() -> Routes {
         routes: serde_json::from_value(rules["routes"].clone()).unwrap(),
         sources: serde_json::from_value(rules["sources"].clone()).unwrap(),
         destinations: serde_json::from_value(rules["destinations"].clone()).unwrap(),
+        ..RouteRules::default()
     };
     let store = StoreConfig { name: "main".into(), ..StoreConfig::default() };
     Routes::new(&rules, &[store], &[handler], &place("state")).unwrap()

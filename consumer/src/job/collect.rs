@@ -94,10 +94,13 @@ struct Run {
     newest: Option<Timestamp>,
 }
 
+/// Hears of each leftover, and every now and then of how much there is so far; may end the look.
+pub type Teller<'a, E> = dyn FnMut(&Swept, Option<&Leftover>) -> Result<(), E> + 'a;
+
 /// What has been found, and who hears of it.
 struct Tale<'a, E> {
     swept: Swept,
-    tell: &'a mut dyn FnMut(&Swept, Option<&Leftover>) -> Result<(), E>,
+    tell: &'a mut Teller<'a, E>,
 }
 
 impl<E> Tale<'_, E> {
@@ -124,7 +127,7 @@ impl Collector {
     pub async fn places<E: From<JobError>>(
         &self,
         places: &[Place],
-        tell: &mut dyn FnMut(&Swept, Option<&Leftover>) -> Result<(), E>,
+        tell: &mut Teller<'_, E>,
     ) -> Result<Swept, E> {
         let mut tale = Tale { swept: Swept::default(), tell };
         for place in places {

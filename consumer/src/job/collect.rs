@@ -124,11 +124,7 @@ impl Collector {
     ///
     /// # Errors
     /// Codes of [`crate::store::error::classify`], or what `tell` says. What was deleted by then stays so.
-    pub async fn places<E: From<JobError>>(
-        &self,
-        places: &[Place],
-        tell: &mut Teller<'_, E>,
-    ) -> Result<Swept, E> {
+    pub async fn places<E: From<JobError>>(&self, places: &[Place], tell: &mut Teller<'_, E>) -> Result<Swept, E> {
         let mut tale = Tale { swept: Swept::default(), tell };
         for place in places {
             self.outputs(place, &mut tale).await?;

@@ -11,7 +11,8 @@
 //! Waits cannot be taken back: a message that SQS has handed to a request that nobody reads any more is lost for a
 //! lease. So they go on while the hands are filled from elsewhere, for one message each, and what they bring then is handed
 //! back at once, uncounted. That is one message of each queue for each time that a worker turns from idle to busy: it goes
-//! to another worker, or to the end of the queue where the broker knows no other way (RabbitMQ, SQS).
+//! to another worker, or to the end of the queue where the broker knows no other way (RabbitMQ, SQS). Only when the
+//! worker ends they are given up at once: they would take what it hands back.
 //!
 //! A question that is not answered within [`intake::PATIENCE`] counts as "nothing there" until its answer comes: a broker
 //! that is down holds up no other. A single queue is never asked without waiting: it is waited on for all free hands.

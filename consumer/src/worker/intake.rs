@@ -68,7 +68,8 @@ where
         tokio::select! {
             biased;
             () = drain.begun.cancelled() => break,
-            Some(answer) = intake.requests.next() => intake.take(answer, &travel),
+            Some(answer) = intake.asks.next() => intake.take(answer, &travel),
+            Some(answer) = intake.waits.next() => intake.take(answer, &travel),
             freed = hands.acquire(), if free == 0 => drop(freed),
             () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
                 intake.schedule.pass_over(Instant::now());
@@ -82,7 +83,10 @@ where
 struct Intake {
     sources: Vec<Source>,
     schedule: Schedule,
-    requests: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// Questions, which are about to be answered.
+    asks: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// Waits for messages, and pauses of queues that failed.
+    waits: FuturesUnordered<BoxFuture<'static, Answer>>,
     hands: Arc<Semaphore>,
     journeys: TaskTracker,
 }
@@ -92,7 +96,8 @@ impl Intake {
         Intake {
             schedule: Schedule::new(sources.iter().map(|source| source.terms)),
             sources,
-            requests: FuturesUnordered::new(),
+            asks: FuturesUnordered::new(),
+            waits: FuturesUnordered::new(),
             hands: Arc::new(Semaphore::new(hands)),
             journeys: TaskTracker::new(),
         }
@@ -127,7 +132,8 @@ impl Intake {
                 }
             }
         };
-        self.requests.push(request.boxed());
+        let requests = if wait.is_zero() { &self.asks } else { &self.waits };
+        requests.push(request.boxed());
     }
 
     /// Puts what came into free hands, and hands back what there is none for.
@@ -166,7 +172,7 @@ impl Intake {
                 self.schedule.set_aside(source);
                 let pause = sleep(PAUSE);
                 let over = Answer { source, waited: true, failed: false, deliveries: Vec::new() };
-                self.requests.push(pause.map(|()| over).boxed());
+                self.waits.push(pause.map(|()| over).boxed());
             }
         }
     }
@@ -188,35 +194,24 @@ impl Intake {
         });
     }
 
-    /// Lets journeys come to their end; what requests still bring meanwhile goes back.
+    /// Lets journeys come to their end; what questions still bring goes back. Waits end here: they would take what is
+    /// handed back. One that is given up loses a message, for a lease, only where one is on its way at this very moment.
     async fn end(mut self) {
-        self.journeys.close();
-        let journeys = self.journeys.clone();
-        let mut arrived = std::pin::pin!(journeys.wait());
-        loop {
-            tokio::select! {
-                () = &mut arrived => break,
-                Some(answer) = self.requests.next() => self.return_all(answer),
-            }
+        self.waits.clear();
+        for source in &self.sources {
+            let queue = Arc::clone(&source.queue);
+            self.journeys.spawn(async move { drop(timeout(PATIENCE, queue.rest()).await) });
         }
-        // A question is about to be answered. A wait that is given up loses a message, for a lease, only where one is on
-        // its way at this very moment.
         let last = async {
-            while self.schedule.patience().is_some()
-                && let Some(answer) = self.requests.next().await
-            {
-                self.return_all(answer);
+            while let Some(answer) = self.asks.next().await {
+                self.hand_back(answer.source, answer.deliveries);
             }
         };
         if timeout(PATIENCE, last).await.is_err() {
             tracing::debug!("a queue did not answer before the end");
         }
+        self.journeys.close();
         self.journeys.wait().await;
-    }
-
-    fn return_all(&mut self, answer: Answer) {
-        self.hear(&answer);
-        self.hand_back(answer.source, answer.deliveries);
     }
 }
 

@@ -119,13 +119,17 @@ async fn what_came_without_being_asked_for_goes_back_before_the_queue_rests() {
     assert!(queue.receive(1, Duration::from_millis(100)).await.unwrap().is_empty());
     let id = send(&queue, "unasked").await;
     let link = queue.current().unwrap();
+    let state = || {
+        let inbox = link.inbox();
+        (inbox.in_flight(), inbox.credit())
+    };
     let begun = Instant::now();
-    while link.inbox().in_flight() == 0 && link.inbox().credit() == 1 {
+    while state() == (0, 1) {
         assert!(begun.elapsed() < PATIENCE);
         tokio::task::yield_now().await;
     }
     queue.rest().await;
-    assert_eq!((link.inbox().in_flight(), link.inbox().credit()), (0, 0));
+    assert_eq!(state(), (0, 0));
     let other = AmqpQueue::new(Options { lease: PATIENCE, ..options("rests").await });
     let delivery = other.receive(1, NOW).await.unwrap().remove(0);
     assert_eq!((&delivery.message_id, delivery.counted), (&id, 1));

@@ -57,7 +57,9 @@ pub(super) fn all(backend: Backend) -> Vec<Case> {
 /// A worker that sees its store through a proxy.
 fn behind(ground: &Ground<'_>) -> (Site, S3Proxy) {
     let proxy = S3Proxy::before(ground.world.store().fact("s3"));
-    (Site::new(ground, &[("DARKROOM__STORES__0__ENDPOINT", &proxy.endpoint())]), proxy)
+    // As AWS has it; custom endpoints are not asked for checksums unless they are known to support them.
+    let checksums = ("DARKROOM__STORES__0__CHECKSUMS", "supported");
+    (Site::new(ground, &[("DARKROOM__STORES__0__ENDPOINT", &proxy.endpoint()), checksums]), proxy)
 }
 
 fn harmed(ground: &Ground<'_>, harm: &Harm) -> Outcome {

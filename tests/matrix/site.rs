@@ -260,7 +260,7 @@ fn configuration(ground: &Ground<'_>, place: &Workplace, amqp: &Amqp<'_>) -> Str
     format!(
         "event_retry_secs = 2\nworker.state = \"s3://{name}-state/\"\nworker.max_attempts = {MAX_ATTEMPTS}\n\
          worker.backoff_min_secs = 0\nworker.backoff_max_secs = 1\n\
-         [log]\nlevel = \"info,darkroom::step=debug\"\n\
+         [log]\nlevel = \"info,darkroom::step=debug,darkroom::queue::lease=debug\"\n\
          [executor]\nstall_secs = 30\n\
          [[stores]]\nname = \"main\"\nendpoint = \"{}\"\naccess_key = \"{}\"\nsecret_key = \"{}\"\n\
          [[sources]]\nbucket = \"{name}-in\"\n[[destinations]]\nbucket = \"{name}-out\"\n\

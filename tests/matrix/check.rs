@@ -2,7 +2,8 @@
 //!
 //! * Every submission has one visible result (one manifest, the outputs that it names, their bytes those of the input) or
 //!   the failure that was expected of it, and one terminal event: one id, one run. The same id may come again.
-//! * Nothing waits, is delayed or in flight in the queue; no dead letters but those of expected failures.
+//! * Nothing waits, is delayed or in flight in the queue; no dead letters but those of expected failures, each
+//!   under one id.
 //! * No multipart upload is unfinished, no file is on a scratch disk, no process of a worker lives.
 //! * Objects that no manifest names belong to a run that lost, whose attempt is on record: those are left for
 //!   `reconcile --gc`, and are counted.
@@ -224,9 +225,16 @@ fn deliveries(site: &Site, outcome: &mut Outcome) {
     let sent = outcome.submissions + site.copies;
     outcome.redeliveries = received.saturating_sub(sent);
     outcome.suppressed += site.copies;
-    let (depth, bad) = (site.depth(), site.submitted.iter().filter(|submission| submission.fails).count() as u64);
-    if depth.visible + depth.delayed + depth.in_flight > 0 || depth.dead != bad {
-        outcome.wrong.push(format!("the queue holds {depth:?}, of which {bad} may be dead"));
+    let (depth, bad) = (site.depth(), site.submitted.iter().filter(|submission| submission.fails).count());
+    if depth.visible + depth.delayed + depth.in_flight > 0 {
+        outcome.wrong.push(format!("the queue holds {depth:?}"));
+    }
+    // Brokers that have no transactions keep a letter twice when the worker dies between its copy and its end.
+    let letters = wait_for(site.queue.dead_letters(100, None)).unwrap();
+    let dead: BTreeSet<&str> = letters.iter().map(|letter| letter.message_id.0.as_str()).collect();
+    outcome.suppressed += letters.len().saturating_sub(dead.len()) as u64;
+    if dead.len() != bad {
+        outcome.wrong.push(format!("{} dead letters where {bad} are expected: {letters:?}", dead.len()));
     }
 }
 

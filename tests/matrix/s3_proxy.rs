@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -19,7 +20,7 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// The answer's body ends in the middle.
     CutAnswer,
-    /// A bit of the answer's body is another one.
+    /// A bit of the answer's body is another one, while the answer names the checksum of what it was.
     FlipAnswer,
     /// A bit of the request's body is another one when the store gets it.
     FlipRequest,
@@ -120,12 +121,15 @@ impl S3Proxy {
             Some(Fault::FlipRequest) => flip(&mut request.body),
             _ => {}
         }
-        let (head, body) = self.forward(&request).await?;
+        let (mut head, body) = self.forward(&request).await?;
         let cut = if matches!(fault, Some(Fault::CutAnswer)) { body.len() / 2 } else { body.len() };
         let mut told = body[..cut].to_vec();
         match fault {
             Some(Fault::LoseAnswer) => return Ok(()),
-            Some(Fault::FlipAnswer) => flip(&mut told),
+            Some(Fault::FlipAnswer) => {
+                head = with_checksum(&head, &told);
+                flip(&mut told);
+            }
             _ => {}
         }
         client.write_all(&head).await?;
@@ -159,6 +163,15 @@ impl S3Proxy {
 fn closing(head: &str) -> String {
     let lines = head.split("\r\n").filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
     lines.collect::<Vec<_>>().join("\r\n").replacen("\r\n", "\r\nconnection: close\r\n", 1)
+}
+
+/// A head that names the CRC-32 of its body, as S3 does where it is asked for. The embedded store does not.
+fn with_checksum(head: &[u8], body: &[u8]) -> Vec<u8> {
+    let checksum = body.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1)))
+    });
+    let named = format!("\r\nx-amz-checksum-crc32: {}\r\n", BASE64.encode(&(!checksum).to_be_bytes()));
+    String::from_utf8_lossy(head).replacen("\r\n", &named, 1).into_bytes()
 }
 
 fn flip(body: &mut [u8]) {

@@ -17,6 +17,8 @@ use crate::sink::Sink;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
+/// Workers that have a message in hand are heard of more often.
+const QUIET: Duration = Duration::from_secs(10);
 /// Failing attempts never end a job here: what a case allows is in [`Site::allow`].
 const MAX_ATTEMPTS: u32 = 100;
 /// Key of webhooks' signatures.
@@ -213,10 +215,16 @@ impl Site {
         check::check(&self, wrong)
     }
 
-    /// Waits until all is told and the queue is empty; false when time is up.
+    /// Waits until all is told and the queue is empty, or until nothing happens any more; false when time is up.
     fn work_is_done(&self) -> bool {
+        let (mut last, mut since) = ((0, 0), Instant::now());
         while Instant::now() < self.deadline {
-            if self.sink.count(&self.name) >= self.submitted.len() && check::untold(self).is_empty() {
+            let all_told = self.sink.count(&self.name) >= self.submitted.len() && check::untold(self).is_empty();
+            let now = (self.sink.count(&self.name), self.place.log().len());
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            if all_told || since.elapsed() > QUIET {
                 let Depth { visible, delayed, in_flight, .. } = self.depth();
                 if visible + delayed + in_flight == 0 {
                     return true;
@@ -260,7 +268,7 @@ fn configuration(ground: &Ground<'_>, place: &Workplace, amqp: &Amqp<'_>) -> Str
     format!(
         "event_retry_secs = 2\nworker.state = \"s3://{name}-state/\"\nworker.max_attempts = {MAX_ATTEMPTS}\n\
          worker.backoff_min_secs = 0\nworker.backoff_max_secs = 1\n\
-         [log]\nlevel = \"info,darkroom::step=debug\"\n\
+         [log]\nlevel = \"info,darkroom::step=debug,darkroom::queue::lease=debug\"\n\
          [executor]\nstall_secs = 30\n\
          [[stores]]\nname = \"main\"\nendpoint = \"{}\"\naccess_key = \"{}\"\nsecret_key = \"{}\"\n\
          [[sources]]\nbucket = \"{name}-in\"\n[[destinations]]\nbucket = \"{name}-out\"\n\

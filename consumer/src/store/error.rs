@@ -143,6 +143,12 @@ pub fn classify(access: Access, reach: Reach, store_code: Option<&str>) -> Error
         // Temporary credentials are renewed, clocks are set, and slow uploads repeated.
         (_, _, Some("ExpiredToken" | "RequestTimeTooSkewed" | "RequestTimeout" | "SlowDown")) => Code::StoreUnavailable,
         (_, _, Some("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken")) => Code::AccessDenied,
+        // What arrived is not what was sent: the network's doing, or the store's.
+        (
+            Write,
+            400,
+            Some("BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" | "IncompleteBody"),
+        ) => Code::StoreUnavailable,
         // An archived object answers 403 as well, but no permission will help.
         (Read, _, Some("InvalidObjectState")) => Code::InputNotFound,
         (_, 401 | 403, _) => Code::AccessDenied,
@@ -223,6 +229,7 @@ mod tests {
             (Read, Reach::Status(403), Some("RequestTimeTooSkewed"), Code::StoreUnavailable),
             (Read, Reach::Status(400), Some("ExpiredToken"), Code::StoreUnavailable),
             (Write, Reach::Status(400), Some("RequestTimeout"), Code::StoreUnavailable),
+            (Write, Reach::Status(400), Some("BadDigest"), Code::StoreUnavailable),
             (Write, Reach::Status(404), Some("NoSuchBucket"), Code::DestinationMissing),
             (Write, Reach::Status(404), Some("NoSuchUpload"), Code::StoreUnavailable),
             (Read, Reach::Status(412), Some("PreconditionFailed"), Code::InputChanged),

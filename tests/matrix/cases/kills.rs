@@ -32,7 +32,7 @@ pub(super) fn all(backend: Backend) -> impl Iterator<Item = Case> {
         // what the first one left; the third one does the rest.
         let plan = run(move |ground| {
             let mut site = Site::new(ground, &[]);
-            site.submit(3, json!({"action": "ok"}));
+            site.submit(4, json!({"action": "ok"}));
             site.submit_bad();
             site.start_dying(step, 1);
             site.start_dying(step, 2);

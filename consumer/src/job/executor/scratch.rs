@@ -83,9 +83,7 @@ impl ScratchRoot {
         let dir = self.jobs().join(run_id);
         let make = || {
             private().create(&dir)?;
-            ["work", "work/in", "work/out", "work/tmp", "kept"]
-                .iter()
-                .try_for_each(|name| private().create(dir.join(name)))
+            ["work", "work/in", "work/out", "work/tmp"].iter().try_for_each(|name| private().create(dir.join(name)))
         };
         make().map_err(|error| disk_error(&error, "a job's scratch directory"))?;
         Ok(JobScratch { dir, checkpoints: AtomicU32::new(0), _root: Arc::clone(self) })
@@ -166,6 +164,9 @@ impl JobScratch {
         let parent = outputs::open_dir(from, parent.strip_prefix(from).map_err(|_| missing())?)?;
         let number = self.checkpoints.fetch_add(1, Ordering::Relaxed);
         let place = |number: u32| self.dir.join("kept").join(number.to_string());
+        if number == 0 {
+            private().create(self.dir.join("kept"))?;
+        }
         let kept = place(number);
         rustix::fs::renameat(&parent, name, CWD, &kept)?;
         if let Some(old) = number.checked_sub(2) {

@@ -2,7 +2,7 @@
 
 use darkroom::job::record::Attempt;
 use darkroom::job::{JobId, RunId, manifest};
-use darkroom::store::{ObjectRef, Place, StoreConfig};
+use darkroom::store::{HttpsConfig, ObjectRef, Place, StoreConfig};
 use darkroom::trigger::{DestinationConfig, RouteConfig, RouteRules, Routes, SourceConfig, Submission, Trigger, parse};
 use darkroom_api::{Descriptor, ErrorCode, InputRole, JobError, Limits, MediaKind};
 use jiff::Timestamp;
@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 /// Longest error, or name of what is ignored: strangers' texts are not repeated at length.
 const MAX_TEXT_BYTES: usize = 8 << 10;
 
-/// Uploads to `s3://uploads/in/` are worked on; messages may read there and write to `s3://results/`.
+/// Uploads to `s3://uploads/in/` are worked on; messages may read there and at two names in the web, and write to
+/// `s3://results/`.
 #[must_use]
 pub fn routes() -> Routes {
     let role = |name: &str, min| InputRole { name: name.into(), min, max: 9, kinds: vec![MediaKind::Video] };
@@ -44,7 +45,7 @@ pub fn routes() -> Routes {
         destinations: ["results", "uploads"]
             .map(|bucket| DestinationConfig { store: None, bucket: bucket.into(), prefix: String::new() })
             .into(),
-        ..RouteRules::default()
+        https: HttpsConfig { hosts: vec!["media.example.com".into(), "*.example.org".into()], allow_private: false },
     };
     let state = Place { store: "main".into(), bucket: "state".into(), prefix: String::new() };
     let store = StoreConfig { name: "main".into(), ..StoreConfig::default() };
@@ -112,9 +113,18 @@ fn named(bucket: &str, key: &str) {
 /// Only what the rules allow is read and written, and the job is the same however often it is written down.
 fn submitted(mut submission: Submission) {
     for input in &mut submission.inputs {
-        let ObjectRef { bucket, key, etag, version, .. } = &mut input.object;
-        named(bucket, key);
-        assert!(bucket == "uploads" && key.starts_with("in/"), "s3://{bucket}/{key}");
+        let is_web = input.object.is_web();
+        assert!(!is_web || !input.object.to_string().contains('?'), "a query may be a secret");
+        let ObjectRef { store, bucket, key, etag, version, .. } = &mut input.object;
+        if is_web {
+            let host = bucket.split(':').next().unwrap_or_default();
+            assert!(store == "https" && key.starts_with('/'), "{store}://{bucket}{key}");
+            assert!(host == "media.example.com" || host.ends_with(".example.org"), "{bucket}");
+            assert!(!bucket.contains(['@', '/', '?', '#', '\\']), "{bucket}");
+        } else {
+            named(bucket, key);
+            assert!(bucket == "uploads" && key.starts_with("in/"), "s3://{bucket}/{key}");
+        }
         if version.is_none() {
             // As a look at the store would do.
             etag.get_or_insert_with(|| "etag".into());

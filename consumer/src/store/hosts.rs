@@ -51,7 +51,10 @@ impl HttpsConfig {
             JobError::new(ErrorCode::MessageInvalid, format!("The input `{}` is no URL: {error}.", shown()))
         })?;
         self.check(&parsed).map_err(|why| {
-            JobError::new(ErrorCode::SourceForbidden, format!("The input `{}` is not allowed: {why}.", host(&parsed)))
+            JobError::new(
+                ErrorCode::SourceForbidden,
+                format!("The input `{}` is not allowed: {why}.", shorten(&host(&parsed))),
+            )
         })?;
         let query = parsed.query().map(|query| format!("?{query}")).unwrap_or_default();
         Ok(ObjectRef::new(parsed.scheme(), &host(&parsed), &format!("{}{query}", parsed.path())))

@@ -44,7 +44,11 @@ fn slow(secs: f64) -> Value {
 
 /// Starts a worker on a job that runs, with others behind it.
 fn busy(site: &mut Site) {
-    site.submit(1, slow(3.0));
+    busy_for(site, 3.0);
+}
+
+fn busy_for(site: &mut Site, secs: f64) {
+    site.submit(1, slow(secs));
     site.start(1);
     site.until_said("job running", 1);
     site.submit(3, slow(0.2));
@@ -55,7 +59,7 @@ fn killed(ground: &Ground<'_>) -> crate::check::Outcome {
     let mut site = Site::on(ground, &Amqp { broker: Some(&own), vhost: "%2f" }, &[]);
     busy(&mut site);
     own.kill();
-    site.until_said("lease lost", 1);
+    until_noticed(&site);
     own.start_again();
     wait_for(own.ready());
     site.finish()
@@ -63,10 +67,11 @@ fn killed(ground: &Ground<'_>) -> crate::check::Outcome {
 
 fn connections_closed(ground: &Ground<'_>) -> crate::check::Outcome {
     let mut site = Site::on(ground, &Amqp { broker: None, vhost: CUT }, &[]);
-    busy(&mut site);
+    // The tool takes seconds to start.
+    busy_for(&mut site, 10.0);
     let shared = wait_for(broker());
     wait_for(shared.control(&["close_all_connections", "-p", CUT, "a test"]));
-    site.until_said("lease lost", 1);
+    until_noticed(&site);
     site.finish()
 }
 
@@ -92,13 +97,17 @@ fn over(ground: &Ground<'_>, harm: fn(&mut Site, &Wire)) -> crate::check::Outcom
     site.finish()
 }
 
+/// RabbitMQ leases nothing: there it is the link that is given up, perhaps after the job has ended.
+fn until_noticed(site: &Site) {
+    let noticed = ["lease lost", "connection to the broker given up"];
+    site.until("the worker to notice", || noticed.iter().any(|said| site.place.log().contains(said)).then_some(()));
+}
+
 /// Nothing passes, and nobody is told, until the lease has run out; then all of it comes at once.
 fn stalled(site: &mut Site, wire: &Wire) {
     busy(site);
     wire.set(Mode::Stall);
-    // RabbitMQ leases nothing: there it is the link that is given up, perhaps after the job has ended.
-    let noticed = ["lease lost", "connection to the broker given up"];
-    site.until("the worker to notice", || noticed.iter().any(|said| site.place.log().contains(said)).then_some(()));
+    until_noticed(site);
     wire.set(Mode::Pass);
 }
 
@@ -119,7 +128,7 @@ fn delayed(site: &mut Site, wire: &Wire) {
 fn outage(site: &mut Site, wire: &Wire) {
     busy(site);
     wire.set(Mode::Down);
-    site.until_said("lease lost", 1);
+    until_noticed(site);
     site.until_said("the queue does not answer", 1);
     wire.set(Mode::Pass);
 }

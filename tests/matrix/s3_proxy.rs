@@ -7,6 +7,7 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::harness::wait_for;
 use crate::http::Request;
@@ -26,7 +27,7 @@ pub(crate) enum Fault {
     FlipRequest,
     /// The answer comes in pieces of so many bytes, each after so long.
     Slow(usize, Duration),
-    /// It stays here for ever.
+    /// It stays here until [`S3Proxy::release`], and is carried out then.
     Hold,
 }
 
@@ -55,6 +56,7 @@ pub(crate) struct S3Proxy {
     store: String,
     address: String,
     rules: Arc<Mutex<Vec<Rule>>>,
+    released: watch::Sender<bool>,
 }
 
 impl S3Proxy {
@@ -64,7 +66,7 @@ impl S3Proxy {
         wait_for(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
-            let proxy = S3Proxy { store, address, rules: Arc::default() };
+            let proxy = S3Proxy { store, address, rules: Arc::default(), released: watch::Sender::new(false) };
             let serving = proxy.clone();
             tokio::spawn(async move {
                 while let Ok((client, _)) = listener.accept().await {
@@ -95,6 +97,11 @@ impl S3Proxy {
         hits
     }
 
+    /// Lets go what is held.
+    pub(crate) fn release(&self) {
+        self.released.send_replace(true);
+    }
+
     /// Does no harm any more.
     pub(crate) fn heal(&self) {
         self.rules.lock().unwrap().clear();
@@ -117,7 +124,7 @@ impl S3Proxy {
         let fault = self.fault(&request);
         match fault {
             Some(Fault::Status(status)) => return refuse(client.into_inner(), status).await,
-            Some(Fault::Hold) => return std::future::pending().await,
+            Some(Fault::Hold) => drop(self.released.subscribe().wait_for(|released| *released).await),
             Some(Fault::FlipRequest) => flip(&mut request.body),
             _ => {}
         }

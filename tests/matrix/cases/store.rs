@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::{Case, run};
@@ -51,6 +52,7 @@ pub(super) fn all(backend: Backend) -> Vec<Case> {
         ("s3/part-lost-answer", run(|ground| large(ground, 1, Fault::LoseAnswer, part))),
         ("s3/part-wrong-checksum", run(|ground| large(ground, 1, Fault::FlipRequest, part))),
         ("s3/kill-in-part", run(killed_in_part)),
+        ("s3/zombie-commits", run(zombie)),
     ];
     let others = others.into_iter().map(|(title, plan)| (title.to_owned(), plan));
     harmed.chain(others).map(|(title, plan)| Case::new(backend, title, plan)).collect()
@@ -142,6 +144,28 @@ fn killed_in_part(ground: &Ground<'_>) -> Outcome {
     assert_eq!(site.results.unfinished().len(), 1, "an upload is under way");
     site.kill(0);
     site.start(1);
+    site.finish()
+}
+
+/// A worker sleeps while its manifest is on the way, for so long that another one makes the result; then its request
+/// arrives, and it wakes up.
+fn zombie(ground: &Ground<'_>) -> Outcome {
+    let (mut site, proxy) = behind(ground);
+    // The sleeper finds the other's result and takes it for its own: two attempts have ended well.
+    site.allow(1);
+    let held = proxy.harm(1, Fault::Hold, put_manifest);
+    site.submit(1, json!({"action": "ok"}));
+    site.start(1);
+    site.until("the manifest to be under way", || (held.count() == 1).then_some(()));
+    let sleeper = site.workers.remove(0);
+    sleeper.signal(Signal::STOP);
+    // RabbitMQ knows the sleeper by its link alone, and takes the message back when that has been silent for long.
+    site.start(1);
+    site.until("the other worker's result", || (site.sink.count(&site.name) == 1).then_some(()));
+    proxy.release();
+    sleeper.signal(Signal::CONT);
+    site.workers.push(sleeper);
+    site.until_said("step=\"settled\"", 2);
     site.finish()
 }
 

@@ -113,6 +113,14 @@ pub(super) async fn prepare(config: &Config) -> Result<Prepared, Failure> {
     let records = stores.get(&state.store)?;
     records.reach(&state).await?;
     records.check_conditional_writes(&state).await?;
+    // Manifests are written once as well: each other store with results is tested, in one place of its.
+    let mut tested = vec![state.store.clone()];
+    for place in routes.written(None, "") {
+        if !tested.contains(&place.store) {
+            stores.get(&place.store)?.check_conditional_writes(&place).await?;
+            tested.push(place.store);
+        }
+    }
     Ok(Prepared { binary, handlers, stores, state, routes })
 }
 
@@ -124,7 +132,9 @@ pub(crate) async fn serve(
 ) -> Result<(), Failure> {
     let prepared = prepare(config).await?;
     let sources = open::queues(config).await?;
-    let reconciler = sources.first().map(|main| prepared.reconciler(Arc::clone(&main.queue), reconcile::MIN_AGE));
+    let queues = sources.iter().map(|source| Arc::clone(&source.queue)).collect();
+    let reconciler =
+        sources.first().map(|main| (prepared.reconciler(Arc::clone(&main.queue), reconcile::MIN_AGE), queues));
     let metrics = Arc::new(Metrics::new());
     let publisher = Arc::new(publisher(config, Arc::clone(&metrics)).await?);
     let telemetry = Telemetry::new(Arc::clone(&metrics), Arc::clone(&publisher));
@@ -159,8 +169,8 @@ pub(crate) async fn serve(
     for source in &sources {
         aside.push(AbortOnDropHandle::new(tokio::spawn(watch_queue(source.clone(), Arc::clone(&metrics)))));
     }
-    if let (Some(secs), Some(reconciler)) = (config.worker.reconcile_secs, reconciler) {
-        aside.push(AbortOnDropHandle::new(tokio::spawn(reconciler.watch(Duration::from_secs(secs)))));
+    if let (Some(secs), Some((reconciler, queues))) = (config.worker.reconcile_secs, reconciler) {
+        aside.push(AbortOnDropHandle::new(tokio::spawn(reconciler.watch(queues, Duration::from_secs(secs)))));
     }
     if let Some(watcher) = interruptions(config, &drain).await? {
         aside.push(AbortOnDropHandle::new(tokio::spawn(watcher.watch(drain.clone()))));

@@ -98,6 +98,12 @@ impl Record {
         for _ in 0..CLAIM_TRIES {
             let manifest = manifest::read(results, &request.submission.destination, self.job());
             let (manifest, history) = futures::try_join!(manifest, self.history())?;
+            // Committed between the two looks.
+            let is_late = manifest.is_none() && history.ended().is_some_and(|end| end.outcome == Outcome::Completed);
+            let manifest = match is_late {
+                true => manifest::read(results, &request.submission.destination, self.job()).await?,
+                false => manifest,
+            };
             if let Some(manifest) = manifest {
                 return Ok(Claim::Completed(Box::new(manifest)));
             }

@@ -125,6 +125,11 @@ impl History {
         u32::try_from(since.count()).unwrap_or(u32::MAX)
     }
 
+    /// Whether an attempt has said how it ended.
+    pub(super) fn was_ended(&self, attempt: u32) -> bool {
+        self.end_numbers.contains(&attempt)
+    }
+
     fn was_interrupted(&self, attempt: u32) -> bool {
         self.ends.iter().any(|end| end.attempt == attempt && end.outcome == Outcome::Interrupted)
     }

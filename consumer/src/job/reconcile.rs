@@ -129,13 +129,13 @@ impl Reconciler {
         Ok(report)
     }
 
-    /// Looks wherever routes listen, each time that `every` has passed; for ever.
-    pub async fn watch(self, every: Duration) {
+    /// Looks wherever routes listen, each time that `every` has passed; for ever. `queues` are all that uploads may wait in.
+    pub async fn watch(self, queues: Vec<Arc<dyn Queue>>, every: Duration) {
         // Workers that were started together do not all look at once.
         tokio::time::sleep(every.mul_f64(rand::random())).await;
         let places = self.routes.listened(None, "");
         loop {
-            match self.pass(&places).await {
+            match self.pass(&queues, &places).await {
                 Ok(Some(report)) => tracing::info!(?report, "uploads reconciled with jobs"),
                 Ok(None) => tracing::debug!("uploads are not reconciled while messages wait"),
                 Err(error) => tracing::warn!(%error, "uploads are not reconciled, trying again later"),
@@ -146,9 +146,11 @@ impl Reconciler {
 
     /// One look of a worker; `None` while messages wait: an upload without a record may only wait for its turn, and where
     /// the queue cannot tell that two messages are the same, each look would add another.
-    async fn pass(&self, places: &[Place]) -> Result<Option<Report>, Error> {
-        if self.queue.depth().await?.visible > 0 {
-            return Ok(None);
+    async fn pass(&self, queues: &[Arc<dyn Queue>], places: &[Place]) -> Result<Option<Report>, Error> {
+        for queue in queues {
+            if queue.depth().await?.visible > 0 {
+                return Ok(None);
+            }
         }
         let tell = |object: &ObjectRef, finding: &Finding| {
             match finding {

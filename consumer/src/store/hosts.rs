@@ -6,7 +6,7 @@ use darkroom_api::{ErrorCode, JobError, Result};
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-use super::{ObjectRef, shorten};
+use super::{ObjectRef, shorten, shown};
 use crate::address::{NOT_PUBLIC, is_public};
 
 /// Longest URL of an input, in bytes: presigned ones with session tokens have up to 4 KiB.
@@ -26,7 +26,8 @@ pub struct HttpsConfig {
 impl HttpsConfig {
     /// Whether a URL in a message means an input from the web.
     pub fn is_web(url: &str) -> bool {
-        url.starts_with("https://") || url.starts_with("http://")
+        let starts = |scheme: &str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        starts("https://") || starts("http://")
     }
 
     /// Whether an entry of `hosts` is one: no scheme, no path, and no port that URLs leave out.
@@ -42,7 +43,7 @@ impl HttpsConfig {
     /// # Errors
     /// [`ErrorCode::MessageInvalid`] for what is no URL, [`ErrorCode::SourceForbidden`] for one that is not allowed.
     pub fn input(&self, url: &str) -> Result<ObjectRef> {
-        let shown = || shorten(url.split('?').next().unwrap_or_default());
+        let shown = || shorten(&shown(url));
         if url.len() > MAX_URL_BYTES {
             let why = format!("The input `{}` has {} bytes: {MAX_URL_BYTES} are allowed.", shown(), url.len());
             return Err(JobError::new(ErrorCode::MessageInvalid, why));

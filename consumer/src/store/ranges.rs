@@ -122,7 +122,9 @@ impl Transfer<'_> {
             if opened.span.start != at {
                 return Err(broken_off(&self.pinned, &"the store ignores ranges"));
             }
-            if opened.bytes != self.bytes {
+            let differs = |now: &Option<String>, then: &Option<String>| now.is_some() && then.is_some() && now != then;
+            let is_other = differs(&opened.etag, &self.pinned.etag) || differs(&opened.version, &self.pinned.version);
+            if opened.bytes != self.bytes || is_other {
                 let message = format!("{} changed: submit it again.", self.pinned);
                 return Err(JobError::new(ErrorCode::InputChanged, message));
             }
@@ -163,6 +165,9 @@ impl Transfer<'_> {
                 break Ok(());
             }
             match opened.body.next().await {
+                Some(Ok(chunk)) if to_its_end && chunk.len() as u64 > end - *at => {
+                    break Err(Broken::Body("more bytes come than it said".into()));
+                }
                 Some(Ok(chunk)) => {
                     let ours = usize::try_from(end - *at).unwrap_or(usize::MAX).min(chunk.len());
                     out.write_all(&chunk[..ours]).await.map_err(Broken::Disk)?;

@@ -1,12 +1,11 @@
 //! Names of objects and places, and their `s3://bucket/key` form.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use darkroom_api::{ErrorCode, JobError, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::HttpsConfig;
 
 /// Longest key S3 allows, in bytes of UTF-8.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -70,13 +69,23 @@ impl ObjectRef {
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(shown(&self.url()))
+        f.write_str(&shown(&self.url()))
     }
 }
 
-/// A URL as it may be shown: the query of one from the web may hold a signature.
-pub fn shown(url: &str) -> &str {
-    if HttpsConfig::is_web(url) { url.split('?').next().unwrap_or_default() } else { url }
+/// A URL as it may be shown: elsewhere than in a bucket, its query may hold a signature, and a password may come before
+/// its host.
+pub fn shown(url: &str) -> Cow<'_, str> {
+    if url.starts_with("s3://") {
+        return Cow::Borrowed(url);
+    }
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else { return Cow::Borrowed(url) };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => Cow::Owned(format!("{scheme}://{host}{path}")),
+        None => Cow::Borrowed(url),
+    }
 }
 
 /// Whether a store's name is kept for inputs from the web.
@@ -152,7 +161,7 @@ pub fn parse_input(url: &str) -> Result<(&str, &str)> {
     if !url.starts_with("s3://") {
         return Err(JobError::new(
             ErrorCode::SourceForbidden,
-            format!("The input `{}` is not in a bucket: inputs are s3://bucket/key.", shorten(url)),
+            format!("The input `{}` is not in a bucket: inputs are s3://bucket/key.", shorten(&shown(url))),
         ));
     }
     let (bucket, key) = split(url).map_err(|why| JobError::new(ErrorCode::MessageInvalid, why))?;
@@ -210,6 +219,21 @@ pub fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_is_shown_of_a_url_is_no_secret() {
+        for (url, seen) in [
+            ("s3://b/a?b@c", "s3://b/a?b@c"),
+            ("https://host/a@b?sig=1", "https://host/a@b"),
+            ("HTTPS://me:pw@host/a#x", "HTTPS://host/a"),
+            ("https://me:p/w@host/a", "https://me:p/w@host/a"),
+            ("ftp://me:pw@host", "ftp://host"),
+            ("nonsense?sig=1", "nonsense"),
+        ] {
+            assert_eq!(shown(url), seen);
+        }
+        assert!(!parse_input("HTTPS://host/a?sig=s3cret").unwrap_err().message.contains("s3cret"));
+    }
+
     use super::*;
 
     #[test]

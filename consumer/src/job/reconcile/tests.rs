@@ -228,10 +228,11 @@ async fn its_message_starts_no_failed_job_over() {
 async fn a_worker_does_not_look_while_messages_wait() {
     let lab = Lab::new().await;
     let places = lab.reconciler.routes.listened(None, "");
-    assert_eq!(lab.reconciler.pass(&places).await.unwrap(), Some(Report::default()));
+    let queues = [Arc::clone(&lab.reconciler.queue)];
+    assert_eq!(lab.reconciler.pass(&queues, &places).await.unwrap(), Some(Report::default()));
     lab.put("in/a.mp4").await;
-    assert_eq!(lab.reconciler.pass(&places).await.unwrap().map(|report| report.submitted), Some(1));
-    assert_eq!(lab.reconciler.pass(&places).await.unwrap(), None);
+    assert_eq!(lab.reconciler.pass(&queues, &places).await.unwrap().map(|report| report.submitted), Some(1));
+    assert_eq!(lab.reconciler.pass(&queues, &places).await.unwrap(), None);
 }
 
 #[tokio::test]

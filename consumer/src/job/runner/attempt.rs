@@ -1,6 +1,7 @@
 //! One attempt: fetch, wait for a slot, run, commit.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use darkroom_api::{Descriptor, ErrorCode, JobError, Progress, Result};
@@ -172,6 +173,7 @@ impl Journey {
             reference: case.submission.reference.clone(),
             created_at: Timestamp::now(),
         };
+        case.may_be_committed.store(true, Ordering::Relaxed);
         match manifest::commit(&case.results, &case.submission.destination, &manifest).await? {
             Committed::Ours => {
                 Step::Committed.reached(&case.job);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use darkroom_api::{ErrorClass, ErrorCode, JobError, Result};
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use crate::event::{Completion, Event, JobFacts, Rejected};
 use crate::job::manifest::{self, Manifest};
@@ -23,6 +24,8 @@ use super::{Journey, Stop, Verdict, after};
 const PRESIGN: Duration = Duration::from_secs(24 * 3600);
 /// Outputs that get one.
 const PRESIGNED: usize = 20;
+/// Time to take away what dead attempts left.
+const CLEAR_UP: Duration = Duration::from_secs(20);
 
 /// A job, before it is claimed.
 struct Identified {
@@ -43,6 +46,8 @@ pub(super) struct Case<'a> {
     pub(super) results: Store,
     /// Whether the record may have a checkpoint.
     pub(super) has_checkpoint: AtomicBool,
+    /// Whether the job may have a manifest of this run.
+    pub(super) may_be_committed: AtomicBool,
 }
 
 impl Journey {
@@ -53,7 +58,10 @@ impl Journey {
             Ok(found) => found,
             Err(error) if error.code == ErrorCode::LeaseLost => return Verdict::Lost,
             Err(error) if error.code == ErrorCode::Interrupted => return Verdict::uncounted(Duration::ZERO),
-            Err(error) => return self.refuse(lease, rejected(&submission, error)).await,
+            Err(error) => {
+                let is_foreign = submission.inputs.iter().any(|input| input.object.is_web());
+                return self.refuse(lease, rejected(&submission, error), is_foreign).await;
+            }
         };
         let now = Timestamp::now();
         let request = ClaimRequest {
@@ -66,7 +74,7 @@ impl Journey {
         };
         let claim = match record.claim(&results, &request).await {
             Ok(claim) => claim,
-            Err(error) => return self.refuse(lease, rejected(&submission, error)).await,
+            Err(error) => return self.refuse(lease, rejected(&submission, error), false).await,
         };
         let telemetry = |attempt| self.telemetry.job(JobFacts::of(&submission, &job, attempt));
         let first_told = matches!(claim, Claim::Cancelled { .. } | Claim::Exhausted { .. });
@@ -75,8 +83,17 @@ impl Journey {
             Claim::Won(won) => {
                 let telemetry = telemetry(Some(won.attempt));
                 let has_checkpoint = AtomicBool::new(won.checkpoint_bytes.is_some());
-                let (submission, job) = (&submission, job.clone());
-                let case = Case { submission, job, record, run_id, won, telemetry, results, has_checkpoint };
+                let case = Case {
+                    submission: &submission,
+                    job: job.clone(),
+                    record,
+                    run_id,
+                    won,
+                    telemetry,
+                    results,
+                    has_checkpoint,
+                    may_be_committed: AtomicBool::new(false),
+                };
                 let _held = self.in_hand.hold(&case.job);
                 return self.won(lease, &case, early, stop).await;
             }
@@ -95,8 +112,8 @@ impl Journey {
             Claim::Exhausted { last, error } => (telemetry(Some(last)), Change::Failed(error)),
         };
         // Of these nobody has told yet: the last attempt ended without a word.
-        if first_told {
-            end_uploads(&results, &submission, &job).await;
+        if let (true, Change::Failed(_) | Change::Cancelled) = (first_told, &change) {
+            end_uploads(&record, &results, &submission).await;
         }
         let told = match first_told {
             true => telemetry.transition(&change).await,
@@ -153,17 +170,16 @@ impl Journey {
                 ((Outcome::Completed, None), Change::Completed(completion))
             }
             Err(error) => match self.committed_after_all(case, &error).await {
-                Some(completion) => ((Outcome::Completed, None), Change::Completed(completion)),
-                None => self.judge_error(case, error),
+                Ok(Some(completion)) => ((Outcome::Completed, None), Change::Completed(completion)),
+                Ok(None) => self.judge_error(case, error),
+                // Perhaps the job has its result: no time for a last word.
+                Err(_) => ((Outcome::Interrupted, Some(error)), Change::Interrupted),
             },
         };
         case.note_end(outcome, &change).await;
         Step::Recorded.reached(&case.job);
-        if is_final(&change) && case.won.attempt > 1 {
-            end_uploads(&case.results, case.submission, &case.job).await;
-        }
-        if is_final(&change) && case.has_checkpoint.load(Ordering::Relaxed) {
-            case.record.forget_checkpoint().await;
+        if is_final(&change) {
+            case.clear_up().await;
         }
         let told = case.change(&pulse, change.clone()).await;
         pulse.end().await;
@@ -184,12 +200,17 @@ impl Journey {
     }
 
     /// A manifest whose write seemed to fail and happened: the job has its result.
-    async fn committed_after_all(&self, case: &Case<'_>, error: &JobError) -> Option<Completion> {
-        if error.code != ErrorCode::StoreUnavailable {
-            return None;
+    ///
+    /// # Errors
+    /// Where that cannot be known now.
+    async fn committed_after_all(&self, case: &Case<'_>, error: &JobError) -> Result<Option<Completion>> {
+        if error.code != ErrorCode::StoreUnavailable || !case.may_be_committed.load(Ordering::Relaxed) {
+            return Ok(None);
         }
-        let found = manifest::read(&case.results, &case.submission.destination, &case.job).await;
-        Some(completion(&case.results, case.submission, Box::new(found.ok()??)).await)
+        match manifest::read(&case.results, &case.submission.destination, &case.job).await? {
+            Some(manifest) => Ok(Some(completion(&case.results, case.submission, Box::new(manifest)).await)),
+            None => Ok(None),
+        }
     }
 
     /// How an attempt that failed counts, and what follows from the class of its error.
@@ -243,6 +264,18 @@ impl Case<'_> {
         }
     }
 
+    /// Takes away what the attempts of a job that has ended left: unfinished uploads, and the checkpoint. Where a later
+    /// attempt has begun, ours was taken for dead, and all of that is the other's business.
+    async fn clear_up(&self) {
+        let has_checkpoint = self.has_checkpoint.load(Ordering::Relaxed);
+        if self.won.attempt == 1 && !has_checkpoint {
+            return;
+        }
+        if end_uploads(&self.record, &self.results, self.submission).await == Some(self.won.attempt) && has_checkpoint {
+            self.record.forget_checkpoint().await;
+        }
+    }
+
     /// Writes how the attempt ended. Where that fails, the next claim finds an attempt without an end, which is the
     /// truth as far as the record knows.
     async fn note_end(&self, (outcome, error): (Outcome, Option<JobError>), change: &Change) {
@@ -260,13 +293,31 @@ impl Case<'_> {
     }
 }
 
-/// Ends the uploads of attempts that died, once the job has ended.
-async fn end_uploads(results: &Store, submission: &Submission, job: &JobId) {
-    match results.give_up_all(&manifest::job_place(&submission.destination, job)).await {
-        Ok(0) => {}
-        Ok(uploads) => tracing::info!(job_id = %job, uploads, "unfinished uploads of an earlier attempt ended"),
-        Err(error) => {
-            tracing::warn!(job_id = %job, %error, "unfinished uploads may be left; the bucket's lifecycle ends them")
+/// Ends the uploads that attempts on record left unfinished, once their job has ended; the number of the last attempt.
+/// Only their own: whoever claims one meanwhile goes on.
+async fn end_uploads(record: &Record, results: &Store, submission: &Submission) -> Option<u32> {
+    let ending = async {
+        let history = record.history().await?;
+        for attempt in &history.attempts {
+            if history.was_ended(attempt.number) || attempt.number < history.last_attempt() {
+                let place = manifest::run_place(&submission.destination, record.job(), &attempt.run_id);
+                let uploads = results.give_up_all(&place).await?;
+                if uploads > 0 {
+                    tracing::info!(job_id = %record.job(), uploads, "unfinished uploads of an attempt ended");
+                }
+            }
+        }
+        Ok::<_, JobError>(history.last_attempt())
+    };
+    match timeout(CLEAR_UP, ending).await {
+        Ok(Ok(last)) => Some(last),
+        Ok(Err(error)) => {
+            tracing::warn!(job_id = %record.job(), %error, "unfinished uploads may be left; the bucket's lifecycle ends them");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(job_id = %record.job(), "unfinished uploads may be left: the store is slow");
+            None
         }
     }
 }

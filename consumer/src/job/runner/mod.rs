@@ -223,19 +223,21 @@ impl Journey {
         let rejected = Rejected {
             submission_id: lease.message_id().to_string(),
             handler: message.map(|m| m.handler.clone()),
-            subject: message.and_then(|m| m.input.as_deref().map(|url| shown(url).to_owned())),
+            subject: message.and_then(|m| m.input.as_deref().map(|url| shown(url).into_owned())),
             reference: message.and_then(|m| m.reference.clone()),
             error,
         };
-        self.refuse(lease, rejected).await
+        self.refuse(lease, rejected, false).await
     }
 
-    async fn refuse(&self, lease: &Lease, rejected: Rejected) -> Verdict {
+    /// `is_foreign`: what failed may be a host of somebody else's.
+    async fn refuse(&self, lease: &Lease, rejected: Rejected, is_foreign: bool) -> Verdict {
         let error = rejected.error.clone();
         // Nothing was attempted, so nothing is used up: an outage of an hour must not cost a job. But what no waiting
-        // mends, a damaged record for one, must not go round for ever.
-        let outage = error.class() == ErrorClass::Transient && error.code != ErrorCode::Internal;
-        if outage || error.code == ErrorCode::Internal && lease.counted() < self.rules.max_attempts {
+        // mends, a damaged record for one, or a host that is gone for good, must not go round for ever.
+        let passes = error.class() == ErrorClass::Transient;
+        let outage = passes && error.code != ErrorCode::Internal && !is_foreign;
+        if outage || passes && lease.counted() < self.rules.max_attempts {
             tracing::warn!(%error, message_id = %lease.message_id(), "delivery released: nothing could be attempted");
             return Verdict::Release { after: self.pause(lease.receives()), counted: !outage };
         }

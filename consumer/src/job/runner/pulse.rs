@@ -5,9 +5,9 @@ use std::time::Duration;
 use darkroom_api::{ErrorCode, Progress};
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Stop;
 use crate::job::RunId;
@@ -25,11 +25,12 @@ struct Now {
     percent: Option<f32>,
 }
 
-/// Writes a job's status until dropped or ended.
+/// Writes a job's status until ended; dropped, it falls silent at once.
 pub(super) struct Pulse {
     now: watch::Sender<Now>,
-    task: JoinHandle<()>,
-    end: DropGuard,
+    /// Given up where the pulse is dropped: whoever lost the lease writes nothing more.
+    task: AbortOnDropHandle<()>,
+    end: CancellationToken,
 }
 
 /// What a pulse writes about, and how long each word is good for.
@@ -46,8 +47,8 @@ impl Pulse {
     pub(super) fn start(patient: Patient, stop: Stop) -> Self {
         let (now, seen) = watch::channel(Now { state: State::Fetching, stage: None, percent: None });
         let end = CancellationToken::new();
-        let task = tokio::spawn(beat(patient, stop, seen, end.clone()));
-        Pulse { now, task, end: end.drop_guard() }
+        let task = AbortOnDropHandle::new(tokio::spawn(beat(patient, stop, seen, end.clone())));
+        Pulse { now, task, end }
     }
 
     /// Tells that the job has come to another state.
@@ -63,7 +64,7 @@ impl Pulse {
 
     /// Writes no more; returns when the last write has ended.
     pub(super) async fn end(self) {
-        drop(self.end);
+        self.end.cancel();
         if self.task.await.is_err() {
             tracing::error!("the task that keeps a job's status panicked");
         }

@@ -46,6 +46,7 @@ fn case<'a>(submission: &'a Submission, store: &Store) -> Case<'a> {
         telemetry: Telemetry::new(metrics, Arc::new(publisher)).job(JobFacts::of(submission, &job, Some(2))),
         results: store.clone(),
         has_checkpoint: true.into(),
+        may_be_committed: false.into(),
     }
 }
 

@@ -93,7 +93,15 @@ async fn open(config: &Config, queue: &QueueConfig) -> Result<Opened, Failure> {
                 max_receives,
                 max_message_bytes: amqp::Options::default().max_message_bytes,
             };
-            Ok((Arc::new(AmqpQueue::open(options).await?), None))
+            let url = options.server.url.clone();
+            // The client's words name neither the broker nor a key.
+            let queue = AmqpQueue::open(options).await.map_err(|error| {
+                Failure::Failed(format!(
+                    "RabbitMQ at {url}: {error}. If it cannot be reached or refuses us, check `url`, `username` and \
+                     `password_file` (or DARKROOM__AMQP__PASSWORD) of [amqp]."
+                ))
+            })?;
+            Ok((Arc::new(queue), None))
         }
         QueueKind::Sqs => {
             let options = sqs::Options { lease, max_receives, ..sqs::Options::default() };

@@ -72,8 +72,9 @@ pub(crate) async fn submit(global: &Global, args: Args) -> Result<(), Failure> {
         return print_line(&serde_json::json!({ "submission_id": id }).to_string());
     }
     print_line(&id.to_string())?;
-    let of_up = global.data_dir.as_ref().map(|dir| format!(" --data-dir {}", dir.display())).unwrap_or_default();
-    global.note(&format!("follow with `darkroom jobs wait {id}{of_up}`"));
+    let named = global.data_dir.as_ref().map(|dir| format!(" --data-dir {}", dir.display()));
+    let named = named.or_else(|| global.config.as_ref().map(|file| format!(" --config {}", file.display())));
+    global.note(&format!("follow with `darkroom jobs wait {id}{}`", named.unwrap_or_default()));
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use darkroom_api::ErrorCode;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -48,7 +49,7 @@ pub(crate) async fn work(global: &Global, args: Args) -> Result<(), Failure> {
         config.log.format = LogFormat::Json;
     }
     if args.check {
-        prepare(&config).await?;
+        prepare(&config).await?.reach_all().await?;
         open::remote_queues(&config).await?;
         for sink in config.sinks.iter().filter(|sink| sink.kind != SinkKind::Queue) {
             Outlet::open(sink, None, &config.amqp, &config.aws).await.map_err(Failure::Usage)?;
@@ -90,6 +91,14 @@ impl Prepared {
         Collector { stores: self.stores.clone(), state: self.state.clone(), min_age, is_dry }
     }
 
+    /// Looks at the buckets of all rules.
+    async fn reach_all(&self) -> Result<(), Failure> {
+        for place in self.routes.listened(None, "").into_iter().chain(self.routes.written(None, "")) {
+            reach(&self.stores, &place, "[[routes]] and [[destinations]]").await?;
+        }
+        Ok(())
+    }
+
     /// The checked rules.
     pub(super) fn routes(&self) -> &Routes {
         &self.routes
@@ -110,8 +119,8 @@ pub(super) async fn prepare(config: &Config) -> Result<Prepared, Failure> {
     let state = config.state_place()?;
     let routes = Routes::new(&config.rules(), &config.stores, &handlers, &state)
         .map_err(|errors| Failure::Usage(errors.join("\n       ")))?;
+    reach(&stores, &state, "`worker.state`").await?;
     let records = stores.get(&state.store)?;
-    records.reach(&state).await?;
     records.check_conditional_writes(&state).await?;
     // Manifests are written once as well: each other store with results is tested, in one place of its.
     let mut tested = vec![state.store.clone()];
@@ -122,6 +131,18 @@ pub(super) async fn prepare(config: &Config) -> Result<Prepared, Failure> {
         }
     }
     Ok(Prepared { binary, handlers, stores, state, routes })
+}
+
+/// Proves that a bucket is there, which `key` of the configuration names.
+async fn reach(stores: &Stores, place: &Place, key: &str) -> Result<(), Failure> {
+    match stores.get(&place.store)?.reach(place).await {
+        Err(error) if error.code == ErrorCode::InputNotFound => {
+            let (bucket, store) = (&place.bucket, &place.store);
+            let why = format!("There is no bucket `{bucket}` in the store `{store}`: create it, or correct {key}.");
+            Err(Failure::Failed(why))
+        }
+        reached => Ok(reached?),
+    }
 }
 
 /// Runs a worker until drained. `ready` is called once everything is up, with the gateway's address.
@@ -176,6 +197,9 @@ pub(crate) async fn serve(
         aside.push(AbortOnDropHandle::new(tokio::spawn(watcher.watch(drain.clone()))));
     }
     ready(gateway.as_ref().map(|(address, _)| *address))?;
+    let names: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
+    let (worker, slots) = (&config.worker.id, pool.slots());
+    tracing::info!(worker, slots, queues = names.join(", "), "ready for jobs");
     worker::serve(sources, journey, config.worker.fetch_ahead as usize, drain).await;
     drop(aside);
     pool.shutdown().await;

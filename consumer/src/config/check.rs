@@ -88,7 +88,10 @@ fn amqp(config: &mut Config, errors: &mut Errors) {
     let amqp = &mut config.amqp;
     from_file("amqp.password", &mut amqp.password, amqp.password_file.as_deref(), errors);
     if amqp.username.is_some() != (amqp.password.is_some() || amqp.password_file.is_some()) {
-        errors.missing("amqp.username", "belongs with password or password_file: give both or none");
+        errors.missing(
+            "amqp.username",
+            "belongs with password (also DARKROOM__AMQP__PASSWORD) or password_file: give both or none",
+        );
     }
     if let Some(Err(why)) = amqp.url.as_deref().map(broker) {
         // Not quoted: it may hold a password.

@@ -32,9 +32,11 @@ pub fn init(config: &LogConfig) -> Result<LogGuard, String> {
 }
 
 fn layers(config: &LogConfig) -> Result<(Vec<AnyLayer>, LogGuard), String> {
-    // The protocol layer calls every 404 and 412 an error; the configured level may say otherwise.
+    // The S3 protocol layer calls every 404 and 412 an error; the AMQP client calls every orderly end one, and prints returned
+    // messages whole. The configured level may say otherwise.
     let filter = || {
-        EnvFilter::try_new(format!("s3s=off,{}", config.level)).map_err(|e| format!("log.level cannot be read: {e}"))
+        EnvFilter::try_new(format!("s3s=off,lapin=off,{}", config.level))
+            .map_err(|e| format!("log.level cannot be read: {e}"))
     };
     let terminal = std::io::stderr().is_terminal();
     let stderr: AnyLayer = match config.format {

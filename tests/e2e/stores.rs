@@ -92,17 +92,22 @@ fn serve(mut stream: TcpStream) {
 #[test]
 fn an_input_by_https_is_read_once_and_the_secret_in_its_url_kept_nowhere() {
     let (address, asked) = host();
+    // Nobody listens there any more.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let up = Up::with_faults(&[
-        ("DARKROOM__HTTPS__HOSTS", &json!([address]).to_string()),
+        ("DARKROOM__HTTPS__HOSTS", &json!([address, nobody.to_string()]).to_string()),
         ("DARKROOM__HTTPS__ALLOW_PRIVATE", "true"),
+        ("DARKROOM__WORKER__MAX_ATTEMPTS", "2"),
+        ("DARKROOM__WORKER__BACKOFF_MIN_SECS", "0"),
         ("DARKROOM__LOG__LEVEL", "debug"),
     ]);
-    let ask = |name: &str, rerun: Option<&str>| {
+    let ask_for = |input: String, rerun: Option<&str>| {
         let mut message = json!({"schema": "darkroom.job.v1", "handler": "fault", "params": {"action": "ok"},
-            "input": format!("http://{address}/{name}?sig=s3cret"), "output": "s3://results/web/"});
+            "input": input, "output": "s3://results/web/"});
         message["rerun"] = rerun.into();
         up.event_of(&up.queues().send(&message.to_string()))
     };
+    let ask = |name: &str, rerun| ask_for(format!("http://{address}/{name}?sig=s3cret"), rerun);
     let event = ask("a.wav", None);
     assert_eq!(event["subject"], format!("http://{address}/a.wav"));
     let made = manifest(&up, "web", &event);
@@ -115,6 +120,13 @@ fn an_input_by_https_is_read_once_and_the_secret_in_its_url_kept_nowhere() {
     assert_eq!(gone["data"]["error"]["code"], "input-not-found", "{gone:#}");
     let letters = up.queues().dead_letters();
     assert!(letters.len() == 1 && !letters[0].reason.as_ref().unwrap().message.contains("s3cret"));
+    let lost = ask_for(format!("http://{nobody}/a.wav?sig=s3cret"), None);
+    assert_eq!(
+        lost["data"]["error"]["code"], "store-unavailable",
+        "a host that is gone for good ends its job: {lost:#}"
+    );
+    let refused = ask_for(format!("HTTP://me:s3cret@{address}/a.wav?sig=s3cret"), None);
+    assert_eq!(refused["data"]["error"]["code"], "source-forbidden", "{refused:#}");
 
     let log = std::fs::read_to_string(up.dir().join("up.log")).unwrap();
     assert!(log.contains(&address) && !log.contains("s3cret"), "in the log");

@@ -54,7 +54,22 @@ impl Journey {
     /// A submission from the look at its inputs to the verdict on its delivery.
     pub(super) async fn claim(&self, lease: &Lease, mut submission: Submission, stop: &Stop) -> Verdict {
         let run_id = RunId::new();
-        let Identified { job, record, results, early } = match self.identify(&mut submission, &run_id, stop).await {
+        let identified = match self.identify(&mut submission, &run_id, stop).await {
+            Err(error)
+                if lease.receives() > 1 && error.class() == ErrorClass::Permanent && !submission.origin.is_upload() =>
+            {
+                match stop.unless(self.claimed_before(&submission)).await {
+                    Ok(Some(then)) => {
+                        submission = then;
+                        self.identify(&mut submission, &run_id, stop).await
+                    }
+                    Ok(None) => Err(error),
+                    Err(unknown) => Err(unknown),
+                }
+            }
+            identified => identified,
+        };
+        let Identified { job, record, results, early } = match identified {
             Ok(found) => found,
             Err(error) if error.code == ErrorCode::LeaseLost => return Verdict::Lost,
             Err(error) if error.code == ErrorCode::Interrupted => return Verdict::uncounted(Duration::ZERO),

@@ -5,11 +5,12 @@
 //! |---|---|
 //! | receive, lease | [`crate::worker`] |
 //! | parse, route | `Journey::travel`, `places.rs` |
-//! | claim | `claim.rs` |
+//! | claim | `claim.rs`, `again.rs` |
 //! | fetch, probe, plan | `fetch.rs` |
 //! | run, commit | `attempt.rs`, `checkpoint.rs` |
 //! | publish, settle | `claim.rs`, `Verdict` |
 
+mod again;
 mod attempt;
 mod checkpoint;
 mod claim;

@@ -105,9 +105,9 @@ fn a_handler_at_its_limit_leaves_its_slots_to_others() {
         up.bucket("limits").put(name, sound());
     }
     ask(&worker, &input("long.wav"), &["--set", "action=slow", "--set", "secs=600"]);
-    ask(&worker, &input("next.wav"), &["--set", "action=ok"]);
     worker.start();
     let long = running(&worker, &input("long.wav"));
+    ask(&worker, &input("next.wav"), &["--set", "action=ok"]);
     stdout(&worker.cli(&["submit", "matting", &input("video.mp4"), "--output", "s3://limits-results/"]));
     assert_eq!(worker.event(&input("video.mp4"))["type"], "dev.darkroom.job.completed.v1");
     assert_eq!(listed(&worker, &input("next.wav")), None, "it is not even claimed");

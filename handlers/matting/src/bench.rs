@@ -104,7 +104,7 @@ fn encode<'a>(
     let info = reader.info().clone();
     check_ratio(params, info.width_px, info.height_px)?;
     let out_info = output_info(&info, hdr(params, info.colour.is_hdr())?);
-    let mut writer = pipeline::open_writer(ctx, params, &out_info, reader.audio_source(), threads)?;
+    let mut writer = pipeline::open_writer(ctx, params, &out_info, reader.tracks(), threads)?;
     let (mut mattes, times) = mattes(runtime, ctx, &mut reader, backdrop, params, &writer)?;
     // The model's memory is not the encoder's.
     runtime.release_idle();

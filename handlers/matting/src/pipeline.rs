@@ -8,7 +8,7 @@ use darkroom_inference::{Device, PooledSession, Runtime};
 use darkroom_media::colour::{Hdr, ToRgb};
 use darkroom_media::pipeline::{self, Emitter, PipelineOptions, PipelineReport};
 use darkroom_media::{
-    AudioSource, ColourTags, Frame, OutputFormat, ReadOptions, Reader, VideoInfo, WriteOptions, Writer,
+    ColourTags, Frame, OutputFormat, Rate, ReadOptions, Reader, Tracks, VideoInfo, WriteOptions, Writer,
 };
 use serde_json::json;
 
@@ -37,7 +37,7 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
     let (mut rvm, mut mattes) = open_model(runtime, params, &info)?;
 
     let out_info = output_info(&info, hdr);
-    let writer = open_writer(ctx, params, &out_info, reader.audio_source(), threads)?;
+    let writer = open_writer(ctx, params, &out_info, reader.tracks(), threads)?;
     let mut developer = developer(params, backdrop, &info, &out_info, ctx)?;
     let (mut reading, mut drawing) = (to_rgb(hdr), to_rgb(hdr));
     let options = PipelineOptions {
@@ -113,7 +113,7 @@ pub fn developer(
     out_info: &VideoInfo,
     ctx: &JobContext,
 ) -> Result<Developer> {
-    let depth = params.format.container().bit_depth(info.bit_depth);
+    let depth = params.format.bit_depth(info);
     let look = look(params, backdrop, out_info, ctx)?;
     Ok(Developer::new(look, info.bit_depth > depth, Preview::new(info.frames)))
 }
@@ -159,10 +159,19 @@ impl Format {
     /// The container that holds it.
     pub(crate) fn container(self) -> OutputFormat {
         match self {
-            Format::WebmAlpha => OutputFormat::WebmAlpha,
-            Format::Prores4444 => OutputFormat::ProRes4444,
-            Format::Png => OutputFormat::PngSequence,
-            Format::Composite | Format::Alpha => OutputFormat::Mp4H264,
+            Format::WebmAlpha => OutputFormat::WEBM_ALPHA,
+            Format::Prores4444 => OutputFormat::MOV_PRORES4444,
+            Format::Png => OutputFormat::PNG_FOLDER,
+            Format::Composite | Format::Alpha => OutputFormat::MP4_H264,
+        }
+    }
+
+    /// Bits a component in the output of a video.
+    fn bit_depth(self, info: &VideoInfo) -> u32 {
+        match self {
+            // Browsers play no H.264 of more.
+            Format::Composite | Format::Alpha => 8,
+            Format::WebmAlpha | Format::Prores4444 | Format::Png => self.container().bit_depth_for(info.bit_depth),
         }
     }
 
@@ -285,19 +294,20 @@ pub fn open_writer(
     ctx: &JobContext,
     params: &Params,
     info: &VideoInfo,
-    audio: Option<AudioSource>,
+    tracks: Option<Tracks>,
     threads: usize,
 ) -> Result<Writer> {
     let options = WriteOptions {
         format: params.format.container(),
-        quality: params.quality.get(),
+        rate: Rate::Quality(params.quality.get()),
         speed: params.speed.get(),
         threads,
+        bit_depth: params.format.bit_depth(info),
     };
     let path: PathBuf = ctx.output_dir.join(params.format.file_name());
     // A matte is a mask: whoever cuts with it has the sound.
-    let audio = audio.filter(|_| params.format != Format::Alpha);
-    Writer::create(&path, &options, info, audio)
+    let tracks = tracks.filter(|_| params.format != Format::Alpha);
+    Writer::create(&path, &options, info, tracks)
 }
 
 fn look(params: &Params, backdrop: Option<&Path>, info: &VideoInfo, ctx: &JobContext) -> Result<Look> {

@@ -144,6 +144,11 @@ pub(crate) fn plane(frame: &ff::frame::Video, index: usize) -> Option<(&[u8], us
     Some((unsafe { std::slice::from_raw_parts(p.data, p.stride * (p.rows - 1) + p.row_bytes) }, p.stride))
 }
 
+/// Bytes of a plane's rows that belong to the picture.
+pub(crate) fn row_bytes(frame: &ff::frame::Video, index: usize) -> Option<usize> {
+    plane_layout(frame, index).map(|p| p.row_bytes)
+}
+
 /// A plane's bytes for writing; the frame is made writable (copied if somebody else holds it).
 pub(crate) fn plane_mut(frame: &mut ff::frame::Video, index: usize) -> Option<(&mut [u8], usize)> {
     // SAFETY: a valid frame; on success nobody else holds its buffers.

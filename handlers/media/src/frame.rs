@@ -90,6 +90,25 @@ impl Frame {
         ffi::set_frame_colour(&mut self.0, colour.into());
     }
 
+    /// Whether format, size and all pixels are equal, of all planes. Ends at the first row that differs.
+    pub fn same_pixels(&self, other: &Frame) -> bool {
+        let shape = |f: &Frame| (f.format(), f.width(), f.height());
+        if shape(self) != shape(other) {
+            return false;
+        }
+        (0..4).all(|index| match (self.rows(index), other.rows(index)) {
+            (Some(a), Some(b)) => a.eq(b),
+            (None, None) => true,
+            _ => false,
+        })
+    }
+
+    /// The visible bytes of a plane, row by row.
+    fn rows(&self, index: usize) -> Option<impl Iterator<Item = &[u8]>> {
+        let (plane, row_bytes) = (self.plane(index)?, ffi::row_bytes(&self.0, index)?);
+        Some(plane.data.chunks(plane.stride).map(move |row| &row[..row_bytes.min(row.len())]))
+    }
+
     /// Bytes of pixels, for budgets.
     pub fn bytes(&self) -> u64 {
         frame_bytes(self.format(), self.width(), self.height())
@@ -196,6 +215,32 @@ mod tests {
         assert_ne!(second.plane(0).unwrap().data.as_ptr(), address, "somebody still reads these pixels");
         drop(held);
         assert_eq!(pool.take().unwrap().plane(0).unwrap().data.as_ptr(), address);
+    }
+
+    #[test]
+    fn frames_are_equal_by_what_is_seen_of_all_planes() {
+        let picture = || {
+            let mut frame = Frame::new(Pixel::YUVA420P, 33, 17).unwrap();
+            for index in 0..4 {
+                frame.plane_mut(index).unwrap().data.fill(9);
+            }
+            frame
+        };
+        let (a, mut b) = (picture(), picture());
+        // Behind each row's 33 samples lies padding that nobody sees.
+        let stride = b.plane(0).unwrap().stride;
+        assert!(stride > 33);
+        b.plane_mut(0).unwrap().data[stride - 1] = 1;
+        b.set_pts(77);
+        assert!(a.same_pixels(&b) && b.same_pixels(&a));
+        for (index, width) in [(0, 33), (1, 17), (2, 17), (3, 33)] {
+            let mut c = picture();
+            let last = c.plane(index).unwrap().stride + width - 1;
+            c.plane_mut(index).unwrap().data[last] = 8;
+            assert!(!a.same_pixels(&c), "plane {index}");
+        }
+        assert!(!a.same_pixels(&Frame::new(Pixel::YUV420P, 33, 17).unwrap()));
+        assert!(!a.same_pixels(&Frame::new(Pixel::YUVA420P, 33, 18).unwrap()));
     }
 
     #[test]

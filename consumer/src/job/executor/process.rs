@@ -316,6 +316,8 @@ fn command(options: &ExecutorOptions, socket: OwnedFd) -> Result<Command> {
     command.envs(kept).env("TMPDIR", &options.dir).env("HOME", &options.dir);
     // Before anybody can switch it off, ONNX Runtime would write an identifier of the device for its telemetry.
     command.env("ORT_DISABLE_TELEMETRY", "1");
+    // SVT-AV1 would tell its settings on standard error, and listens to nothing but this: 1 is errors only.
+    command.env("SVT_LOG", "1");
     if let Some(cache) = &options.engine_cache {
         command.env("CUDA_CACHE_PATH", cache);
     }

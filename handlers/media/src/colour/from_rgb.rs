@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use darkroom_api::Result;
+use ffmpeg_next::format::Pixel;
 
 use super::matrix::{Codes, Matrix};
 use super::planes::Layout;
@@ -254,16 +255,18 @@ impl Rows {
     }
 }
 
-/// RGBA of 8 or 16 bits, as PNG wants it.
+/// RGB or RGBA of 8 or 16 bits, as PNG wants it.
 fn packed(rows: Range<usize>, planes: &[&[f32]], alpha: Option<&[f32]>, out: &mut Frame) -> Result<()> {
-    use ffmpeg_next::format::Pixel;
     let w = out.width() as usize;
-    let deep = match out.format() {
-        Pixel::RGBA => false,
-        Pixel::RGBA64BE => true,
+    let (deep, channels) = match out.format() {
+        Pixel::RGB24 => (false, 3),
+        Pixel::RGBA => (false, 4),
+        Pixel::RGB48BE => (true, 3),
+        Pixel::RGBA64BE => (true, 4),
         other => return Err(internal("No writer takes this format", format!("{other:?}"))),
     };
     let invisible = invisible_below(if deep { 16 } else { 8 });
+    let alpha = alpha.filter(|_| channels == 4);
     let plane = out.plane_mut(0).ok_or_else(|| internal("A frame lacks a plane", 0))?;
     for (at, line) in plane.data.chunks_mut(plane.stride).skip(rows.start).take(rows.len()).enumerate() {
         let range = at * w..(at + 1) * w;
@@ -274,11 +277,12 @@ fn packed(rows: Range<usize>, planes: &[&[f32]], alpha: Option<&[f32]>, out: &mu
             let seen = alpha >= invisible;
             let pixel = if seen { [*r, *g, *b, alpha] } else { [0.0; 4] };
             if deep {
-                for (o, v) in line[x * 8..x * 8 + 8].chunks_exact_mut(2).zip(pixel) {
+                let at = x * 2 * channels;
+                for (o, v) in line[at..at + 2 * channels].chunks_exact_mut(2).zip(pixel) {
                     o.copy_from_slice(&code::<u16>(v, 65535.0).to_be_bytes());
                 }
             } else {
-                for (o, v) in line[x * 4..x * 4 + 4].iter_mut().zip(pixel) {
+                for (o, v) in line[x * channels..(x + 1) * channels].iter_mut().zip(pixel) {
                     *o = code::<u8>(v, 255.0);
                 }
             }
@@ -318,9 +322,10 @@ fn layout_of(frame: &Frame) -> Result<Layout> {
     if let Some(layout) = Layout::of(frame.format()) {
         return Ok(layout);
     }
-    // Big-endian RGBA is for PNG only and packed by hand.
-    if frame.format() == ffmpeg_next::format::Pixel::RGBA64BE {
-        return Ok(Layout { components: Vec::new(), has_alpha: true, log2_chroma_w: 0, log2_chroma_h: 0 });
+    // Big-endian words are for PNG only and packed by hand.
+    if matches!(frame.format(), Pixel::RGB48BE | Pixel::RGBA64BE) {
+        let has_alpha = frame.format() == Pixel::RGBA64BE;
+        return Ok(Layout { components: Vec::new(), has_alpha, log2_chroma_w: 0, log2_chroma_h: 0 });
     }
     Err(internal("No writer takes this format", format!("{:?}", frame.format())))
 }

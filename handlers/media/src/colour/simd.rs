@@ -27,6 +27,8 @@ macro_rules! for_every_row {
     };
 }
 
+pub(super) use for_every_row;
+
 for_every_row! {
     /// 8 bit samples as `code * scale + offset`.
     fn load_u8(codes: &[u8], out: &mut [f32], scale: f32, offset: f32) {

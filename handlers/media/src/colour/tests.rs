@@ -251,6 +251,39 @@ fn there_and_back_is_the_same_frame() {
 }
 
 #[test]
+fn ten_bits_go_there_and_back_within_a_code() {
+    let (w, h) = (96_u32, 54_u32);
+    for format in [Pixel::YUV420P10LE, Pixel::YUV444P10LE] {
+        let mut frame = Frame::new(format, w, h).unwrap();
+        frame.set_colour(tags(9, 1, 1));
+        // Slow ramps, so that halved chroma loses nothing; all are colours that RGB has.
+        for (plane, (base, across, down)) in [(300, 3, 1), (480, 1, 0), (540, 0, -1)].into_iter().enumerate() {
+            let p = frame.plane_mut(plane).unwrap();
+            for (y, row) in p.data.chunks_mut(p.stride).enumerate() {
+                for (x, s) in row.chunks_exact_mut(2).enumerate() {
+                    let code = base + across * x as i32 + down * y as i32;
+                    s.copy_from_slice(&(code as u16).to_le_bytes());
+                }
+            }
+        }
+        let rgb = to_rgb(&frame);
+        let mut back = Frame::new(format, w, h).unwrap();
+        back.set_colour(frame.colour());
+        FromRgb::new(false).convert(&rgb, None, &mut back).unwrap();
+        let code = |b: &[u8]| i32::from(u16::from_le_bytes([b[0], b[1]]));
+        for plane in 0..3 {
+            let (a, b) = (frame.plane(plane).unwrap(), back.plane(plane).unwrap());
+            let wide = if plane == 0 || format == Pixel::YUV444P10LE { w } else { w / 2 } as usize;
+            for (y, (a, b)) in a.data.chunks(a.stride).zip(b.data.chunks(b.stride)).enumerate() {
+                for (x, (a, b)) in a.chunks(2).zip(b.chunks(2)).take(wide).enumerate() {
+                    assert!((code(a) - code(b)).abs() <= 1, "{format:?} {plane} at {x},{y}: {} {}", code(a), code(b));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn chroma_is_halved_where_left_sited_samples_lie() {
     // A ramp of Cb along the row: its left-sited samples are the ramp's even values, edges apart.
     let (w, h) = (32, 8);
@@ -345,6 +378,13 @@ fn pictures_are_packed_with_straight_alpha() {
     let mut sixteen = Frame::new(Pixel::RGBA64BE, 2, 1).unwrap();
     FromRgb::new(false).convert(&rgb, None, &mut sixteen).unwrap();
     assert_eq!(sixteen.plane(0).unwrap().data[..8], [0xff, 0xff, 0x80, 0, 0, 0, 0xff, 0xff]);
+    // Without an alpha plane there is nothing to hide.
+    let mut eight = Frame::new(Pixel::RGB24, 2, 1).unwrap();
+    FromRgb::new(false).convert(&rgb, Some(&[1.0, 0.0]), &mut eight).unwrap();
+    assert_eq!(eight.plane(0).unwrap().data[..6], [255, 128, 0, 0, 64, 255]);
+    let mut sixteen = Frame::new(Pixel::RGB48BE, 2, 1).unwrap();
+    FromRgb::new(false).convert(&rgb, None, &mut sixteen).unwrap();
+    assert_eq!(sixteen.plane(0).unwrap().data[..6], [0xff, 0xff, 0x80, 0, 0, 0]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! all three are scaled alike so that hues hold, BT.2020 primaries become BT.709, and BT.1886 (gamma 2.4) codes it.
 //! Light above 1000 cd/m2 is scaled down to that, in its hue: mastering metadata is not read.
 
+use super::light::{hlg_light, pq_light, pq_signal};
 use crate::ColourTags;
 
 const PEAK_NITS: f32 = 1000.0;
@@ -53,7 +54,7 @@ impl ToneMap {
     pub(crate) fn new(tags: ColourTags) -> ToneMap {
         let is_hlg = tags.transfer == 18;
         ToneMap {
-            light: if is_hlg { Table::new(hlg_scene) } else { Table::new(|c| pq_nits(c) / PEAK_NITS) },
+            light: if is_hlg { Table::new(hlg_light) } else { Table::new(|c| pq_nits(c) / PEAK_NITS) },
             is_hlg,
             is_wide: tags.primaries == 9 || tags.primaries == 2,
             gain: Table::new(|root| root.powi(4).max(1e-6).powf(0.2)),
@@ -90,19 +91,12 @@ impl ToneMap {
 
 /// PQ code to cd/m2.
 fn pq_nits(code: f32) -> f32 {
-    let p = code.powf(1.0 / 78.843_75);
-    10_000.0 * ((p - 0.835_937_5).max(0.0) / (18.851_563 - 18.6875 * p)).powf(1.0 / 0.159_301_76)
+    10_000.0 * pq_light(code)
 }
 
 /// cd/m2 to PQ code.
 fn pq_code(nits: f32) -> f32 {
-    let p = (nits / 10_000.0).powf(0.159_301_76);
-    ((0.835_937_5 + 18.851_563 * p) / (1.0 + 18.6875 * p)).powf(78.843_75)
-}
-
-/// HLG code to scene light, 0..=1.
-fn hlg_scene(code: f32) -> f32 {
-    if code <= 0.5 { code * code / 3.0 } else { (((code - 0.559_910_7) / 0.178_832_77).exp() + 0.284_668_9) / 12.0 }
+    pq_signal(nits / 10_000.0)
 }
 
 /// What light (in units of the source's peak) is multiplied with to stand in units of SDR white: the knee of BT.2390
@@ -135,8 +129,8 @@ mod tests {
             assert!((pq_nits(pq_code(nits)) / nits - 1.0).abs() < 1e-3, "{nits}");
         }
         assert!((pq_code(100.0) - 0.508_1).abs() < 1e-3);
-        assert!((hlg_scene(0.5) - 1.0 / 12.0).abs() < 1e-6);
-        assert!((hlg_scene(1.0) - 1.0).abs() < 1e-3);
+        assert!((hlg_light(0.5) - 1.0 / 12.0).abs() < 1e-6);
+        assert!((hlg_light(1.0) - 1.0).abs() < 1e-3);
     }
 
     #[test]

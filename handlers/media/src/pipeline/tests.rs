@@ -24,7 +24,7 @@ fn with_alpha(frames: &mut Vec<Frame>, emit: &mut Emitter<'_>) -> Result<()> {
 fn open(path: &Path, out: &Path, format: OutputFormat) -> (Reader, Writer) {
     let reader = Reader::open(path, &ReadOptions::default()).unwrap();
     let options = WriteOptions { speed: 10, ..WriteOptions::new(format) };
-    let writer = Writer::create(out, &options, reader.info(), reader.audio_source()).unwrap();
+    let writer = Writer::create(out, &options, reader.info(), reader.tracks()).unwrap();
     (reader, writer)
 }
 
@@ -33,7 +33,7 @@ fn a_real_clip_becomes_a_webm_with_alpha_frame_for_frame() {
     let scratch = Scratch::new();
     let small = scratch.make(&man(), "-vf scale=180:320 -frames:v 40 -c:v libx264 -preset ultrafast", "small.mp4");
     let out = scratch.path("out.webm");
-    let (reader, writer) = open(&small, &out, OutputFormat::WebmAlpha);
+    let (reader, writer) = open(&small, &out, OutputFormat::WEBM_ALPHA);
     let (ctx, recorder) = context(&scratch);
     let options = PipelineOptions { batch: 3, ..PipelineOptions::default() };
     let report = run(reader, writer, &ctx, &options, with_alpha).unwrap();
@@ -58,7 +58,7 @@ fn the_alpha_of_a_webm_is_what_was_given() {
     let scratch = Scratch::new();
     let small = scratch.make(&man(), "-vf scale=180:320 -frames:v 5 -c:v libx264 -preset ultrafast", "small.mp4");
     let out = scratch.path("out.webm");
-    let (reader, writer) = open(&small, &out, OutputFormat::WebmAlpha);
+    let (reader, writer) = open(&small, &out, OutputFormat::WEBM_ALPHA);
     let (ctx, _) = context(&scratch);
     run(reader, writer, &ctx, &PipelineOptions::default(), |frames: &mut Vec<Frame>, emit: &mut Emitter<'_>| {
         for frame in frames.drain(..) {
@@ -90,7 +90,7 @@ fn the_alpha_of_a_webm_is_what_was_given() {
 #[test]
 fn cancelling_in_the_middle_stops_all_stages() {
     let scratch = Scratch::new();
-    let (reader, writer) = open(&man(), &scratch.path("out.webm"), OutputFormat::WebmAlpha);
+    let (reader, writer) = open(&man(), &scratch.path("out.webm"), OutputFormat::WEBM_ALPHA);
     let (ctx, _) = context(&scratch);
     let mut calls = 0;
     let error =
@@ -112,7 +112,7 @@ fn cancelling_in_the_middle_stops_all_stages() {
 #[test]
 fn a_panic_is_an_internal_error_and_stops_all_stages() {
     let scratch = Scratch::new();
-    let (reader, writer) = open(&man(), &scratch.path("out.webm"), OutputFormat::WebmAlpha);
+    let (reader, writer) = open(&man(), &scratch.path("out.webm"), OutputFormat::WEBM_ALPHA);
     let (ctx, _) = context(&scratch);
     let outcome = run(reader, writer, &ctx, &PipelineOptions::default(), |_: &mut Vec<Frame>, _: &mut Emitter<'_>| {
         panic!("the model is on fire")
@@ -125,7 +125,7 @@ fn a_panic_is_an_internal_error_and_stops_all_stages() {
 #[test]
 fn an_error_of_the_process_stage_is_the_one_that_is_told() {
     let scratch = Scratch::new();
-    let (reader, writer) = open(&man(), &scratch.path("out.webm"), OutputFormat::WebmAlpha);
+    let (reader, writer) = open(&man(), &scratch.path("out.webm"), OutputFormat::WEBM_ALPHA);
     let (ctx, _) = context(&scratch);
     let outcome = run(reader, writer, &ctx, &PipelineOptions::default(), |_: &mut Vec<Frame>, _: &mut Emitter<'_>| {
         Err(JobError::new(ErrorCode::OutOfMemory, "none left"))
@@ -137,7 +137,7 @@ fn an_error_of_the_process_stage_is_the_one_that_is_told() {
 fn a_lost_frame_is_noticed() {
     let scratch = Scratch::new();
     let small = scratch.make(&man(), "-vf scale=90:160 -frames:v 6 -c:v libx264 -preset ultrafast", "small.mp4");
-    let (reader, writer) = open(&small, &scratch.path("out.webm"), OutputFormat::WebmAlpha);
+    let (reader, writer) = open(&small, &scratch.path("out.webm"), OutputFormat::WEBM_ALPHA);
     let (ctx, _) = context(&scratch);
     let mut n = 0;
     let outcome =
@@ -165,7 +165,7 @@ fn sound_that_webm_lacks_is_transcoded_and_told() {
     let scratch = Scratch::new();
     let small = scratch.make(&jump(), "-t 1 -vf scale=160:90 -c:v libx264 -preset ultrafast -c:a copy", "small.mp4");
     let out = scratch.path("out.webm");
-    let (reader, writer) = open(&small, &out, OutputFormat::WebmAlpha);
+    let (reader, writer) = open(&small, &out, OutputFormat::WEBM_ALPHA);
     let (ctx, _) = context(&scratch);
     let report = run(reader, writer, &ctx, &PipelineOptions::default(), with_alpha).unwrap();
     assert!(report.write.warnings.iter().any(|w| w.contains("Opus")), "{:?}", report.write.warnings);

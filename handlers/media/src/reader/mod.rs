@@ -53,7 +53,7 @@ impl Default for ReadOptions {
 
 /// The sound that belongs to a reader's frames: same file, same range, same shift of times.
 #[derive(Debug, Clone)]
-pub struct AudioSource {
+pub struct Tracks {
     pub(crate) path: PathBuf,
     /// First and last moment in the file's own time.
     pub(crate) start_secs: Option<f64>,
@@ -75,7 +75,7 @@ pub struct Reader {
     state: State,
     faults: u64,
     faults_in_a_row: u32,
-    audio: Option<AudioSource>,
+    tracks: Option<Tracks>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Reader {
         }
         let (decoder, info) = open_decoder(&input, stream, options)?;
         let start = file_start_secs(&input);
-        let audio = audio.then(|| AudioSource {
+        let tracks = audio.then(|| Tracks {
             path: path.to_owned(),
             // From the very start on is no range, as for the video: nothing is taken off the times.
             start_secs: options.start_secs.filter(|s| *s > 0.0).map(|s| s + start),
@@ -157,7 +157,7 @@ impl Reader {
             state: State::Reading,
             faults: 0,
             faults_in_a_row: 0,
-            audio,
+            tracks,
         })
     }
 
@@ -166,9 +166,9 @@ impl Reader {
         &self.info
     }
 
-    /// The sound of the same part of the file, if it has any.
-    pub fn audio_source(&self) -> Option<AudioSource> {
-        self.audio.clone()
+    /// What else the same part of the file holds, if anything.
+    pub fn tracks(&self) -> Option<Tracks> {
+        self.tracks.clone()
     }
 
     /// Packets that were damaged, and samples that could not be read, so far.

@@ -287,8 +287,8 @@ fn tags_of_colour_and_pixel_shape_are_read() {
     assert_eq!(reader.info().sample_aspect, crate::Rational(4, 3));
     assert!(frames[0].colour().is_full_range());
     assert_eq!(entry(&path, "v:0", "stream=color_range"), "pc");
-    assert!(reader.audio_source().is_none());
-    assert!(Reader::open(&jump(), &ReadOptions::default()).unwrap().audio_source().is_some());
+    assert!(reader.tracks().is_none());
+    assert!(Reader::open(&jump(), &ReadOptions::default()).unwrap().tracks().is_some());
 }
 
 #[test]

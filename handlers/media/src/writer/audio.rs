@@ -12,9 +12,9 @@ use ffmpeg_next::format::context::{Input, Output};
 use ffmpeg_next::{Rational, Rescale};
 
 use super::transcode::Transcoder;
-use super::{OutputFormat, ticks};
+use super::{Container, ticks};
 use crate::error::{internal, is_again, writing};
-use crate::{AudioSource, ffi, source};
+use crate::{Tracks, ffi, source};
 
 /// Unreadable packets in a row after which the sound counts as ended.
 const MAX_FAULTS_IN_A_ROW: u32 = 1000;
@@ -47,8 +47,8 @@ impl AudioTrack {
     /// Adds a stream for the best sound of the source; `None` where nothing in it can be decoded or copied.
     pub(crate) fn add(
         output: &mut Output,
-        source: &AudioSource,
-        format: OutputFormat,
+        source: &Tracks,
+        container: Container,
         lift_secs: f64,
         warnings: &mut Vec<String>,
     ) -> Result<Option<AudioTrack>> {
@@ -68,9 +68,9 @@ impl AudioTrack {
         }
         let range = (source.start_secs.is_some() || source.end_secs.is_some())
             .then(|| (source.start_secs.unwrap_or(f64::MIN), source.end_secs.unwrap_or(f64::MAX)));
-        let Some((way, base)) = choose_way(&input, stream, format, range, warnings)? else { return Ok(None) };
+        let Some((way, base)) = choose_way(&input, stream, container, range, warnings)? else { return Ok(None) };
         let index = add_stream(output, &input, stream, &way)?;
-        let lead_in = if format == OutputFormat::WebmAlpha { opus_lead_in(output, index) } else { 0.0 };
+        let lead_in = if container.is_matroska() { opus_lead_in(output, index) } else { 0.0 };
         Ok(Some(AudioTrack {
             input,
             stream,
@@ -209,32 +209,47 @@ fn opus_lead_in(output: &Output, index: usize) -> f64 {
 }
 
 /// Codecs that a container takes as they are.
-fn copies(format: OutputFormat, id: Id) -> bool {
-    match format {
-        OutputFormat::WebmAlpha => matches!(id, Id::OPUS | Id::VORBIS),
-        OutputFormat::Mp4H264 | OutputFormat::Mp4Hevc => {
-            matches!(id, Id::AAC | Id::MP3 | Id::AC3 | Id::EAC3 | Id::OPUS | Id::FLAC | Id::ALAC)
-        }
-        OutputFormat::ProRes4444 => {
+fn copies(container: Container, id: Id) -> bool {
+    match container {
+        Container::Webm => matches!(id, Id::OPUS | Id::VORBIS),
+        Container::Mp4 => matches!(id, Id::AAC | Id::MP3 | Id::AC3 | Id::EAC3 | Id::OPUS | Id::FLAC | Id::ALAC),
+        Container::Matroska => matches!(
+            id,
+            Id::AAC
+                | Id::MP2
+                | Id::MP3
+                | Id::AC3
+                | Id::EAC3
+                | Id::DTS
+                | Id::TRUEHD
+                | Id::OPUS
+                | Id::VORBIS
+                | Id::FLAC
+                | Id::ALAC
+                | Id::PCM_S16LE
+                | Id::PCM_S24LE
+                | Id::PCM_F32LE
+        ),
+        Container::Mov => {
             matches!(id, Id::AAC | Id::MP3 | Id::AC3 | Id::ALAC | Id::PCM_S16LE | Id::PCM_S24LE | Id::PCM_S16BE)
         }
-        OutputFormat::PngSequence => false,
+        Container::Folder | Container::Picture => false,
     }
 }
 
 fn choose_way(
     input: &Input,
     index: usize,
-    format: OutputFormat,
+    container: Container,
     range: Option<(f64, f64)>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<(Way, Rational)>> {
     let Some(stream) = input.stream(index) else { return Ok(None) };
     let id = stream.parameters().id();
-    if copies(format, id) {
+    if copies(container, id) {
         return Ok(Some((Way::Copy, stream.time_base())));
     }
-    let Some(transcoder) = Transcoder::open(&stream, format == OutputFormat::WebmAlpha, range)? else {
+    let Some(transcoder) = Transcoder::open(&stream, container == Container::Webm, range)? else {
         warnings.push(format!("The sound is left out: there is no decoder for its codec `{}`.", id.name()));
         return Ok(None);
     };

@@ -4,7 +4,8 @@ use darkroom_api::{ErrorCode, JobError, Result};
 use ffmpeg_next as ff;
 use ffmpeg_next::format::Pixel;
 
-use super::{OutputFormat, WriteOptions};
+use super::settings::{encoder_name, settings};
+use super::{OutputFormat, Rate, WriteOptions};
 use crate::error::{internal, is_again};
 use crate::{ColourTags, Frame, VideoInfo, ffi};
 
@@ -23,7 +24,7 @@ impl VideoEncoder {
         colour: ColourTags,
         global_header: bool,
     ) -> Result<VideoEncoder> {
-        let name = encoder_name(options.format);
+        let name = encoder_name(options.format.codec, info);
         let codec = ff::encoder::find_by_name(name).ok_or_else(|| {
             JobError::new(
                 ErrorCode::RuntimeMissing,
@@ -41,6 +42,9 @@ impl VideoEncoder {
         encoder.set_frame_rate(Some(info.frame_rate));
         encoder.set_aspect_ratio(info.sample_aspect);
         ffi::set_codec_colour(&mut encoder, colour.into());
+        if let Rate::BitsPerSec(bits) = options.rate {
+            encoder.set_bit_rate(usize::try_from(bits).unwrap_or(usize::MAX));
+        }
         if global_header {
             encoder.set_flags(ff::codec::Flags::GLOBAL_HEADER);
         }
@@ -49,7 +53,7 @@ impl VideoEncoder {
             count: options.threads.clamp(1, 64),
             ..Default::default()
         });
-        let encoder = encoder.open_with(settings(options, info)).map_err(fault)?;
+        let encoder = encoder.open_with(settings(name, options, info)).map_err(fault)?;
         Ok(VideoEncoder { encoder, codec, format: options.format })
     }
 
@@ -79,57 +83,4 @@ impl VideoEncoder {
             Err(e) => Err(internal("The video encoder failed", e)),
         }
     }
-}
-
-fn encoder_name(format: OutputFormat) -> &'static str {
-    match format {
-        OutputFormat::WebmAlpha => "libvpx-vp9",
-        OutputFormat::Mp4H264 => "libx264",
-        OutputFormat::Mp4Hevc => "libx265",
-        OutputFormat::ProRes4444 => "prores_ks",
-        OutputFormat::PngSequence => "png",
-    }
-}
-
-const X26X_PRESETS: [&str; 11] =
-    ["veryslow", "slower", "slow", "slow", "medium", "medium", "fast", "faster", "veryfast", "superfast", "ultrafast"];
-
-fn settings(options: &WriteOptions, info: &VideoInfo) -> ff::Dictionary<'static> {
-    let mut settings = ff::Dictionary::new();
-    let threads = options.threads.clamp(1, 64).to_string();
-    let speed = usize::from(options.speed.min(10));
-    match options.format {
-        OutputFormat::WebmAlpha => {
-            // Constant quality; 15 is hard to tell from the source, 50 is coarse.
-            settings.set("crf", &options.scaled(15, 50).to_string());
-            settings.set("b", "0");
-            settings.set("deadline", if speed >= 5 { "realtime" } else { "good" });
-            settings.set("cpu-used", &speed.min(8).to_string());
-            // The alpha plane is an encoder of its own: hidden frames of the two would not pair up.
-            settings.set("auto-alt-ref", "0");
-            // Without hidden frames a lookahead gains little, and costs 60 MB a frame at 4K (two encoders).
-            settings.set("lag-in-frames", "0");
-            settings.set("row-mt", "1");
-            settings.set("tile-columns", if info.width_px >= 1024 { "2" } else { "0" });
-        }
-        OutputFormat::Mp4H264 => {
-            settings.set("crf", &options.scaled(14, 38).to_string());
-            settings.set("preset", X26X_PRESETS[speed]);
-        }
-        OutputFormat::Mp4Hevc => {
-            settings.set("crf", &options.scaled(16, 40).to_string());
-            settings.set("preset", X26X_PRESETS[speed]);
-            settings.set("x265-params", &format!("log-level=none:pools={threads}"));
-        }
-        OutputFormat::ProRes4444 => {
-            settings.set("profile", "4444");
-            settings.set("alpha_bits", "16");
-            settings.set("vendor", "apl0");
-            // A fixed quantiser: searching one for each slice costs five times the time.
-            settings.set("flags", "+qscale");
-            settings.set("global_quality", &(options.scaled(1, 5) * ff::ffi::FF_QP2LAMBDA).to_string());
-        }
-        OutputFormat::PngSequence => {}
-    }
-    settings
 }

@@ -1,19 +1,22 @@
-//! The encode stage: frames to a file, or to a folder of pictures, with the source's sound.
+//! The encode stage: frames to a file with the source's sound, or to pictures.
 
 mod audio;
 mod encoder;
+mod format;
 mod mux;
 mod options;
 mod pictures;
+mod settings;
 mod transcode;
 
 use std::path::Path;
 
 use darkroom_api::{ErrorCode, JobError, Result};
 
-pub use options::{OutputFormat, WriteOptions};
+pub use format::{Container, OutputFormat, VideoCodec};
+pub use options::{Rate, WriteOptions};
 
-use crate::{AudioSource, Frame, FramePool, Rational, VideoInfo};
+use crate::{Frame, FramePool, Rational, Tracks, VideoInfo};
 
 /// What was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,25 +42,29 @@ pub struct Writer {
 enum Sink {
     File(Box<mux::Mux>),
     Pictures(Box<pictures::Pictures>),
+    Still(pictures::Still),
 }
 
 impl Writer {
-    /// Creates the output: `path` is a file, or for pictures a folder that need not exist.
+    /// Creates the output: `path` is a file, or for [`Container::Folder`] a folder that need not exist.
     ///
     /// `info` describes the frames to come: width, height, time base, colour; change a copy of the reader's where
-    /// they differ. Sound is taken from `audio` as the video advances.
+    /// they differ. Sound is taken from `tracks` as the video advances.
     ///
     /// # Errors
-    /// `input-unsupported` for sizes that the codec cannot hold, `scratch-full`, `internal`.
-    pub fn create(path: &Path, options: &WriteOptions, info: &VideoInfo, audio: Option<AudioSource>) -> Result<Writer> {
+    /// Those of [`WriteOptions::check`], `scratch-full`, `internal`.
+    pub fn create(path: &Path, options: &WriteOptions, info: &VideoInfo, tracks: Option<Tracks>) -> Result<Writer> {
         crate::init()?;
-        let format = options.format.pixel_format(info);
-        let colour = options::output_colour(format, info);
+        options.check()?;
+        let format = options.pixel_format(info);
+        let colour = options::output_colour(options, info);
         let pool = FramePool::new(format, info.width_px, info.height_px, colour);
-        let sink = if options.format == OutputFormat::PngSequence {
-            Sink::Pictures(Box::new(pictures::Pictures::create(path, info, options)?))
-        } else {
-            Sink::File(Box::new(mux::Mux::create(path, options, info, format, colour, audio)?))
+        let sink = match options.format.container {
+            Container::Folder => Sink::Pictures(Box::new(pictures::Pictures::create(path, info, options)?)),
+            Container::Picture => Sink::Still(pictures::Still::new(path, options)),
+            Container::Mp4 | Container::Webm | Container::Matroska | Container::Mov => {
+                Sink::File(Box::new(mux::Mux::create(path, options, info, format, colour, tracks)?))
+            }
         };
         Ok(Writer { sink, pool, last_pts: None, frames: 0 })
     }
@@ -84,6 +91,7 @@ impl Writer {
         match &mut self.sink {
             Sink::File(mux) => mux.write(frame)?,
             Sink::Pictures(pictures) => pictures.write(frame)?,
+            Sink::Still(still) => still.write(frame)?,
         }
         self.frames += 1;
         Ok(())
@@ -97,6 +105,7 @@ impl Writer {
         let report = match self.sink {
             Sink::File(mux) => mux.finish()?,
             Sink::Pictures(pictures) => pictures.finish()?,
+            Sink::Still(still) => still.finish(),
         };
         if report.frames != self.frames {
             let message = format!(

@@ -11,9 +11,9 @@ use ffmpeg_next::format::context::{Output, StreamIo};
 
 use super::audio::AudioTrack;
 use super::encoder::VideoEncoder;
-use super::{OutputFormat, WriteOptions, WriteReport};
+use super::{Container, VideoCodec, WriteOptions, WriteReport};
 use crate::error::{internal, writing, writing_io};
-use crate::{AudioSource, ColourTags, Frame, VideoInfo, ffi};
+use crate::{ColourTags, Frame, Tracks, VideoInfo, ffi};
 
 /// Encoder, sound and container of one output file.
 pub(crate) struct Mux {
@@ -37,26 +37,28 @@ impl Mux {
         info: &VideoInfo,
         pixels: Pixel,
         colour: ColourTags,
-        audio: Option<AudioSource>,
+        tracks: Option<Tracks>,
     ) -> Result<Mux> {
-        let mut output = open(path, options.format)?;
+        let mut output = open(path, options.format.container)?;
         let global_header = output.format().flags().contains(ff::format::Flags::GLOBAL_HEADER);
         let encoder = VideoEncoder::open(options, info, pixels, colour, global_header)?;
         add_video_stream(&mut output, &encoder, info)?;
         let mut warnings = Vec::new();
         #[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
         let start = info.start_pts as f64 * f64::from(info.time_base);
-        let lift_secs = if options.format == OutputFormat::WebmAlpha { (-start).max(0.0) } else { 0.0 };
+        let container = options.format.container;
+        let lift_secs = if container.is_matroska() { (-start).max(0.0) } else { 0.0 };
         if lift_secs > 0.0 {
             warnings.push(format!(
-                "The video starts {lift_secs:.3} s before zero, which WebM cannot hold: all times are later by that."
+                "The video starts {lift_secs:.3} s before zero, which {} cannot hold: all times are later by that.",
+                container.name()
             ));
         }
-        let audio = match audio {
-            Some(source) => AudioTrack::add(&mut output, &source, options.format, lift_secs, &mut warnings)?,
+        let audio = match tracks {
+            Some(source) => AudioTrack::add(&mut output, &source, container, lift_secs, &mut warnings)?,
             None => None,
         };
-        let unused = output.write_header_with(header_options(options.format)).map(|_| ());
+        let unused = output.write_header_with(header_options(container)).map(|_| ());
         unused.map_err(|e| writing("The output's header could not be written", e))?;
         let base = output.stream(0).map_or(info.time_base, |s| s.time_base());
         let mut mux = Mux {
@@ -116,18 +118,13 @@ impl Mux {
     }
 }
 
-fn open(path: &Path, format: OutputFormat) -> Result<Output> {
+fn open(path: &Path, container: Container) -> Result<Output> {
     let file = File::create(path).map_err(|e| writing_io("The output could not be created", &e))?;
     let fault = |e| internal("The output's container could not be set up", e);
     let io = StreamIo::from_write_seek_with_capacity(file, 256 << 10).map_err(fault)?;
-    let muxer = match format {
-        OutputFormat::WebmAlpha => "webm",
-        OutputFormat::Mp4H264 | OutputFormat::Mp4Hevc => "mp4",
-        OutputFormat::ProRes4444 | OutputFormat::PngSequence => "mov",
-    };
     // The name is for moving an MP4's index to its front, which reads the file again.
     let name = path.to_str().map(|p| format!("file:{p}"));
-    ff::format::output_to_stream(io, name.as_deref(), Some(muxer)).map_err(fault)
+    ff::format::output_to_stream(io, name.as_deref(), Some(container.muxer())).map_err(fault)
 }
 
 fn add_video_stream(output: &mut Output, encoder: &VideoEncoder, info: &VideoInfo) -> Result<()> {
@@ -136,10 +133,11 @@ fn add_video_stream(output: &mut Output, encoder: &VideoEncoder, info: &VideoInf
     stream.set_parameters(encoder.context());
     stream.set_time_base(info.time_base);
     stream.set_avg_frame_rate(info.frame_rate);
+    let format = encoder.format;
     // Apple's players want this name for HEVC.
-    let tag = (encoder.format == OutputFormat::Mp4Hevc).then_some(*b"hvc1");
+    let tag = (format.codec == VideoCodec::Hevc && format.container.is_mp4()).then_some(*b"hvc1");
     ffi::set_stream_aspect_and_tag(&mut stream, info.sample_aspect, tag);
-    if encoder.format == OutputFormat::WebmAlpha {
+    if format.alpha && format.container.is_matroska() {
         let mut tags = ff::Dictionary::new();
         tags.set("alpha_mode", "1");
         stream.set_metadata(tags);
@@ -147,11 +145,11 @@ fn add_video_stream(output: &mut Output, encoder: &VideoEncoder, info: &VideoInf
     Ok(())
 }
 
-fn header_options(format: OutputFormat) -> ff::Dictionary<'static> {
+fn header_options(container: Container) -> ff::Dictionary<'static> {
     let mut options = ff::Dictionary::new();
     // Times are ours to keep: no muxer shifts them.
     options.set("avoid_negative_ts", "disabled");
-    if matches!(format, OutputFormat::Mp4H264 | OutputFormat::Mp4Hevc) {
+    if container == Container::Mp4 {
         options.set("movflags", "+faststart");
     }
     options

@@ -1,73 +1,21 @@
-//! What can be written, and how well.
+//! How well, how fast and how deep to write.
 
+use darkroom_api::Result;
 use ffmpeg_next::format::Pixel;
 
+use super::format::refused;
+use super::{OutputFormat, VideoCodec};
 use crate::{ColourTags, VideoInfo};
 
-/// Container and codec of an output.
+/// What decides on the size of a video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputFormat {
-    /// VP9 with an alpha plane in WebM. 8 bits.
-    WebmAlpha,
-    /// H.264 in MP4, without alpha. Odd sizes are kept by writing 4:4:4, which browsers do not play.
-    Mp4H264,
-    /// HEVC in MP4, without alpha. Odd sizes as with H.264.
-    Mp4Hevc,
-    /// ProRes 4444 in MOV with alpha: 10 bits of colour, 16 of alpha.
-    ProRes4444,
-    /// PNG pictures with alpha in a folder, with `timestamps.json`: 16 bits for deeper sources, else 8.
-    PngSequence,
-}
-
-impl OutputFormat {
-    /// Ending of the file's name; that of the pictures in a folder.
-    pub fn extension(self) -> &'static str {
-        match self {
-            OutputFormat::WebmAlpha => "webm",
-            OutputFormat::Mp4H264 | OutputFormat::Mp4Hevc => "mp4",
-            OutputFormat::ProRes4444 => "mov",
-            OutputFormat::PngSequence => "png",
-        }
-    }
-
-    /// Media type of the file; that of the pictures in a folder.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            OutputFormat::WebmAlpha => "video/webm",
-            OutputFormat::Mp4H264 | OutputFormat::Mp4Hevc => "video/mp4",
-            OutputFormat::ProRes4444 => "video/quicktime",
-            OutputFormat::PngSequence => "image/png",
-        }
-    }
-
-    /// Whether it has an alpha plane.
-    pub fn has_alpha(self) -> bool {
-        !matches!(self, OutputFormat::Mp4H264 | OutputFormat::Mp4Hevc)
-    }
-
-    /// Bits a component for a source of this depth; below the source's, dither.
-    pub fn bit_depth(self, source_depth: u32) -> u32 {
-        match self {
-            OutputFormat::WebmAlpha | OutputFormat::Mp4H264 | OutputFormat::Mp4Hevc => 8,
-            OutputFormat::ProRes4444 => 10,
-            OutputFormat::PngSequence if source_depth > 8 => 16,
-            OutputFormat::PngSequence => 8,
-        }
-    }
-
-    /// Layout of the frames that its encoder takes.
-    pub fn pixel_format(self, info: &VideoInfo) -> Pixel {
-        let odd = info.width_px % 2 == 1 || info.height_px % 2 == 1;
-        match self {
-            OutputFormat::WebmAlpha => Pixel::YUVA420P,
-            // 4:2:0 in H.264 and HEVC counts pixels in pairs.
-            OutputFormat::Mp4H264 | OutputFormat::Mp4Hevc if odd => Pixel::YUV444P,
-            OutputFormat::Mp4H264 | OutputFormat::Mp4Hevc => Pixel::YUV420P,
-            OutputFormat::ProRes4444 => Pixel::YUVA444P10LE,
-            OutputFormat::PngSequence if info.bit_depth > 8 => Pixel::RGBA64BE,
-            OutputFormat::PngSequence => Pixel::RGBA,
-        }
-    }
+pub enum Rate {
+    /// The same scale for all codecs: 0 (smallest file) to 100 (best picture). ProRes has five steps of it, PNG ignores it.
+    Quality(u8),
+    /// Constant quality on the codec's own scale ([`VideoCodec::crf_range`]); less is better.
+    Crf(u8),
+    /// This many bits a second on average.
+    BitsPerSec(u64),
 }
 
 /// How to write.
@@ -75,37 +23,89 @@ impl OutputFormat {
 pub struct WriteOptions {
     /// Container and codec.
     pub format: OutputFormat,
-    /// 0 (smallest file) to 100 (best picture). ProRes has five steps of it, PNG ignores it.
-    pub quality: u8,
+    /// Size against quality.
+    pub rate: Rate,
     /// 0 (slowest, smallest) to 10 (fastest).
     pub speed: u8,
     /// Threads of the encoder.
     pub threads: usize,
+    /// Bits a component, one of [`VideoCodec::bit_depths`].
+    pub bit_depth: u32,
 }
 
+/// Bits a second that an encoder is asked for, at most.
+const MAX_BITS_PER_SEC: u64 = 1_000_000_000;
+
 impl WriteOptions {
-    /// Good quality at a speed for batches: quality 70, speed 8, two threads.
+    /// Good quality at a speed for batches: quality 70, speed 8, two threads, as few bits a component as the codec has.
     pub fn new(format: OutputFormat) -> WriteOptions {
-        WriteOptions { format, quality: 70, speed: 8, threads: 2 }
+        WriteOptions { format, rate: Rate::Quality(70), speed: 8, threads: 2, bit_depth: format.bit_depth_for(8) }
     }
 
-    /// The quality on a codec's scale, where `best` and `worst` stand for 100 and 0.
-    pub(crate) fn scaled(&self, best: i32, worst: i32) -> i32 {
-        let quality = i32::from(self.quality.min(100));
-        worst + ((best - worst) * quality + 50 * (best - worst).signum()) / 100
+    /// Whether all this goes together; [`super::Writer::create`] asks it too.
+    ///
+    /// # Errors
+    /// `params-invalid`, with what would go.
+    pub fn check(&self) -> Result<()> {
+        self.format.check()?;
+        let (codec, depths) = (self.format.codec.name(), self.format.codec.bit_depths(self.format.alpha));
+        if !depths.contains(&self.bit_depth) {
+            let with = if self.format.alpha { " with alpha" } else { "" };
+            let can = depths.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ");
+            let depth = self.bit_depth;
+            return Err(refused(&format!("{codec}{with} has {can} bits a component, not {depth}.")));
+        }
+        match (self.rate, self.format.codec.crf_range()) {
+            (Rate::Quality(_), _) => Ok(()),
+            (Rate::Crf(_) | Rate::BitsPerSec(_), None) => {
+                Err(refused(&format!("{codec} takes neither a CRF nor a bit rate: give a quality from 0 to 100.")))
+            }
+            (Rate::Crf(crf), Some((best, worst))) if !(best..=worst).contains(&crf) => {
+                Err(refused(&format!("the CRF of {codec} goes from {best} (best) to {worst}, {crf} is outside.")))
+            }
+            (Rate::BitsPerSec(bits), _) if !(1..=MAX_BITS_PER_SEC).contains(&bits) => {
+                Err(refused(&format!("a bit rate goes from 1 to {MAX_BITS_PER_SEC} bits a second, {bits} is outside.")))
+            }
+            _ => Ok(()),
+        }
     }
+
+    /// Layout of the frames that the encoder takes.
+    pub fn pixel_format(&self, info: &VideoInfo) -> Pixel {
+        let odd = info.width_px % 2 == 1 || info.height_px % 2 == 1;
+        let deep = self.bit_depth > 8;
+        match (self.format.codec, self.format.alpha) {
+            // 4:2:0 in H.264 and HEVC counts pixels in pairs.
+            (VideoCodec::H264 | VideoCodec::Hevc, _) if odd && deep => Pixel::YUV444P10LE,
+            (VideoCodec::H264 | VideoCodec::Hevc, _) if odd => Pixel::YUV444P,
+            (VideoCodec::Vp9, true) => Pixel::YUVA420P,
+            (VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Av1 | VideoCodec::Vp9, _) if deep => Pixel::YUV420P10LE,
+            (VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Av1 | VideoCodec::Vp9, _) => Pixel::YUV420P,
+            (VideoCodec::ProRes4444, true) => Pixel::YUVA444P10LE,
+            (VideoCodec::ProRes4444, false) => Pixel::YUV444P10LE,
+            (VideoCodec::Png, true) if deep => Pixel::RGBA64BE,
+            (VideoCodec::Png, true) => Pixel::RGBA,
+            (VideoCodec::Png, false) if deep => Pixel::RGB48BE,
+            (VideoCodec::Png, false) => Pixel::RGB24,
+        }
+    }
+}
+
+/// A quality from 0 to 100 on a codec's scale, where `best` and `worst` stand for 100 and 0.
+pub(crate) fn scaled(quality: u8, best: i32, worst: i32) -> i32 {
+    let quality = i32::from(quality.min(100));
+    worst + ((best - worst) * quality + 50 * (best - worst).signum()) / 100
 }
 
 /// Tags of the output's frames: the source's, settled, chroma where our filter puts it.
-pub(crate) fn output_colour(format: Pixel, info: &VideoInfo) -> ColourTags {
+pub(crate) fn output_colour(options: &WriteOptions, info: &VideoInfo) -> ColourTags {
     let mut colour = info.colour;
     colour.chroma = 1;
-    if crate::info::is_rgb(format) {
-        colour.range = 2;
-    }
-    // ProRes is limited range by definition.
-    if format == Pixel::YUVA444P10LE {
-        colour.range = 1;
+    match options.format.codec {
+        VideoCodec::Png => colour.range = 2,
+        // ProRes is limited range by definition.
+        VideoCodec::ProRes4444 => colour.range = 1,
+        VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Av1 | VideoCodec::Vp9 => {}
     }
     colour
 }

@@ -1,3 +1,5 @@
+mod formats;
+
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -7,19 +9,22 @@ use crate::{ReadOptions, Reader};
 
 /// Source to output through RGB, with an alpha that runs from left to right.
 fn transfer(from: &Path, read: &ReadOptions, to: PathBuf, format: OutputFormat) -> (PathBuf, WriteReport) {
+    transfer_with(from, read, to, &WriteOptions { speed: 10, ..WriteOptions::new(format) })
+}
+
+fn transfer_with(from: &Path, read: &ReadOptions, to: PathBuf, options: &WriteOptions) -> (PathBuf, WriteReport) {
     let mut reader = Reader::open(from, read).unwrap();
-    let options = WriteOptions { speed: 10, ..WriteOptions::new(format) };
     let info = reader.info().clone();
-    let mut writer = Writer::create(&to, &options, &info, reader.audio_source()).unwrap();
+    let mut writer = Writer::create(&to, options, &info, reader.tracks()).unwrap();
     let n = (info.width_px * info.height_px) as usize;
     let (mut rgb, width) = (vec![0.0; 3 * n], info.width_px as usize);
     let alpha: Vec<f32> = (0..n).map(|i| (i % width) as f32 / width as f32).collect();
-    let (mut to_rgb, mut from_rgb) = (ToRgb::new(Hdr::Keep), FromRgb::new(info.bit_depth > 8));
+    let (mut to_rgb, mut from_rgb) = (ToRgb::new(Hdr::Keep), FromRgb::new(info.bit_depth > options.bit_depth));
     while let Some(frame) = reader.next().unwrap() {
         to_rgb.convert(&frame, &mut rgb).unwrap();
         let mut out = writer.pool().take().unwrap();
         out.set_pts(frame.pts());
-        from_rgb.convert(&rgb, format.has_alpha().then_some(alpha.as_slice()), &mut out).unwrap();
+        from_rgb.convert(&rgb, options.format.alpha.then_some(alpha.as_slice()), &mut out).unwrap();
         writer.write(&mut out).unwrap();
         writer.pool().give(out);
     }
@@ -30,8 +35,13 @@ fn whole(from: &Path, to: PathBuf, format: OutputFormat) -> (PathBuf, WriteRepor
     transfer(from, &ReadOptions::default(), to, format)
 }
 
+/// A name for messages and files.
+fn label(format: OutputFormat) -> String {
+    format!("{:?}-{}{}", format.codec, format.extension(), if format.alpha { "-alpha" } else { "" })
+}
+
 const FILES: [OutputFormat; 4] =
-    [OutputFormat::WebmAlpha, OutputFormat::Mp4H264, OutputFormat::Mp4Hevc, OutputFormat::ProRes4444];
+    [OutputFormat::WEBM_ALPHA, OutputFormat::MP4_H264, OutputFormat::MP4_HEVC, OutputFormat::MOV_PRORES4444];
 
 fn assert_times(got: &[f64], want: &[f64], tolerance: f64, what: &str) {
     assert_eq!(got.len(), want.len(), "{what}");
@@ -55,18 +65,18 @@ fn each_format_keeps_frames_times_size_shape_and_tags() {
         );
         for format in FILES {
             let what = format!("{format:?} {size}");
-            let out = scratch.path(&format!("{format:?}-{}.{}", size.replace(':', "x"), format.extension()));
+            let out = scratch.path(&format!("{}-{}.{}", label(format), size.replace(':', "x"), format.extension()));
             let (out, report) = whole(&small, out, format);
             assert_eq!(report.frames, 10, "{what}");
             assert_eq!(report.bytes, std::fs::metadata(&out).unwrap().len(), "{what}");
-            let step = if format == OutputFormat::WebmAlpha { 0.0005 + 1e-9 } else { 2e-6 };
+            let step = if format == OutputFormat::WEBM_ALPHA { 0.0005 + 1e-9 } else { 2e-6 };
             assert_times(&times(&out, "v:0"), &times(&small, "v:0"), step, &what);
             let (w, h) = size.split_once(':').unwrap();
             let shape = entry(&out, "v:0", "stream=codec_name,width,height");
             let codec = match format {
-                OutputFormat::WebmAlpha => "vp9",
-                OutputFormat::Mp4H264 => "h264",
-                OutputFormat::Mp4Hevc => "hevc",
+                OutputFormat::WEBM_ALPHA => "vp9",
+                OutputFormat::MP4_H264 => "h264",
+                OutputFormat::MP4_HEVC => "hevc",
                 _ => "prores",
             };
             assert_eq!(shape, format!("{codec},{w},{h}"), "{what}");
@@ -87,14 +97,14 @@ fn colours_survive_each_format() {
     let mut wanted = vec![0.0; 3 * 160 * 284];
     ToRgb::new(Hdr::Keep).convert(&first, &mut wanted).unwrap();
     for format in FILES {
-        let (out, _) = whole(&small, scratch.path(&format!("c.{format:?}")), format);
+        let (out, _) = whole(&small, scratch.path(&format!("c.{}", label(format))), format);
         let options = ReadOptions { alpha: true, ..ReadOptions::default() };
         let got = Reader::open(&out, &options).unwrap().next().unwrap().unwrap();
         let mut rgb = vec![0.0; wanted.len()];
         ToRgb::new(Hdr::Keep).convert(&got, &mut rgb).unwrap();
         let mean = wanted.iter().zip(&rgb).map(|(a, b)| (a - b).abs()).sum::<f32>() / rgb.len() as f32;
         assert!(mean < 0.02, "{format:?}: {mean}");
-        if format.has_alpha() {
+        if format.alpha {
             let mut alpha = vec![0.0; 160 * 284];
             assert!(crate::colour::alpha_of(&got, &mut alpha), "{format:?}");
             let off = alpha.iter().enumerate().map(|(i, a)| (a - (i % 160) as f32 / 160.0).abs()).sum::<f32>();
@@ -110,8 +120,8 @@ fn late_starts_are_kept() {
         scratch.make(&jump(), "-t 0.4 -vf scale=160:90 -c:v libx264 -preset ultrafast -bf 0 -c:a copy", "s.mp4");
     let late = scratch.make(&small, "-c copy -output_ts_offset 2.5", "late.mkv");
     for format in FILES {
-        let (out, _) = whole(&late, scratch.path(&format!("late-{format:?}.{}", format.extension())), format);
-        let tolerance = if format == OutputFormat::WebmAlpha { 0.001 } else { 0.0001 };
+        let (out, _) = whole(&late, scratch.path(&format!("late-{}.{}", label(format), format.extension())), format);
+        let tolerance = if format == OutputFormat::WEBM_ALPHA { 0.001 } else { 0.0001 };
         assert_times(&times(&out, "v:0"), &times(&late, "v:0"), tolerance, &format!("{format:?}"));
         let (sound, original) = (times(&out, "a:0")[0], times(&late, "a:0")[0]);
         assert!((sound - original).abs() < 0.05, "{format:?}: {sound} for {original}");
@@ -122,7 +132,7 @@ fn late_starts_are_kept() {
 fn a_start_below_zero_is_lifted_in_webm_and_told() {
     let scratch = Scratch::new();
     let small = scratch.make(&man(), "-vf scale=96:64 -frames:v 5 -c:v libx264 -preset ultrafast", "s.mp4");
-    for format in [OutputFormat::WebmAlpha, OutputFormat::Mp4H264] {
+    for format in [OutputFormat::WEBM_ALPHA, OutputFormat::MP4_H264] {
         let mut reader = Reader::open(&small, &ReadOptions::default()).unwrap();
         let quarter = ticks(0.25, reader.info().time_base);
         let mut info = reader.info().clone();
@@ -137,7 +147,7 @@ fn a_start_below_zero_is_lifted_in_webm_and_told() {
             writer.write(&mut early).unwrap();
         }
         let report = writer.finish().unwrap();
-        let webm = format == OutputFormat::WebmAlpha;
+        let webm = format == OutputFormat::WEBM_ALPHA;
         assert_eq!(report.warnings.iter().any(|w| w.contains("before zero")), webm, "{:?}", report.warnings);
         assert_eq!(report.frames, 5);
         if webm {
@@ -161,12 +171,12 @@ fn sound_that_a_container_takes_is_copied_bit_by_bit() {
     let scratch = Scratch::new();
     let video = "-t 1.5 -vf scale=160:90 -c:v libvpx-vp9 -deadline realtime -cpu-used 8";
     for (sound, name, format) in [
-        ("libopus", "opus.webm", OutputFormat::WebmAlpha),
-        ("libvorbis", "vorbis.webm", OutputFormat::WebmAlpha),
-        ("copy", "aac.mp4", OutputFormat::Mp4H264),
-        ("libmp3lame", "mp3.mkv", OutputFormat::Mp4H264),
-        ("pcm_s16le", "pcm.mkv", OutputFormat::ProRes4444),
-        ("copy", "aac2.mp4", OutputFormat::ProRes4444),
+        ("libopus", "opus.webm", OutputFormat::WEBM_ALPHA),
+        ("libvorbis", "vorbis.webm", OutputFormat::WEBM_ALPHA),
+        ("copy", "aac.mp4", OutputFormat::MP4_H264),
+        ("libmp3lame", "mp3.mkv", OutputFormat::MP4_H264),
+        ("pcm_s16le", "pcm.mkv", OutputFormat::MOV_PRORES4444),
+        ("copy", "aac2.mp4", OutputFormat::MOV_PRORES4444),
     ] {
         let small = scratch.make(&jump(), &format!("{video} -c:a {sound}"), name);
         let (out, report) = whole(&small, scratch.path(&format!("out-{name}.{}", format.extension())), format);
@@ -187,7 +197,7 @@ fn sound_is_cut_to_the_range_of_the_video() {
     let scratch = Scratch::new();
     let small = scratch.make(&jump(), "-t 3 -vf scale=160:90 -c:v libx264 -preset ultrafast -c:a copy", "s.mp4");
     let range = ReadOptions { start_secs: Some(1.0), end_secs: Some(2.0), ..ReadOptions::default() };
-    for format in [OutputFormat::WebmAlpha, OutputFormat::Mp4H264] {
+    for format in [OutputFormat::WEBM_ALPHA, OutputFormat::MP4_H264] {
         let (out, report) = transfer(&small, &range, scratch.path(&format!("cut.{}", format.extension())), format);
         assert_eq!(report.frames, 30, "{format:?}");
         let (video, sound) = (times(&out, "v:0"), times(&out, "a:0"));
@@ -204,7 +214,7 @@ fn a_range_from_the_very_start_moves_neither_picture_nor_sound() {
     assert!(times(&ts, "v:0")[0] > 1.0, "a transport stream starts late");
     let start = ReadOptions { start_secs: Some(0.0), ..ReadOptions::default() };
     // AAC in a transport stream is framed otherwise than in MP4 and MOV.
-    for format in [OutputFormat::Mp4H264, OutputFormat::ProRes4444, OutputFormat::WebmAlpha] {
+    for format in [OutputFormat::MP4_H264, OutputFormat::MOV_PRORES4444, OutputFormat::WEBM_ALPHA] {
         let (out, _) = transfer(&ts, &start, scratch.path(&format!("late.{}", format.extension())), format);
         let first = |path: &Path, stream| times(path, stream)[0];
         let lag = |path: &Path| first(path, "a:0") - first(path, "v:0");
@@ -222,8 +232,8 @@ fn full_range_survives_and_turned_pictures_need_no_matrix() {
     let full = scratch.make(&man(), &format!("{full} {tags}"), "full.mp4");
     let turned = scratch.make(&full, "-c copy -metadata:s:v:0 rotate=90", "turned.mp4");
     for format in FILES {
-        let (out, _) = whole(&turned, scratch.path(&format!("full.{format:?}")), format);
-        let range = if format == OutputFormat::ProRes4444 { "tv" } else { "pc" };
+        let (out, _) = whole(&turned, scratch.path(&format!("full.{}", label(format))), format);
+        let range = if format == OutputFormat::MOV_PRORES4444 { "tv" } else { "pc" };
         assert_eq!(entry(&out, "v:0", "stream=color_range,color_space"), format!("{range},smpte170m"), "{format:?}");
         assert_eq!(entry(&out, "v:0", "stream=width,height"), "64,96", "{format:?}");
         assert_eq!(entry(&out, "v:0", "stream_side_data=rotation"), "", "{format:?}");
@@ -243,7 +253,7 @@ fn transcoded_sound_is_the_same_sound() {
             tone.display()
         ),
     );
-    let (out, report) = whole(&tone, scratch.path("tone.webm"), OutputFormat::WebmAlpha);
+    let (out, report) = whole(&tone, scratch.path("tone.webm"), OutputFormat::WEBM_ALPHA);
     assert_eq!(report.warnings.len(), 1, "{:?}", report.warnings);
     let starts = |path: &Path| {
         let raw = scratch.make(path, "-vn -ac 1 -ar 48000 -f s16le", "raw.pcm");
@@ -265,7 +275,9 @@ fn pictures_carry_their_times() {
             &format!("-vf scale=33:57 -frames:v 4 -c:v libx264 -preset ultrafast -pix_fmt {pixels}"),
             "s.mp4",
         );
-        let (folder, report) = whole(&small, scratch.path(pixels), OutputFormat::PngSequence);
+        let bit_depth = if depth == png::BitDepth::Sixteen { 16 } else { 8 };
+        let options = WriteOptions { bit_depth, ..WriteOptions::new(OutputFormat::PNG_FOLDER) };
+        let (folder, report) = transfer_with(&small, &ReadOptions::default(), scratch.path(pixels), &options);
         assert_eq!((report.frames, report.files.len()), (4, 5));
         let text = std::fs::read_to_string(folder.join("timestamps.json")).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -286,7 +298,7 @@ fn a_grey_matte_is_grey() {
     let small = scratch.make(&man(), "-vf scale=96:64 -frames:v 3 -c:v libx264 -preset ultrafast", "s.mp4");
     let mut reader = Reader::open(&small, &ReadOptions::default()).unwrap();
     let out = scratch.path("matte.mp4");
-    let options = WriteOptions { quality: 95, ..WriteOptions::new(OutputFormat::Mp4H264) };
+    let options = WriteOptions { rate: Rate::Quality(95), ..WriteOptions::new(OutputFormat::MP4_H264) };
     let mut writer = Writer::create(&out, &options, reader.info(), None).unwrap();
     let ramp: Vec<f32> = (0..96 * 64).map(|i| (i % 96) as f32 / 95.0).collect();
     while let Some(frame) = reader.next().unwrap() {
@@ -309,7 +321,7 @@ fn a_grey_matte_is_grey() {
 fn frames_must_come_in_order() {
     let scratch = Scratch::new();
     let mut reader = Reader::open(&man(), &ReadOptions::default()).unwrap();
-    let options = WriteOptions::new(OutputFormat::PngSequence);
+    let options = WriteOptions::new(OutputFormat::PNG_FOLDER);
     let mut writer = Writer::create(&scratch.path("p"), &options, reader.info(), None).unwrap();
     let frame = reader.next().unwrap().unwrap();
     let mut out = writer.pool().take().unwrap();

@@ -96,3 +96,48 @@ fn a_signal_ends_a_local_run_soon_and_leaves_nothing() {
         assert!(events.iter().all(|event| event["type"] == "dev.darkroom.job.cancelled.v1"), "{events:?}");
     }
 }
+
+#[test]
+fn what_a_worker_would_refuse_is_not_submitted() {
+    let up = Up::shared();
+    let submit = |input: &str, output: &str| up.cli(&["submit", "matting", input, "--output", output]);
+    for (input, output) in [
+        ("s3://darkroom-state/x.mp4", "s3://results/m/"),
+        ("s3://inbox/x.mp4", "s3://elsewhere/"),
+        ("s3://inbox/x.mp4", "s3://inbox/matting/"),
+    ] {
+        let message =
+            serde_json::json!({"schema": "darkroom.job.v1", "handler": "matting", "input": input, "output": output});
+        let refused = up.event_of(&up.queues().send(&message.to_string()));
+        let why = refused["data"]["error"]["message"].as_str().unwrap();
+        let said = submit(input, output);
+        assert_eq!(said.status.code(), Some(2), "{said:?}");
+        assert!(String::from_utf8_lossy(&said.stderr).contains(why), "{said:?}, and not {why}");
+    }
+}
+
+#[test]
+fn a_submission_is_answered_with_what_came_of_it_last() {
+    let (up, shop) = (Up::start(&[]), Workshop::new());
+    let url = "s3://inbox/given/late.mp4";
+    let id = stdout(&up.cli(&["submit", "matting", url, "--output", "s3://results/m/"])).trim().to_owned();
+    // Not read by this test's own harness: each event has to stay in its queue.
+    let dead = || poll("the dead letter", || (up.queues().depth().dead == 1).then_some(()));
+    let wait =
+        || serde_json::from_slice::<Value>(&up.cli(&["jobs", "wait", &id, "--timeout-secs", "60"]).stdout).unwrap();
+    dead();
+    // Refused once more, then worked on: three events.
+    stdout(&up.cli(&["jobs", "redrive", &id]));
+    dead();
+    up.inbox().put("given/late.mp4", shop.man(4, "-an", "late.mp4"));
+    stdout(&up.cli(&["jobs", "redrive", &id]));
+    poll("the result", || up.results().keys("m/").iter().any(|key| key.ends_with("manifest.json")).then_some(()));
+    for _ in 0..2 {
+        let event = wait();
+        assert_eq!(
+            (&event["type"], &event["subject"]),
+            (&"dev.darkroom.job.completed.v1".into(), &url.into()),
+            "{event:#}"
+        );
+    }
+}

@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod again;
 mod amqp;
 mod architecture;
 mod bad_media;

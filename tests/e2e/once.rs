@@ -102,39 +102,6 @@ pub(crate) fn work(up: &Up, queue: &std::path::Path, env: &[(&str, &str)]) -> Ch
 }
 
 #[test]
-fn an_input_that_goes_once_its_job_was_told_of_fails_nothing() {
-    let up = Up::with_faults(&[]);
-    let other = tempfile::tempdir().unwrap();
-    let queues = Queues::open(other.path());
-    for (step, told) in [("published", "completed"), ("claimed", "failed")] {
-        let (key, input) = (format!("{step}.wav"), format!("s3://inbox/{step}.wav"));
-        up.inbox().put(&key, sound());
-        // It names no content: that is looked up each time that it comes.
-        let message = json!({"schema": "darkroom.job.v1", "handler": "fault", "input": input,
-            "output": "s3://results/fault/", "params": {"action": "ok"}});
-        queues.send(&message.to_string());
-        let point = format!("{step}=kill@1");
-        let mut dying = work(&up, other.path(), &[("DARKROOM_FAILPOINT", &point)]);
-        assert!(!dying.wait().unwrap().success());
-        up.inbox().delete(&key);
-        let mut next = work(&up, other.path(), &[]);
-        let waiting = || {
-            let depth = queues.depth();
-            depth.visible + depth.delayed + depth.in_flight
-        };
-        poll("a settled message", || (waiting() == 0).then_some(()));
-        kill_process(Pid::from_child(&next), Signal::TERM).unwrap();
-        assert!(next.wait().unwrap().success());
-        let events = up.events(&input);
-        let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
-        let expected = format!("dev.darkroom.job.{told}.v1");
-        assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == expected), "{step}: {kinds:?}");
-        assert!(events.iter().all(|event| event["jobid"] == events[0]["jobid"] && event["id"] == events[0]["id"]));
-        assert!(events[0]["jobid"].is_string(), "{step}: {:#}", events[0]);
-    }
-}
-
-#[test]
 fn killed_between_its_uploads_and_its_manifest_a_run_is_invisible() {
     let up = Up::with_faults(&[]);
     up.inbox().put("late.wav", sound());

@@ -1,15 +1,12 @@
 //! Inputs from elsewhere than the first store: from another one, which keeps versions, and from the web.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::TcpListener;
 
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use serde_json::{Value, json};
 
 use crate::harness::media::{sha256, sound};
-use crate::harness::{Emulator, Up, poll, stdout, wait_for};
+use crate::harness::{Emulator, Host, Up, poll, stdout, wait_for};
 
 /// The manifest of a completed job whose results go under `prefix`.
 #[track_caller]
@@ -64,34 +61,10 @@ fn versions_in_another_store_are_jobs_of_their_own_whichever_is_the_latest() {
     }
 }
 
-/// A web server without entity tags and ranges, on a free port, and how often it was asked.
-fn host() -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            count.fetch_add(1, Ordering::SeqCst);
-            serve(stream.unwrap());
-        }
-    });
-    (address, asked)
-}
-
-fn serve(mut stream: TcpStream) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    let is_there = lines.next().is_some_and(|line| line.starts_with("GET /a.wav?sig=s3cret "));
-    lines.find(String::is_empty);
-    let (status, body) = if is_there { ("200 OK", sound()) } else { ("404 Not Found", Vec::new()) };
-    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-    // Who only wants to know the size closes early.
-    stream.write_all(&[head.into_bytes(), body].concat()).ok();
-}
-
 #[test]
 fn an_input_by_https_is_read_once_and_the_secret_in_its_url_kept_nowhere() {
-    let (address, asked) = host();
+    let host = Host::start("");
+    let address = host.address();
     // Nobody listens there any more.
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let up = Up::with_faults(&[
@@ -107,13 +80,13 @@ fn an_input_by_https_is_read_once_and_the_secret_in_its_url_kept_nowhere() {
         message["rerun"] = rerun.into();
         up.event_of(&up.queues().send(&message.to_string()))
     };
-    let ask = |name: &str, rerun| ask_for(format!("http://{address}/{name}?sig=s3cret"), rerun);
+    let ask = |name: &str, rerun| ask_for(host.url(name), rerun);
     let event = ask("a.wav", None);
     assert_eq!(event["subject"], format!("http://{address}/a.wav"));
     let made = manifest(&up, "web", &event);
     assert_eq!(made["outputs"][0]["sha256"], sha256(&sound()));
     assert_eq!(made["inputs"][0]["object"]["version"], format!("sha256:{}", sha256(&sound())));
-    assert_eq!(asked.load(Ordering::SeqCst), 2, "one look, one fetch");
+    assert_eq!(host.asked(), 2, "one look, one fetch");
     assert_ne!(ask("a.wav", Some("again"))["jobid"], event["jobid"]);
 
     let gone = ask("gone.wav", None);
@@ -129,7 +102,7 @@ fn an_input_by_https_is_read_once_and_the_secret_in_its_url_kept_nowhere() {
     assert_eq!(refused["data"]["error"]["code"], "source-forbidden", "{refused:#}");
 
     let log = std::fs::read_to_string(up.dir().join("up.log")).unwrap();
-    assert!(log.contains(&address) && !log.contains("s3cret"), "in the log");
+    assert!(log.contains(address) && !log.contains("s3cret"), "in the log");
     assert!(!json!(up.queues().seen()).to_string().contains("s3cret"), "in an event");
     for bucket in [up.state(), up.results()] {
         for key in bucket.keys("") {

@@ -129,15 +129,21 @@ pub(crate) async fn stores(config: &Config) -> Result<Stores, Failure> {
 
 /// The executor's binary, and what it says of a handler.
 pub(crate) async fn handler(config: &Config, name: &str) -> Result<(PathBuf, Descriptor), Failure> {
+    let (binary, handlers) = handlers(config).await?;
+    let known: Vec<_> = handlers.iter().map(|handler| handler.name.clone()).collect();
+    let found = handlers.into_iter().find(|handler| handler.name == name);
+    let unknown = || Failure::Usage(format!("no handler is called `{name}`: there is {}", known.join(", ")));
+    Ok((binary, found.ok_or_else(unknown)?))
+}
+
+/// The executor's binary, and what it says of all its handlers.
+pub(crate) async fn handlers(config: &Config) -> Result<(PathBuf, Vec<Descriptor>), Failure> {
     let binary = match config.executor.binary.clone() {
         Some(binary) => binary,
         None => executor::find_binary()?,
     };
     let handlers = executor::describe(&binary).await?;
-    let known: Vec<_> = handlers.iter().map(|handler| handler.name.clone()).collect();
-    let found = handlers.into_iter().find(|handler| handler.name == name);
-    let unknown = || Failure::Usage(format!("no handler is called `{name}`: there is {}", known.join(", ")));
-    Ok((binary, found.ok_or_else(unknown)?))
+    Ok((binary, handlers))
 }
 
 /// The store of a bucket, as the rules name it; the default one for buckets that no rule names.

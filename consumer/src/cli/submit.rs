@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use darkroom_api::ErrorClass;
+use darkroom_api::{Descriptor, ErrorClass, JobError};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::config::Config;
@@ -10,6 +11,7 @@ use crate::job::executor::{Pool, PoolOptions, SlotOptions};
 use crate::job::message::{JobMessage, OneOrMany, Schema};
 use crate::queue::SendOptions;
 use crate::store::{HttpsConfig, Place, parse_input};
+use crate::trigger::Routes;
 
 use super::{Failure, Global, open, pair, params, print_line};
 
@@ -64,7 +66,7 @@ pub(crate) async fn submit(global: &Global, args: Args) -> Result<(), Failure> {
         false => parse_input(url).map(drop),
     });
     let checked = message.check().and(checked).and(Place::for_writing("", &message.output).map(drop));
-    checked.map_err(|error| Failure::Usage(error.message))?;
+    checked.map_err(usage)?;
     known(global, &config, &message).await?;
     let body = serde_json::to_string(&message).map_err(|e| Failure::Usage(e.to_string()))?;
     let id = open::queue(&config, name.as_deref()).await?.send(&body, SendOptions::default()).await?;
@@ -78,21 +80,25 @@ pub(crate) async fn submit(global: &Global, args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks the handlers beside this program about the message; the worker's own may be others only where it is elsewhere.
+/// Asks the rules and the handlers beside this program about the message; the worker's own may be others only where it is
+/// elsewhere.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a handler or parameters that are refused; where nobody can be asked, that is noted.
+/// [`Failure::Usage`] for what a worker would refuse, in its words; where nobody can be asked, that is noted.
 async fn known(global: &Global, config: &Config, message: &JobMessage) -> Result<(), Failure> {
-    let unasked =
-        |why: String| global.note(&format!("handler and parameters are not checked before the job runs: {why}"));
-    let binary = match open::handler(config, &message.handler).await {
-        Ok((binary, _)) => binary,
+    let unasked = |what: &str, why: &str| global.note(&format!("{what} not checked before the job runs: {why}"));
+    let (binary, handlers) = match open::handlers(config).await {
+        Ok(found) => found,
         Err(Failure::Failed(why)) => {
-            unasked(why);
+            unasked("places, handler and parameters are", &why);
             return Ok(());
         }
-        Err(unknown) => return Err(unknown),
+        Err(wrong) => return Err(wrong),
     };
+    match rules(config, &handlers) {
+        Ok(rules) => drop(rules.accept(message.clone(), "", Timestamp::now()).map_err(usage)?),
+        Err(why) => unasked("input, output and handler are", &why),
+    }
     let scratch_dir = std::env::temp_dir().join(format!("darkroom-submit-{}", uuid::Uuid::now_v7().simple()));
     let options = PoolOptions {
         binary,
@@ -114,13 +120,23 @@ async fn known(global: &Global, config: &Config, message: &JobMessage) -> Result
     let checked = checked.await;
     let _swept_by_the_system_else = std::fs::remove_dir_all(&scratch_dir);
     match checked {
-        Err(error) if error.class() == ErrorClass::Permanent => Err(Failure::Usage(error.message)),
+        Err(error) if error.class() == ErrorClass::Permanent => Err(usage(error)),
         Err(error) => {
-            unasked(error.message);
+            unasked("parameters are", &error.message);
             Ok(())
         }
         Ok(()) => Ok(()),
     }
+}
+
+/// The rules of this configuration, which may be only a part of its worker's: then why they cannot be asked.
+fn rules(config: &Config, handlers: &[Descriptor]) -> Result<Routes, String> {
+    let state = config.state_place().map_err(|error| error.message)?;
+    Routes::new(&config.rules(), &config.stores, handlers, &state).map_err(|problems| problems.join("; "))
+}
+
+fn usage(error: JobError) -> Failure {
+    Failure::Usage(error.message)
 }
 
 fn by_role(pairs: Vec<(String, String)>) -> Option<BTreeMap<String, OneOrMany>> {

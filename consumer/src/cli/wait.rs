@@ -3,8 +3,9 @@
 //! A finished job answers from its record, so that it can be waited for any number of times; else its event is waited for.
 //! Events stay in their queue until somebody takes them, so an older one about the same input may be there. It is passed
 //! over: where it came before the upload, where the job was redriven since, and where it is about content that has been
-//! replaced. An upload is followed by its own jobs: those of a `submit` about the same object are passed over too. A
-//! submission's id is in nobody else's event.
+//! replaced. Of several that are left the latest counts: a message may have been refused and redriven more than once. An
+//! upload is followed by its own jobs: those of a `submit` about the same object are passed over too. A submission's id is
+//! in nobody else's event.
 //!
 //! The event is held while its outputs are saved, and goes only then: what could not be saved can be waited for again.
 
@@ -192,30 +193,36 @@ impl<'a> Waiter<'a> {
         )))
     }
 
-    /// The first event that is the one, held; all others are back in the queue, whatever fails.
+    /// The latest event that is the one, held; all others are back in the queue, whatever fails.
     async fn pick(
         &self,
         deliveries: Vec<Delivery>,
         passed_over: &mut usize,
     ) -> Result<Option<(Value, Lease)>, Failure> {
-        let (mut found, mut failed) = (None, None);
+        let (mut found, mut failed): (Option<(Value, Lease)>, _) = (None, None);
         for delivery in deliveries {
             let event: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
             let lease = Lease::start(self.queue.clone(), delivery);
-            let ours = found.is_none() && failed.is_none() && self.is_about(&event);
+            let is_later = found.as_ref().is_none_or(|(_, earlier)| earlier.sent_at() < lease.sent_at());
+            let ours = is_later && failed.is_none() && self.is_about(&event);
             let current = match ours {
                 true => self.is_current(&event, lease.sent_at()).await,
                 false => Ok(false),
             };
-            match current {
-                Ok(true) => {
-                    found = Some((event, lease));
-                    continue;
+            let not_it = match current {
+                Ok(true) => found.replace((event, lease)).map(|(_, earlier)| earlier),
+                Ok(false) => {
+                    *passed_over += usize::from(ours);
+                    Some(lease)
                 }
-                Ok(false) => *passed_over += usize::from(ours),
-                Err(error) => failed = Some(error),
-            }
-            if let Err(error) = lease.release(PAUSE, false).await {
+                Err(error) => {
+                    failed = Some(error);
+                    Some(lease)
+                }
+            };
+            if let Some(lease) = not_it
+                && let Err(error) = lease.release(PAUSE, false).await
+            {
                 failed.get_or_insert(error.into());
             }
         }
@@ -245,7 +252,8 @@ impl<'a> Waiter<'a> {
         let Some(job) = event["jobid"].as_str().and_then(|id| id.parse::<JobId>().ok()) else {
             // Refused before it was a job. Messages are named by queues, with UUIDs; uploads by their stores.
             let submission = event["data"]["submission_id"].as_str().unwrap_or_default();
-            return Ok(!is_input || uuid::Uuid::try_parse(submission).is_err());
+            let may_be = !is_input || uuid::Uuid::try_parse(submission).is_err();
+            return Ok(may_be && !self.has_job_since(sent_at).await?);
         };
         let history = self.records.of(job)?.history().await?;
         if is_input && history.latest().is_some() && !recorded::is_uploads(&history) {

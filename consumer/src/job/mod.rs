@@ -6,6 +6,7 @@ mod entries;
 pub mod executor;
 pub mod history;
 pub mod id;
+pub mod link;
 pub mod local;
 pub mod manifest;
 pub mod message;
@@ -16,6 +17,8 @@ mod record_tests;
 pub mod redrive;
 pub mod room;
 pub mod runner;
+#[cfg(test)]
+mod testing;
 
 pub use history::History;
 pub use id::{JobId, RunId};

@@ -8,6 +8,8 @@
 //! | `redrive-<n>` | by an operator, or for a new submission of a failed job | attempts up to n no longer count |
 //! | `cancel` | by a user | the job is not to run (on) |
 //! | `checkpoint/` | by a run | where a later attempt goes on |
+//!
+//! Beside the records, `<state>/submissions/` keeps which job a message became: see [`super::link`].
 
 use std::collections::BTreeMap;
 use std::path::Path;

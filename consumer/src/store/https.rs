@@ -91,7 +91,7 @@ impl Web {
         Ok(ObjectRef { etag: answer.etag, size: Some(answer.bytes), ..input.clone() })
     }
 
-    /// Fetches an input into a new file, as [`super::Store::get_to_file`].
+    /// Fetches an input into a new file, as [`super::Store::get_to_file`]; one that is known by its SHA-256 must have it.
     ///
     /// # Errors
     /// Those of [`Web::pin`], [`ErrorCode::InputChanged`], [`ErrorCode::ScratchFull`].
@@ -102,7 +102,21 @@ impl Web {
         max_bytes: u64,
         on_bytes: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Fetched> {
-        ranges::fetch(self, from, to, max_bytes.min(self.max_bytes), on_bytes).await
+        let max_bytes = max_bytes.min(self.max_bytes);
+        let Some(known) = from.version.as_deref().and_then(|version| version.strip_prefix(BY_SHA256)) else {
+            return ranges::fetch(self, from, to, max_bytes, on_bytes).await;
+        };
+        // No host knows of such a version.
+        let unpinned = ObjectRef { version: None, ..from.clone() };
+        let fetched = match ranges::fetch(self, &unpinned, to, max_bytes, on_bytes).await {
+            // `max_bytes` was its size.
+            Err(error) if error.code == ErrorCode::InputTooLarge => return Err(changed(from)),
+            fetched => fetched?,
+        };
+        match file_sha256(to).await? == known {
+            true => Ok(fetched),
+            false => Err(changed(from)),
+        }
     }
 
     /// Fetches an input whose host has no strong entity tags into a new file, and pins it to what came: the SHA-256 of the

@@ -76,9 +76,18 @@ async fn what_has_no_strong_tag_is_known_by_the_bytes_that_came_and_never_mixed(
     let pinned = web.get_and_pin(&looked_at, &to, 5).await.unwrap();
     assert_eq!(std::fs::read(to).unwrap(), b"other");
     let digest = data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(b"other"));
-    assert_eq!((pinned.etag.as_deref(), pinned.version), (None, Some(format!("sha256:{digest}"))));
+    assert_eq!((pinned.etag.as_deref(), &pinned.version), (None, &Some(format!("sha256:{digest}"))));
     let whole = |request: &Request| !request.headers.contains("range:");
     assert_eq!(all(&mut requests).iter().map(whole).collect::<Vec<_>>(), [false, true, true]);
+
+    // Whoever fetches it later gets these bytes, or is told.
+    let fetch = async |pinned: &ObjectRef, name: &str| {
+        web.get_to_file(pinned, &folder.path().join(name), 5, &|_| {}).await.map_err(|error| error.code)
+    };
+    assert!(fetch(&pinned, "b").await.is_ok());
+    let first =
+        ObjectRef { version: pinned.version.map(|version| version.replace(&digest, &"0".repeat(64))), ..pinned };
+    assert_eq!(fetch(&first, "c").await, Err(ErrorCode::InputChanged));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A job that is finished is told again from its record: as often as somebody asks, whoever took its event.
 
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::job::JobId;
@@ -43,6 +44,15 @@ impl Waiter<'_> {
             event["data"]["submission_id"] = id.as_str().into();
         }
         Ok(Some(event))
+    }
+
+    /// Whether a submission that was refused then has become a job since, by a redrive.
+    pub(super) async fn has_job_since(&self, refused_at: Timestamp) -> Result<bool, Failure> {
+        if !matches!(self.args.about, About::Submission(_)) {
+            return Ok(false);
+        }
+        let found = self.found(&mut None).await?;
+        Ok(found.is_some_and(|(_, history)| history.latest().is_some_and(|last| last.claimed_at > refused_at)))
     }
 
     async fn found(&self, known: &mut Option<JobId>) -> Result<Option<(JobId, History)>, Failure> {

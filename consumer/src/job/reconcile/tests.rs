@@ -6,17 +6,10 @@ use darkroom_api::{Descriptor, InputRole, Limits, MediaKind};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::db::Db;
-use crate::job::RunId;
-use crate::job::record::{Claim, ClaimRequest, End};
-use crate::queue::sqlite::{Options, SqliteQueue};
-use crate::store::testing::TestStore;
+use crate::job::record::Claim;
+use crate::job::testing::{Ground, place};
 use crate::store::{Put, StoreConfig};
 use crate::trigger::{Origin, RouteRules};
-
-fn place(bucket: &str) -> Place {
-    Place { store: "main".into(), bucket: bucket.into(), prefix: String::new() }
-}
 
 /// `s3://uploads/in/*.mp4` is to be matted.
 fn routes() -> Routes {
@@ -51,52 +44,32 @@ fn routes() -> Routes {
 }
 
 struct Lab {
-    running: TestStore,
+    ground: Ground,
     reconciler: Reconciler,
-    _dir: tempfile::TempDir,
 }
 
 impl Lab {
     async fn new() -> Lab {
-        let running = TestStore::start(&["uploads", "results", "state"]).await;
-        let dir = tempfile::tempdir().unwrap();
-        let queue = SqliteQueue::new(Db::open(dir.path().join("db")).await.unwrap(), Options::default());
+        let ground = Ground::new().await;
         let reconciler = Reconciler {
-            queue: Arc::new(queue),
-            stores: Stores::of(running.store.clone()),
+            queue: ground.queue.clone(),
+            stores: ground.stores(),
             routes: routes(),
             state: place("state"),
             min_age: Duration::ZERO,
         };
-        Lab { running, reconciler, _dir: dir }
-    }
-
-    async fn put(&self, key: &str) {
-        self.running.store.put_bytes("uploads", key, key.to_owned().into(), "video/mp4").await.unwrap();
+        Lab { ground, reconciler }
     }
 
     /// What the notification of the store asks for.
     async fn told(&self, key: &str) -> Submission {
-        let head = self.running.store.head(&ObjectRef::new("main", "uploads", key)).await.unwrap().unwrap();
+        let head = self.ground.running.store.head(&ObjectRef::new("main", "uploads", key)).await.unwrap().unwrap();
         let encoded = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC).to_string();
         let body = json!({"Records": [{
             "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "eventTime": "2026-03-04T10:11:12Z",
             "s3": {"bucket": {"name": "uploads"}, "object": {"key": encoded, "eTag": head.etag, "size": head.bytes}},
         }]});
         self.reconciler.submission(&body.to_string()).unwrap()
-    }
-
-    fn record(&self, submission: &Submission) -> Record {
-        Record::new(self.running.store.clone(), &place("state"), JobId::of(submission).unwrap())
-    }
-
-    /// Claims an attempt at this time, which lives for a minute.
-    async fn claim(&self, submission: &Submission, now: Timestamp) -> (RunId, Claim) {
-        let run_id = RunId::new();
-        let live_until = now + SignedDuration::from_secs(60);
-        let request = ClaimRequest { run_id: &run_id, worker: "w", submission, max_attempts: 2, now, live_until };
-        let claim = self.record(submission).claim(&self.running.store, &request).await.unwrap();
-        (run_id, claim)
     }
 
     /// An upload whose first attempt ended so.
@@ -112,13 +85,9 @@ impl Lab {
         error: Option<ErrorCode>,
         is_final: bool,
     ) -> Submission {
-        self.put(key).await;
+        self.ground.put(key, key).await;
         let submission = self.told(key).await;
-        let (run_id, claim) = self.claim(&submission, Timestamp::now()).await;
-        let Claim::Won(won) = claim else { panic!("{claim:?}") };
-        let error = error.map(|code| JobError::new(code, "x"));
-        let end = End { attempt: won.attempt, run_id, outcome, error, is_final, ended_at };
-        self.record(&submission).write_end(&end).await.unwrap();
+        self.ground.attempt(&submission, ended_at, outcome, error, is_final).await;
         submission
     }
 
@@ -143,7 +112,7 @@ async fn an_upload_that_nobody_told_of_is_submitted_once_as_the_job_that_it_is()
     let mut lab = Lab::new().await;
     let key = "in/a b+%2B é\u{1}\r\n&<.mp4";
     for key in [key, "in/notes.txt", "in/folder.mp4/", "elsewhere/a.mp4"] {
-        lab.put(key).await;
+        lab.ground.put(key, key).await;
     }
     lab.reconciler.min_age = Duration::from_secs(3600);
     assert!(matches!(lab.look().await.0[key], Finding::Young));
@@ -159,10 +128,10 @@ async fn an_upload_that_nobody_told_of_is_submitted_once_as_the_job_that_it_is()
     let (found_again, _) = lab.look().await;
     let Finding::Submitted { message_id: again, .. } = &found_again[key] else { panic!("nobody took it") };
     assert_eq!((again, lab.waiting().await), (message_id, 1), "it waits already");
-    let delivery = lab.reconciler.queue.receive(1, Duration::from_secs(20)).await.unwrap().remove(0);
+    let delivery = lab.ground.take().await;
     let submission = lab.reconciler.submission(std::str::from_utf8(&delivery.body).unwrap()).unwrap();
     assert_eq!((submission.origin, &submission.inputs), (Origin::Reconciler, &told.inputs));
-    assert!(matches!(lab.claim(&submission, Timestamp::now()).await.1, Claim::Won(_)));
+    assert!(matches!(lab.ground.claim(&submission, Timestamp::now()).await.1, Claim::Won(_)));
     assert_eq!(lab.look().await.0[key], Finding::GoingOn);
 }
 
@@ -171,24 +140,25 @@ async fn what_is_known_is_left_alone() {
     let lab = Lab::new().await;
     let done = lab.ended("in/done.mp4", Outcome::Interrupted, None, false).await;
     let key = manifest::key(&done.destination, &JobId::of(&done).unwrap());
-    let manifest = lab.running.store.put_if_absent("results", &key, "{}".into(), "application/json").await.unwrap();
+    let manifest =
+        lab.ground.running.store.put_if_absent("results", &key, "{}".into(), "application/json").await.unwrap();
     assert_eq!(manifest, Put::Done);
     lab.ended("in/expired.mp4", Outcome::Completed, None, true).await;
     lab.ended("in/failed.mp4", Outcome::Failed, Some(ErrorCode::InputCorrupt), true).await;
     lab.ended("in/cancelled.mp4", Outcome::Cancelled, None, true).await;
     lab.ended("in/between.mp4", Outcome::Failed, Some(ErrorCode::ExecutorCrashed), false).await;
     let redriven = lab.ended("in/redriven.mp4", Outcome::Failed, Some(ErrorCode::InputCorrupt), true).await;
-    let record = lab.record(&redriven);
+    let record = lab.ground.record(&redriven);
     record.redrive(&record.history().await.unwrap()).await.unwrap();
     let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
     lab.ended_at(yesterday, "in/forgotten.mp4", Outcome::Failed, Some(ErrorCode::ExecutorCrashed), false).await;
     lab.ended("in/back.mp4", Outcome::Interrupted, Some(ErrorCode::InputChanged), false).await;
-    lab.put("in/dead.mp4").await;
+    lab.ground.put("in/dead.mp4", "in/dead.mp4").await;
     let long_ago = Timestamp::now() - SignedDuration::from_hours(1);
-    assert!(matches!(lab.claim(&lab.told("in/dead.mp4").await, long_ago).await.1, Claim::Won(_)));
+    assert!(matches!(lab.ground.claim(&lab.told("in/dead.mp4").await, long_ago).await.1, Claim::Won(_)));
     let damaged = lab.ended("in/damaged.mp4", Outcome::Failed, None, true).await;
     let key = format!("{}/attempt-1.json", JobId::of(&damaged).unwrap());
-    lab.running.store.put_bytes("state", &key, "{".into(), "application/json").await.unwrap();
+    lab.ground.running.store.put_bytes("state", &key, "{".into(), "application/json").await.unwrap();
 
     let (found, report) = lab.look().await;
     for (key, finding) in [
@@ -212,16 +182,16 @@ async fn what_is_known_is_left_alone() {
 #[tokio::test]
 async fn its_message_starts_no_failed_job_over() {
     let lab = Lab::new().await;
-    lab.put("in/a.mp4").await;
+    lab.ground.put("in/a.mp4", "in/a.mp4").await;
     lab.look().await;
     // The store's own message was only late, and its job fails before the reconciler's is taken.
     let told = lab.ended("in/a.mp4", Outcome::Failed, Some(ErrorCode::InputCorrupt), true).await;
-    let delivery = lab.reconciler.queue.receive(1, Duration::from_secs(20)).await.unwrap().remove(0);
+    let delivery = lab.ground.take().await;
     let ours = lab.reconciler.submission(std::str::from_utf8(&delivery.body).unwrap()).unwrap();
     assert_ne!(ours.submission_id, told.submission_id);
-    assert!(matches!(lab.claim(&ours, Timestamp::now()).await.1, Claim::Ended(_)));
+    assert!(matches!(lab.ground.claim(&ours, Timestamp::now()).await.1, Claim::Ended(_)));
     let anew = Submission { origin: Origin::Upload, ..ours };
-    assert!(matches!(lab.claim(&anew, Timestamp::now()).await.1, Claim::Won(_)), "somebody uploads it again");
+    assert!(matches!(lab.ground.claim(&anew, Timestamp::now()).await.1, Claim::Won(_)), "somebody uploads it again");
 }
 
 #[tokio::test]
@@ -230,7 +200,7 @@ async fn a_worker_does_not_look_while_messages_wait() {
     let places = lab.reconciler.routes.listened(None, "");
     let queues = [Arc::clone(&lab.reconciler.queue)];
     assert_eq!(lab.reconciler.pass(&queues, &places).await.unwrap(), Some(Report::default()));
-    lab.put("in/a.mp4").await;
+    lab.ground.put("in/a.mp4", "in/a.mp4").await;
     assert_eq!(lab.reconciler.pass(&queues, &places).await.unwrap().map(|report| report.submitted), Some(1));
     assert_eq!(lab.reconciler.pass(&queues, &places).await.unwrap(), None);
 }
@@ -239,7 +209,9 @@ async fn a_worker_does_not_look_while_messages_wait() {
 async fn more_than_a_page_is_looked_at() {
     let lab = Lab::new().await;
     let keys = (0..1001).map(|n| format!("in/{n}.txt"));
-    stream::iter(keys.chain(["in/last.mp4".into()])).for_each_concurrent(32, async |key| lab.put(&key).await).await;
+    stream::iter(keys.chain(["in/last.mp4".into()]))
+        .for_each_concurrent(32, async |key: String| lab.ground.put(&key, &key).await)
+        .await;
     let (found, report) = lab.look().await;
     assert_eq!((report.submitted, report.not_taken, found.len()), (1, 1001, 1002));
 }

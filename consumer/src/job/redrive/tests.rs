@@ -1,46 +1,33 @@
 //! On a real queue and a real store.
 
-use std::time::Duration;
-
 use serde_json::Map;
 
 use super::*;
-use crate::db::Db;
-use crate::job::RunId;
-use crate::job::record::{Claim, ClaimRequest, End};
-use crate::queue::sqlite::{Options, SqliteQueue};
+use crate::job::record::Claim;
+use crate::job::testing::{Ground, place};
 use crate::queue::{Settled, Settlement};
 use crate::store::scripted::{Request, answer, listen};
-use crate::store::testing::TestStore;
 use crate::store::{HttpsConfig, Web};
 use crate::trigger::{InputRef, Origin};
 
-fn place(bucket: &str) -> Place {
-    Place { store: "main".into(), bucket: bucket.into(), prefix: String::new() }
-}
-
 struct Lab {
-    running: TestStore,
+    ground: Ground,
     stores: Stores,
-    queue: SqliteQueue,
     state: Place,
-    _dir: tempfile::TempDir,
 }
 
 impl Lab {
     async fn new() -> Lab {
-        let running = TestStore::start(&["uploads", "results", "state"]).await;
-        let dir = tempfile::tempdir().unwrap();
-        let queue = SqliteQueue::new(Db::open(dir.path().join("db")).await.unwrap(), Options::default());
-        Lab { stores: Stores::of(running.store.clone()), running, queue, state: place("state"), _dir: dir }
+        let ground = Ground::new().await;
+        Lab { stores: ground.stores(), ground, state: place("state") }
     }
 
     fn redriver(&self) -> Redriver<'_> {
-        Redriver { queue: &self.queue, stores: &self.stores, state: &self.state }
+        Redriver { queue: &*self.ground.queue, stores: &self.stores, state: &self.state }
     }
 
-    async fn put(&self, content: &'static str) {
-        self.running.store.put_bytes("uploads", "in/a b+%.mp4", content.into(), "video/mp4").await.unwrap();
+    async fn put(&self, content: &str) {
+        self.ground.put("in/a b+%.mp4", content).await;
     }
 
     async fn submission(&self) -> Submission {
@@ -59,17 +46,6 @@ impl Lab {
         }
     }
 
-    /// Claims an attempt, which lives for as long as told.
-    async fn claim(&self, submission: &Submission, life: Duration) -> (Record, RunId, Claim) {
-        let run_id = RunId::new();
-        let record = self.redriver().record(&JobId::of(submission).unwrap()).unwrap();
-        let now = Timestamp::now();
-        let request =
-            ClaimRequest { run_id: &run_id, worker: "w", submission, max_attempts: 1, now, live_until: now + life };
-        let claim = record.claim(&self.running.store, &request).await.unwrap();
-        (record, run_id, claim)
-    }
-
     async fn end(&self, submission: &Submission, outcome: Outcome) -> (JobId, Record) {
         self.end_with(submission, outcome, None, true).await
     }
@@ -81,16 +57,9 @@ impl Lab {
         error: Option<ErrorCode>,
         is_final: bool,
     ) -> (JobId, Record) {
-        let (record, run_id, claim) = self.claim(submission, Duration::from_secs(60)).await;
-        let Claim::Won(won) = claim else { panic!("{claim:?}") };
-        let error = error.map(|code| JobError::new(code, "x"));
-        let end = End { attempt: won.attempt, run_id, outcome, error, is_final, ended_at: Timestamp::now() };
-        record.write_end(&end).await.unwrap();
+        self.ground.attempt(submission, Timestamp::now(), outcome, error, is_final).await;
+        let record = self.ground.record(submission);
         (record.job().clone(), record)
-    }
-
-    async fn take(&self) -> queue::Delivery {
-        self.queue.receive(1, Duration::from_secs(20)).await.unwrap().remove(0)
     }
 }
 
@@ -103,8 +72,8 @@ async fn a_job_without_a_letter_is_asked_for_again_as_its_record_knows_it() {
     record.cancel(Timestamp::now()).await.unwrap();
     let id = lab.redriver().job(&job).await.unwrap();
     assert_eq!(lab.redriver().job(&job).await.unwrap(), id, "asked for twice, sent once");
-    assert_eq!(lab.queue.depth().await.unwrap().visible, 1);
-    let delivery = lab.take().await;
+    assert_eq!(lab.ground.queue.depth().await.unwrap().visible, 1);
+    let delivery = lab.ground.take().await;
     assert_eq!(delivery.message_id, id);
     let message: JobMessage = serde_json::from_slice(&delivery.body).unwrap();
     message.check().unwrap();
@@ -115,7 +84,7 @@ async fn a_job_without_a_letter_is_asked_for_again_as_its_record_knows_it() {
     // It is known all the while, and the next attempt counts from zero.
     let history = record.history().await.unwrap();
     assert_eq!((history.counted(), history.latest().unwrap().number, history.is_cancelled), (0, 1, false));
-    let (.., claim) = lab.claim(&submission, Duration::from_secs(60)).await;
+    let (_, claim) = lab.ground.claim(&submission, Timestamp::now()).await;
     assert!(matches!(claim, Claim::Won(won) if (won.attempt, won.counted) == (2, 1)));
     assert!(matches!(lab.redriver().job(&job).await, Err(Error::Live { .. })), "a worker is at it");
 }
@@ -132,7 +101,7 @@ async fn what_cannot_run_again_is_told_and_left_alone() {
     let Err(Error::Job(error)) = lab.redriver().job(&job).await else { panic!("it is another job now") };
     assert_eq!(error.code, ErrorCode::InputChanged);
     assert_eq!(record.history().await.unwrap().redriven_to, 0);
-    assert_eq!(lab.queue.depth().await.unwrap().visible, 0);
+    assert_eq!(lab.ground.queue.depth().await.unwrap().visible, 0);
 }
 
 #[tokio::test]
@@ -148,7 +117,7 @@ async fn a_job_between_attempts_gets_no_second_message() {
     for (n, (outcome, code, is_sent)) in cases.into_iter().enumerate() {
         let submission = Submission { rerun: Some(n.to_string()), ..lab.submission().await };
         let (job, record) = lab.end_with(&submission, outcome, Some(code), false).await;
-        let before = lab.queue.depth().await.unwrap().visible;
+        let before = lab.ground.queue.depth().await.unwrap().visible;
         match lab.redriver().job(&job).await {
             Err(error @ Error::BetweenAttempts { attempt: 1, .. }) => {
                 assert!(!is_sent && !error.is_outage(), "{error}")
@@ -157,7 +126,7 @@ async fn a_job_between_attempts_gets_no_second_message() {
         }
         let redriven_to = record.history().await.unwrap().redriven_to;
         assert_eq!(
-            (lab.queue.depth().await.unwrap().visible - before, redriven_to),
+            (lab.ground.queue.depth().await.unwrap().visible - before, redriven_to),
             (u64::from(is_sent), u32::from(is_sent))
         );
         if !is_sent {
@@ -180,15 +149,15 @@ async fn a_letter_brings_all_its_jobs_back_and_no_letter_is_left_out() {
     let ids: Vec<JobId> = jobs.iter().map(|(job, _)| job.clone()).collect();
     let error = JobError::new(ErrorCode::InputCorrupt, "x").with_detail(json!({ "frame": 7 }));
     for (n, named) in (0..PAGE + 3).map(|n| (n, if n == 0 { &ids[..] } else { &[] })) {
-        lab.queue.send(&n.to_string(), SendOptions::default()).await.unwrap();
+        lab.ground.queue.send(&n.to_string(), SendOptions::default()).await.unwrap();
         let settlement = Settlement::DeadLetter { reason: reason(error.clone(), named) };
-        assert_eq!(lab.queue.settle(lab.take().await.receipt, settlement).await.unwrap(), Settled::Done);
+        assert_eq!(lab.ground.queue.settle(lab.ground.take().await.receipt, settlement).await.unwrap(), Settled::Done);
     }
-    let letters = dead_letters(&lab.queue, usize::MAX, |letter| Letter::from(letter)).await.unwrap();
+    let letters = dead_letters(&*lab.ground.queue, usize::MAX, |letter| Letter::from(letter)).await.unwrap();
     assert_eq!(letters.len(), PAGE + 3, "page by page");
     assert_eq!(letters.iter().filter(|letter| letter.jobs == ids).count(), 1);
-    assert_eq!(dead_letters(&lab.queue, 7, |_| ()).await.unwrap().len(), 7);
-    let kept = lab.queue.dead_letters(1, None).await.unwrap().remove(0).reason.unwrap().detail.unwrap();
+    assert_eq!(dead_letters(&*lab.ground.queue, 7, |_| ()).await.unwrap().len(), 7);
+    let kept = lab.ground.queue.dead_letters(1, None).await.unwrap().remove(0).reason.unwrap().detail.unwrap();
     assert_eq!(kept["frame"], 7, "what the error told is kept");
 
     let mut done = BTreeSet::new();
@@ -197,7 +166,7 @@ async fn a_letter_brings_all_its_jobs_back_and_no_letter_is_left_out() {
     }
     assert_eq!(done.len(), 2);
     assert!(!lab.redriver().letter(&letters[0], &mut done).await.unwrap(), "it is no letter any more");
-    assert_eq!(lab.queue.depth().await.unwrap().visible, (PAGE + 3) as u64);
+    assert_eq!(lab.ground.queue.depth().await.unwrap().visible, (PAGE + 3) as u64);
     for (_, record) in jobs {
         assert_eq!(record.history().await.unwrap().redriven_to, 1);
     }
@@ -209,22 +178,22 @@ async fn a_letter_with_a_damaged_record_stays_and_holds_up_no_other() {
     lab.put("one").await;
     let (good, _) = lab.end(&lab.submission().await, Outcome::Failed).await;
     let damaged: JobId = "b".repeat(52).parse().unwrap();
-    lab.running.store.put_bytes("state", &format!("{damaged}/attempt-1.json"), "{".into(), "x/y").await.unwrap();
+    lab.ground.running.store.put_bytes("state", &format!("{damaged}/attempt-1.json"), "{".into(), "x/y").await.unwrap();
     let mut sent = Vec::new();
     for job in [&damaged, &good] {
-        lab.queue.send(job.as_str(), SendOptions::default()).await.unwrap();
+        lab.ground.queue.send(job.as_str(), SendOptions::default()).await.unwrap();
         let settlement = Settlement::DeadLetter {
             reason: reason(JobError::new(ErrorCode::Internal, "x"), std::slice::from_ref(job)),
         };
-        let delivery = lab.take().await;
-        assert_eq!(lab.queue.settle(delivery.receipt, settlement).await.unwrap(), Settled::Done);
+        let delivery = lab.ground.take().await;
+        assert_eq!(lab.ground.queue.settle(delivery.receipt, settlement).await.unwrap(), Settled::Done);
         sent.push(Letter { message_id: delivery.message_id, jobs: vec![job.clone()] });
     }
     let mut done = BTreeSet::new();
     let error = lab.redriver().letter(&sent[0], &mut done).await.unwrap_err();
     assert!(!error.is_outage() && error.to_string().contains(damaged.as_str()), "{error}");
     assert!(lab.redriver().letter(&sent[1], &mut done).await.unwrap());
-    let depth = lab.queue.depth().await.unwrap();
+    let depth = lab.ground.queue.depth().await.unwrap();
     assert_eq!((depth.dead, depth.visible), (1, 1));
 }
 

@@ -12,11 +12,12 @@ use crate::job::manifest::{self, Manifest};
 use crate::job::record::{Attempt, Claim, ClaimRequest, End, Outcome, Record, Won};
 use crate::job::{JobId, RunId};
 use crate::queue::lease::Lease;
-use crate::store::{ObjectRef, Store};
+use crate::store::Store;
 use crate::telemetry::{Change, JobTelemetry, Step};
 use crate::trigger::Submission;
 
 use super::fetch::Early;
+use super::identify::Identified;
 use super::pulse::{Patient, Pulse};
 use super::{Journey, Stop, Verdict, after};
 
@@ -26,14 +27,6 @@ const PRESIGN: Duration = Duration::from_secs(24 * 3600);
 const PRESIGNED: usize = 20;
 /// Time to take away what dead attempts left.
 const CLEAR_UP: Duration = Duration::from_secs(20);
-
-/// A job, before it is claimed.
-struct Identified {
-    job: JobId,
-    record: Record,
-    results: Store,
-    early: Option<Early>,
-}
 
 /// A claimed attempt.
 pub(super) struct Case<'a> {
@@ -54,30 +47,21 @@ impl Journey {
     /// A submission from the look at its inputs to the verdict on its delivery.
     pub(super) async fn claim(&self, lease: &Lease, mut submission: Submission, stop: &Stop) -> Verdict {
         let run_id = RunId::new();
-        let identified = match self.identify(&mut submission, &run_id, stop).await {
-            Err(error)
-                if lease.receives() > 1 && error.class() == ErrorClass::Permanent && !submission.origin.is_upload() =>
-            {
-                match stop.unless(self.claimed_before(&submission)).await {
-                    Ok(Some(then)) => {
-                        submission = then;
-                        self.identify(&mut submission, &run_id, stop).await
-                    }
-                    Ok(None) => Err(error),
-                    Err(unknown) => Err(unknown),
+        let link = match self.link(&submission) {
+            Ok(link) => link,
+            Err(error) => return self.refuse(lease, rejected(&submission, error), None, false).await,
+        };
+        let link = link.as_ref();
+        let Identified { job, record, results, early } =
+            match self.identify(lease, link, &mut submission, &run_id, stop).await {
+                Ok(found) => found,
+                Err(error) if error.code == ErrorCode::LeaseLost => return Verdict::Lost,
+                Err(error) if error.code == ErrorCode::Interrupted => return Verdict::uncounted(Duration::ZERO),
+                Err(error) => {
+                    let is_foreign = submission.inputs.iter().any(|input| input.object.is_web());
+                    return self.refuse(lease, rejected(&submission, error), link, is_foreign).await;
                 }
-            }
-            identified => identified,
-        };
-        let Identified { job, record, results, early } = match identified {
-            Ok(found) => found,
-            Err(error) if error.code == ErrorCode::LeaseLost => return Verdict::Lost,
-            Err(error) if error.code == ErrorCode::Interrupted => return Verdict::uncounted(Duration::ZERO),
-            Err(error) => {
-                let is_foreign = submission.inputs.iter().any(|input| input.object.is_web());
-                return self.refuse(lease, rejected(&submission, error), is_foreign).await;
-            }
-        };
+            };
         let now = Timestamp::now();
         let request = ClaimRequest {
             run_id: &run_id,
@@ -89,7 +73,7 @@ impl Journey {
         };
         let claim = match record.claim(&results, &request).await {
             Ok(claim) => claim,
-            Err(error) => return self.refuse(lease, rejected(&submission, error), false).await,
+            Err(error) => return self.refuse(lease, rejected(&submission, error), link, false).await,
         };
         let telemetry = |attempt| self.telemetry.job(JobFacts::of(&submission, &job, attempt));
         let first_told = matches!(claim, Claim::Cancelled { .. } | Claim::Exhausted { .. });
@@ -127,7 +111,7 @@ impl Journey {
             Claim::Exhausted { last, error } => (telemetry(Some(last)), Change::Failed(error)),
         };
         // Of these nobody has told yet: the last attempt ended without a word.
-        if let (true, Change::Failed(_) | Change::Cancelled) = (first_told, &change) {
+        if first_told {
             end_uploads(&record, &results, &submission).await;
         }
         let told = match first_told {
@@ -138,23 +122,6 @@ impl Journey {
             Ok(()) => settled_as(change, &job),
             Err(undelivered) => self.undelivered(lease, &undelivered),
         }
-    }
-
-    /// Which job it is, and where its record and results are.
-    async fn identify(&self, submission: &mut Submission, run_id: &RunId, stop: &Stop) -> Result<Identified> {
-        for input in &mut submission.inputs {
-            input.object = stop.unless(self.stores.pin(&input.object)).await?;
-            if input.object.size.is_none() {
-                // Some senders name the content and not its size; room is promised before the fetch.
-                let head = stop.unless(self.stores.get(&input.object.store)?.head(&input.object)).await?;
-                input.object.size = Some(head.ok_or_else(|| gone(&input.object))?.bytes);
-            }
-        }
-        let early = self.fetch_early(submission, run_id, stop).await?;
-        let job = JobId::of(submission)?;
-        let state = self.stores.get(&self.rules.state.store)?.clone();
-        let results = self.stores.get(&submission.destination.store)?.clone();
-        Ok(Identified { record: Record::new(state, &self.rules.state, job.clone()), job, results, early })
     }
 
     /// A won claim: the attempt, its end in the record, the event, the verdict.
@@ -408,10 +375,6 @@ fn rejected(submission: &Submission, error: JobError) -> Rejected {
         reference: submission.reference.clone(),
         error,
     }
-}
-
-fn gone(object: &ObjectRef) -> JobError {
-    JobError::new(ErrorCode::InputNotFound, format!("{object} is not there: upload it and submit again."))
 }
 
 fn unexplained() -> JobError {

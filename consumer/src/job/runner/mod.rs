@@ -5,16 +5,16 @@
 //! |---|---|
 //! | receive, lease | [`crate::worker`] |
 //! | parse, route | `Journey::travel`, `places.rs` |
-//! | claim | `claim.rs`, `again.rs` |
+//! | claim | `identify.rs`, `claim.rs` |
 //! | fetch, probe, plan | `fetch.rs` |
 //! | run, commit | `attempt.rs`, `checkpoint.rs` |
 //! | publish, settle | `claim.rs`, `Verdict` |
 
-mod again;
 mod attempt;
 mod checkpoint;
 mod claim;
 mod fetch;
+mod identify;
 mod places;
 mod pulse;
 mod stop;
@@ -29,6 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::event::Rejected;
 use crate::job::executor::Pool;
+use crate::job::link::{Became, Link};
 use crate::job::room::Room;
 use crate::job::{JobId, JobMessage};
 use crate::queue::lease::Lease;
@@ -228,11 +229,11 @@ impl Journey {
             reference: message.and_then(|m| m.reference.clone()),
             error,
         };
-        self.refuse(lease, rejected, false).await
+        self.refuse(lease, rejected, None, false).await
     }
 
-    /// `is_foreign`: what failed may be a host of somebody else's.
-    async fn refuse(&self, lease: &Lease, rejected: Rejected, is_foreign: bool) -> Verdict {
+    /// `link`: where that is written down for the next delivery; `is_foreign`: what failed may be a host of somebody else's.
+    async fn refuse(&self, lease: &Lease, rejected: Rejected, link: Option<&Link>, is_foreign: bool) -> Verdict {
         let error = rejected.error.clone();
         // Nothing was attempted, so nothing is used up: an outage of an hour must not cost a job. But what no waiting
         // mends, a damaged record for one, or a host that is gone for good, must not go round for ever.
@@ -241,6 +242,11 @@ impl Journey {
         if outage || passes && lease.counted() < self.rules.max_attempts {
             tracing::warn!(%error, message_id = %lease.message_id(), "delivery released: nothing could be attempted");
             return Verdict::Release { after: self.pause(lease.receives()), counted: !outage };
+        }
+        if let Some(link) = link
+            && let Err(unwritten) = link.write(&Became::Refused { error: error.clone() }).await
+        {
+            return self.undelivered(lease, &unwritten);
         }
         match self.telemetry.rejected(&rejected).await {
             Ok(()) => Verdict::DeadLetter { reason: error, jobs: Vec::new() },

@@ -66,8 +66,8 @@ impl Message {
     pub(super) fn read(delivery: &mut Delivery) -> Self {
         let body = Bytes::from(std::mem::take(&mut delivery.data));
         let properties = std::mem::take(&mut delivery.properties);
-        // Classic queues do not count; they know of one delivery before this one, at least.
-        let earlier = number(&properties, "x-delivery-count").unwrap_or(i64::from(delivery.redelivered));
+        // Classic queues do not count, and quorum queues not always; they know of one delivery before this one, at least.
+        let earlier = number(&properties, "x-delivery-count").unwrap_or(0).max(i64::from(delivery.redelivered));
         let count = |header| {
             let total =
                 number(&properties, header).unwrap_or(0).max(0).saturating_add(earlier.max(0)).saturating_add(1);

@@ -6,6 +6,7 @@
 //! for it, and only containers on a list are opened (`source`).
 
 pub mod colour;
+pub mod compare;
 mod deinterlace;
 mod error;
 mod ffi;

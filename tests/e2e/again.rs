@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::media::sound;
 use crate::harness::{Host, Queues, Up, json_lines, poll, stdout};
-use crate::once::work;
+use crate::once::{job_in, slow, work};
 
 /// The input of a message, which names no content: that is looked up when it comes.
 enum Input<'a> {
@@ -116,4 +116,24 @@ fn a_message_that_was_told_to_be_refused_stays_so() {
     let events = killed_at(&up, "settling", &Input::Object("late.wav"), put);
     assert!(events.len() == 2 && events[0]["id"] == events[1]["id"], "{events:?}");
     assert_eq!((&events[0]["jobid"], &events[0]["data"]["error"]["code"]), (&Value::Null, &json!("input-not-found")));
+}
+
+#[test]
+fn a_redriven_message_is_looked_at_anew_though_its_first_delivery_goes_back() {
+    let up = Up::with_faults(&[("DARKROOM__HANDLERS__FAULT__MAX_RUNNING", "1"), ("DARKROOM__LOG__LEVEL", "debug")]);
+    let message = json!({"schema": "darkroom.job.v1", "handler": "fault", "input": "s3://inbox/redriven.wav",
+        "output": "s3://results/fault/", "params": {"action": "ok"}});
+    let id = up.queues().send(&message.to_string());
+    let letter = || up.queues().dead_letters().into_iter().find(|letter| letter.message_id.0 == id);
+    assert_eq!(poll("the refusal", letter).reason.unwrap().code.as_str(), "input-not-found");
+    up.inbox().put("redriven.wav", sound());
+    // As many jobs as may be are in hand when it comes.
+    let other = slow(&up, "other.wav", 2.0);
+    job_in(&up, &other, "running");
+    stdout(&up.cli(&["jobs", "redrive", &id]));
+    let told = || up.queues().seen().into_iter().filter(|event| event["data"]["submission_id"] == id.as_str()).nth(1);
+    let event = poll("the event after the redrive", told);
+    assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
+    let log = std::fs::read_to_string(up.dir().join("up.log")).unwrap();
+    assert!(log.contains("delivery released: as many jobs as may be of its handler are in hand"), "it went back first");
 }

@@ -82,6 +82,14 @@ impl Link {
         let json = serde_json::to_vec(became).map(Bytes::from).map_err(odd)?;
         self.store.put_bytes(&self.bucket, &self.key, json, "application/json").await
     }
+
+    /// Forgets what an earlier asking became.
+    ///
+    /// # Errors
+    /// Codes of [`crate::store::error::classify`].
+    pub async fn remove(&self) -> Result<()> {
+        self.store.delete(&self.bucket, &self.key).await
+    }
 }
 
 impl Became {
@@ -159,5 +167,7 @@ mod tests {
         let error = JobError::new(ErrorCode::InputNotFound, "said");
         link.write(&Became::Refused { error: error.clone() }).await.unwrap();
         assert_eq!(link.read().await, Ok(Some(Became::Refused { error })));
+        link.remove().await.unwrap();
+        assert_eq!(link.read().await, Ok(None));
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::event::{Completion, Event, JobFacts, Rejected};
+use crate::job::link::Link;
 use crate::job::manifest::{self, Manifest};
 use crate::job::record::{Attempt, Claim, ClaimRequest, End, Outcome, Record, Won};
 use crate::job::{JobId, RunId};
@@ -45,19 +46,24 @@ pub(super) struct Case<'a> {
 
 impl Journey {
     /// A submission from the look at its inputs to the verdict on its delivery.
-    pub(super) async fn claim(&self, lease: &Lease, mut submission: Submission, stop: &Stop) -> Verdict {
+    pub(super) async fn claim(
+        &self,
+        lease: &Lease,
+        mut submission: Submission,
+        link: Option<&Link>,
+        stop: &Stop,
+    ) -> Verdict {
         let run_id = RunId::new();
-        let link = match self.link(&submission) {
-            Ok(link) => link,
-            Err(error) => return self.refuse(lease, rejected(&submission, error), None, false).await,
-        };
-        let link = link.as_ref();
         let Identified { job, record, results, early } =
             match self.identify(lease, link, &mut submission, &run_id, stop).await {
                 Ok(found) => found,
                 Err(error) if error.code == ErrorCode::LeaseLost => return Verdict::Lost,
-                Err(error) if error.code == ErrorCode::Interrupted => return Verdict::uncounted(Duration::ZERO),
+                Err(error) if error.code == ErrorCode::Interrupted => {
+                    self.forget(lease, link).await;
+                    return Verdict::uncounted(Duration::ZERO);
+                }
                 Err(error) => {
+                    self.forget(lease, link).await;
                     let is_foreign = submission.inputs.iter().any(|input| input.object.is_web());
                     return self.refuse(lease, rejected(&submission, error), link, is_foreign).await;
                 }
@@ -367,7 +373,7 @@ async fn completion(results: &Store, submission: &Submission, manifest: Box<Mani
     Completion { manifest, destination: submission.destination.clone(), urls }
 }
 
-fn rejected(submission: &Submission, error: JobError) -> Rejected {
+pub(super) fn rejected(submission: &Submission, error: JobError) -> Rejected {
     Rejected {
         submission_id: submission.submission_id.clone(),
         handler: Some(submission.handler.clone()),

@@ -27,6 +27,16 @@ impl Journey {
         Link::of(self.stores.get(&state.store)?, state, submission)
     }
 
+    /// For a first delivery that goes back before it has looked at its inputs: the next one is to do so, and not to take
+    /// over what the message became when it was sent before, if it was.
+    pub(super) async fn forget(&self, lease: &Lease, link: Option<&Link>) {
+        if let Some(link) = link.filter(|_| lease.receives() == 1)
+            && let Err(error) = link.remove().await
+        {
+            tracing::warn!(%error, message_id = %lease.message_id(), "what the message became before is not forgotten");
+        }
+    }
+
     /// Which job it is, and where its record and results are. A message that comes again is the job that it was.
     ///
     /// # Errors

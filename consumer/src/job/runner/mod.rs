@@ -187,9 +187,15 @@ impl Journey {
     /// forced what runs.
     async fn submission(&self, lease: &Lease, submission: Submission, drain: &Drain) -> Verdict {
         Step::Routed.reached(lease.message_id());
+        let link = match self.link(&submission) {
+            Ok(link) => link,
+            Err(error) => return self.refuse(lease, claim::rejected(&submission, error), None, false).await,
+        };
+        let link = link.as_ref();
         let Some(_place) = self.places.take(&submission.handler).await else {
             let (handler, message_id) = (&submission.handler, lease.message_id());
             tracing::debug!(handler, %message_id, "delivery released: as many jobs as may be of its handler are in hand");
+            self.forget(lease, link).await;
             return Verdict::uncounted(places::pause(lease.receives()));
         };
         let stop = Stop::default();
@@ -215,7 +221,7 @@ impl Journey {
         };
         tokio::select! {
             biased;
-            verdict = Box::pin(self.claim(lease, submission, &stop)) => verdict,
+            verdict = Box::pin(self.claim(lease, submission, link, &stop)) => verdict,
             () = watch => Verdict::Lost,
         }
     }

@@ -134,6 +134,7 @@ fn model_findings(report: &mut Report, config: &Config) {
         let fetch = format!("run `darkroom models fetch {}`", model.name);
         match model.status {
             Status::Ready | Status::Custom => report.add(State::Good, &what, "ready", None),
+            Status::Missing if model.optional => {}
             Status::Missing | Status::Damaged => {
                 report.add(State::Bad, &what, format!("{:?}", model.status).to_lowercase(), Some(&fetch))
             }

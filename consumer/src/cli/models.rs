@@ -2,18 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use darkroom_models::{FetchProgress, FetchStep, Registry, Status};
+use darkroom_models::{FetchProgress, FetchStep, Listed, Registry, Status};
 use indicatif::HumanBytes;
 
 use super::display::Style;
 use super::{Failure, Global, note, print_line};
 
+/// Width of what is said about an entry, beside its labels.
+const TEXT_WIDTH: usize = 100;
+
 /// What to do with models.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Every model and library, and whether it is here.
+    /// Every model, library and tool: whether it is here, its licence, what it is good for and how fast it is.
     List,
-    /// Fetch what is missing or damaged; everything that has a source if no name is given.
+    /// Fetch what is missing or damaged; without names everything that is not optional.
     Fetch {
         /// Names as `models list` shows them.
         names: Vec<String>,
@@ -37,17 +40,46 @@ fn list(global: &Global, registry: &Registry) -> Result<(), Failure> {
             print_line(&serde_json::json!(entry).to_string())?;
             continue;
         }
-        let bytes = entry.bytes.map_or(String::new(), |b| HumanBytes(b).to_string());
-        let licence = entry.licence.unwrap_or_default();
-        print_line(&format!("{:28} {:12} {bytes:>10}  {licence:10} {}", entry.name, word(entry.status), entry.notes))?;
+        print_line(&described(&entry))?;
     }
     Ok(())
+}
+
+/// An entry for people: a line of facts, and one or more of each text below it.
+fn described(entry: &Listed) -> String {
+    let word = if entry.optional && entry.status == Status::Missing { "optional" } else { word(entry.status) };
+    let bytes = entry.bytes.map_or(String::new(), |b| HumanBytes(b).to_string());
+    let licence = entry.licence.as_deref().unwrap_or_default();
+    let mut text = format!("{:30} {word:12} {bytes:>10}  {licence}", entry.name);
+    for (what, said) in [("good for", &entry.good_for), ("speed", &entry.speed), ("notes", &entry.notes)] {
+        let mut label = what;
+        for line in wrapped(said) {
+            text += &format!("\n    {label:9} {line}");
+            label = "";
+        }
+    }
+    text
+}
+
+/// Lines of at most [`TEXT_WIDTH`] characters, but for words that are longer.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= TEXT_WIDTH => *line += &format!(" {word}"),
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
 }
 
 fn fetch(global: &Global, registry: &Registry, names: &[String]) -> Result<(), Failure> {
     let all = registry.list()?;
     let names: Vec<String> = if names.is_empty() {
-        all.iter().filter(|entry| entry.status != Status::Unregistered).map(|entry| entry.name.clone()).collect()
+        let wanted = |entry: &&Listed| {
+            entry.status != Status::Unregistered && (!entry.optional || entry.status != Status::Missing)
+        };
+        all.iter().filter(wanted).map(|entry| entry.name.clone()).collect()
     } else {
         names.to_vec()
     };
@@ -95,9 +127,10 @@ fn verify(global: &Global, registry: &Registry) -> Result<(), Failure> {
         if global.json {
             print_line(&serde_json::json!({"name": entry.name, "status": status}).to_string())?;
         } else {
-            print_line(&format!("{:28} {}", entry.name, word(status)))?;
+            print_line(&format!("{:30} {}", entry.name, word(status)))?;
         }
         match status {
+            Status::Missing if entry.optional => {}
             Status::Missing | Status::Damaged => bad.push(format!("run `darkroom models fetch {}`", entry.name)),
             Status::CustomUnreadable => bad.push(format!("correct `models.custom` for `{}`", entry.name)),
             Status::Ready | Status::Custom | Status::Unregistered => {}

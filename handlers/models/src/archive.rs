@@ -14,7 +14,7 @@ const MAX_TAR_BYTES: u64 = 8 << 30;
 ///
 /// # Errors
 /// Those of the files; `InvalidData` for archives that are damaged or lack the member as a plain file.
-pub fn extract(archive: &Path, member: &str, limit: u64, target: &mut impl Write) -> io::Result<u64> {
+pub fn extract(archive: &Path, member: &str, limit: u64, target: &mut (impl Write + ?Sized)) -> io::Result<u64> {
     let name = archive.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let file = File::open(archive)?;
     if name.ends_with(".whl") || name.ends_with(".zip") {
@@ -26,7 +26,7 @@ pub fn extract(archive: &Path, member: &str, limit: u64, target: &mut impl Write
     }
 }
 
-fn from_zip(file: impl Read + Seek, member: &str, limit: u64, target: &mut impl Write) -> io::Result<u64> {
+fn from_zip(file: impl Read + Seek, member: &str, limit: u64, target: &mut (impl Write + ?Sized)) -> io::Result<u64> {
     let mut archive = zip::ZipArchive::new(file).map_err(|e| invalid(format!("the archive is damaged: {e}")))?;
     let entry = archive.by_name(member).map_err(|e| invalid(format!("the archive has no readable `{member}`: {e}")))?;
     if !entry.is_file() || entry.is_symlink() {
@@ -35,7 +35,7 @@ fn from_zip(file: impl Read + Seek, member: &str, limit: u64, target: &mut impl 
     io::copy(&mut entry.take(limit + 1), target)
 }
 
-fn from_tar(stream: impl Read, member: &str, limit: u64, target: &mut impl Write) -> io::Result<u64> {
+fn from_tar(stream: impl Read, member: &str, limit: u64, target: &mut (impl Write + ?Sized)) -> io::Result<u64> {
     let mut archive = tar::Archive::new(stream.take(MAX_TAR_BYTES));
     for entry in archive.entries()? {
         let entry = entry?;

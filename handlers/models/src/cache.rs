@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest;
-use crate::manifest::{Artifact, Entry};
+use crate::manifest::{Artifact, Entry, Kind};
 
 /// Length and time of change of a file: while they are the same, so is its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,14 +85,18 @@ pub fn stamp(path: &Path) -> io::Result<Stamp> {
     Ok(Stamp { bytes: meta.len(), modified_nanos: u64::try_from(nanos).unwrap_or(u64::MAX) })
 }
 
-/// Puts a checked file in its place, for good: its bytes are on disk before its name is.
+/// Puts a checked file in its place, for good: its bytes are on disk before its name is. A tool can be run there.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn install(from: &Path, to: &Path, sha256: &str) -> io::Result<()> {
+pub fn install(from: &Path, to: &Path, kind: Kind, sha256: &str) -> io::Result<()> {
     let dir = to.parent().ok_or_else(|| io::Error::other("a place without a directory"))?;
     fs::create_dir_all(dir)?;
-    File::open(from)?.sync_all()?;
+    let file = File::open(from)?;
+    if kind == Kind::Tool {
+        file.set_permissions(fs::Permissions::from_mode(0o755))?;
+    }
+    file.sync_all()?;
     fs::rename(from, to)?;
     File::open(dir)?.sync_all()?;
     write_record(to, sha256)

@@ -1,13 +1,13 @@
 //! From a source to a checked file in its place. Under a lock, so that two fetches of an entry do not collide.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use darkroom_api::{ErrorCode, JobError, Result};
 
-use crate::manifest::{Artifact, Entry};
-use crate::{archive, cache, client, digest};
+use crate::manifest::{Artifact, Conversion, Entry};
+use crate::{archive, cache, client, digest, ncnn};
 
 /// What a fetch is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub fn fetch(
         let download = client::download(&artifact.source, &artifact.download, partial.path(), downloading)?;
         tell(FetchStep::Checking, total_bytes);
         let file = unpack(entry, artifact, &download, partial.path())?;
-        cache::install(&file, &place, &artifact.sha256).map_err(|e| disk(&e))?;
+        cache::install(&file, &place, entry.kind, &artifact.sha256).map_err(|e| disk(&e))?;
     }
     tell(FetchStep::Done, total_bytes);
     Ok(place)
@@ -95,7 +95,8 @@ fn lock(path: &Path, waiting: impl FnOnce()) -> io::Result<File> {
     Ok(file)
 }
 
-/// Checks the download, takes the member out of it, checks that; returns the file to install.
+/// Checks the download, takes the member out of it, converts it where that is asked, checks the outcome; returns the
+/// file to install.
 fn unpack(entry: &Entry, artifact: &Artifact, download: &Path, dir: &Path) -> Result<PathBuf> {
     let expected = (&artifact.download.sha256, artifact.download.bytes);
     check("download", entry, expected, digest::file(download).map_err(|e| disk(&e))?)?;
@@ -105,10 +106,26 @@ fn unpack(entry: &Entry, artifact: &Artifact, download: &Path, dir: &Path) -> Re
     };
     let path = dir.join("member");
     let mut file = File::create(&path).map_err(|e| disk(&e))?;
-    archive::extract(download, member, artifact.bytes, &mut file).map_err(|e| match e.kind() {
-        io::ErrorKind::InvalidData => invalid(&format!("`{}` cannot be unpacked: {e}", entry.name)),
-        _ => disk(&e),
-    })?;
+    let extract = |member: &str, limit: u64, target: &mut dyn Write| {
+        archive::extract(download, member, limit, target).map_err(|e| match e.kind() {
+            io::ErrorKind::InvalidData => invalid(&format!("`{}` cannot be unpacked: {e}", entry.name)),
+            _ => disk(&e),
+        })
+    };
+    match (artifact.download.convert, artifact.download.weights()) {
+        (Some(Conversion::Ncnn), Some(weights)) => {
+            let (mut text, mut numbers) = (Vec::new(), Vec::new());
+            extract(member, ncnn::MAX_PARAM_BYTES as u64, &mut text)?;
+            // A model holds each weight in at least as many bytes.
+            extract(&weights, artifact.bytes, &mut numbers)?;
+            let model = ncnn::to_onnx(&text, &numbers)
+                .map_err(|why| invalid(&format!("`{}` cannot be converted: {why}", entry.name)))?;
+            file.write_all(&model).map_err(|e| disk(&e))?;
+        }
+        _ => {
+            extract(member, artifact.bytes, &mut file)?;
+        }
+    }
     check("file", entry, (&artifact.sha256, artifact.bytes), digest::file(&path).map_err(|e| disk(&e))?)?;
     Ok(path)
 }

@@ -1,8 +1,9 @@
-//! The model registry: which models and libraries exist, where they lie, how they are fetched and checked.
+//! The model registry: which models, libraries and tools exist, where they lie, how they are fetched and checked.
 //!
 //! Links no inference library, so that the consumer can serve `darkroom models list|fetch|verify` with it. Everything is
 //! fetched by the ordinary client of its registry (`pip`, `npm`, `curl`), pinned by sha256, and appears in the cache
-//! by an atomic rename: a file that is there under its name was complete and right when it was put there.
+//! by an atomic rename: a file that is there under its name was complete and right when it was put there. Networks that
+//! are published for ncnn only are converted to ONNX on the way.
 //!
 //! The cache holds `<name>/<first 12 digits of sha256>/<file>` and beside the file its [`cache::Record`]. Files are
 //! addressed by content, so workers of two versions share one cache.
@@ -13,8 +14,9 @@ mod client;
 mod digest;
 mod fetch;
 mod manifest;
+mod ncnn;
 mod registry;
 
 pub use fetch::{FetchProgress, FetchStep};
-pub use manifest::{Artifact, Download, Entry, Kind, Manifest, Source};
+pub use manifest::{Artifact, Conversion, Download, Entry, Kind, Manifest, Source};
 pub use registry::{Listed, Registry, RegistryConfig, ResolvedModel, Status};

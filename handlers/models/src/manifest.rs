@@ -28,20 +28,28 @@ pub enum Kind {
     Model,
     /// A shared library.
     Library,
+    /// A program.
+    Tool,
 }
 
-/// One model or library.
+/// One model, library or tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Row", into = "Row")]
 pub struct Entry {
     /// What parameters and configuration call it, e.g. `matting/rvm-mobilenetv3`.
     pub name: String,
-    /// Model or library.
+    /// Model, library or tool.
     pub kind: Kind,
     /// SPDX licence.
     pub licence: String,
     /// What a user should know.
     pub notes: String,
+    /// What it is good for; empty where there is nothing to choose between.
+    pub good_for: String,
+    /// How fast it is, and measured how; empty where it was not measured.
+    pub speed: String,
+    /// Whether it is fetched only by name: most users do without.
+    pub optional: bool,
     /// Name of the file in the cache.
     pub file: String,
     /// How to get it; absent for names that users register their own file for.
@@ -68,10 +76,21 @@ pub struct Download {
     /// Path inside the archive (`.whl`, `.zip`, `.tgz`, `.tar.gz`); absent where the download is the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
+    /// What is made of the member; absent where it is used as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convert: Option<Conversion>,
     /// SHA-256 of the download.
     pub sha256: String,
     /// Its length.
     pub bytes: u64,
+}
+
+/// How a file is made of what an archive has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Conversion {
+    /// The member is the `.param` of a network of ncnn, its weights are the `.bin` beside it; an ONNX model is made of both.
+    Ncnn,
 }
 
 /// An entry as it is written.
@@ -84,6 +103,12 @@ struct Row {
     licence: String,
     #[serde(default)]
     notes: String,
+    #[serde(default)]
+    good_for: String,
+    #[serde(default)]
+    speed: String,
+    #[serde(default)]
+    optional: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,7 +130,8 @@ impl TryFrom<Row> for Entry {
             (None, None, None, None) => None,
             _ => return Err(format!("entry `{}` needs sha256, bytes, source and download, or none of them", row.name)),
         };
-        Ok(Entry { name: row.name, kind: row.kind, licence: row.licence, notes: row.notes, file: row.file, artifact })
+        let Row { name, kind, file, licence, notes, good_for, speed, optional, .. } = row;
+        Ok(Entry { name, kind, licence, notes, good_for, speed, optional, file, artifact })
     }
 }
 
@@ -115,8 +141,8 @@ impl From<Entry> for Row {
             Some(a) => (Some(a.sha256), Some(a.bytes), Some(a.source), Some(a.download)),
             None => (None, None, None, None),
         };
-        let Entry { name, kind, licence, notes, file, .. } = entry;
-        Row { name, kind, file, licence, notes, sha256, bytes, source, download }
+        let Entry { name, kind, licence, notes, good_for, speed, optional, file, .. } = entry;
+        Row { name, kind, file, licence, notes, good_for, speed, optional, sha256, bytes, source, download }
     }
 }
 
@@ -230,7 +256,17 @@ impl Entry {
         {
             return Err(format!("has a `member` that leaves its archive: `{member}`"));
         }
+        if artifact.download.convert == Some(Conversion::Ncnn) && artifact.download.weights().is_none() {
+            return Err("is converted from ncnn, but has no `member` that ends in `.param`".into());
+        }
         artifact.source.check()
+    }
+}
+
+impl Download {
+    /// The member that holds the weights of an ncnn network, whose text is the member.
+    pub fn weights(&self) -> Option<String> {
+        Some(format!("{}.bin", self.member.as_ref()?.strip_suffix(".param")?))
     }
 }
 
@@ -288,6 +324,9 @@ mod tests {
         assert_eq!(manifest.entry("onnxruntime").unwrap().kind, Kind::Library);
         assert!(manifest.entry("onnxruntime").unwrap().licence_notice().is_none());
         assert!(manifest.entry("matting/rvm-resnet50").unwrap().artifact.is_none());
+        let general = manifest.entry("vsr/realesr-general-x4").unwrap();
+        assert!(general.optional && general.licence_notice().is_some() && general.notes.contains("inferred"));
+        assert_eq!(manifest.entry("ffmpeg-vmaf").unwrap().kind, Kind::Tool);
     }
 
     #[test]
@@ -311,6 +350,8 @@ mod tests {
             assert_eq!(error.code, ErrorCode::ModelInvalid);
             assert!(error.message.contains(word) && error.message.contains(name), "{}", error.message);
         }
+        let not_ncnn = page("a/b", "f.onnx", "x") + "convert=\"ncnn\"\n";
+        assert!(Manifest::parse(&not_ncnn).unwrap_err().message.contains("ends in `.param`"));
         let partial = page("a/b", "f.onnx", "x").replacen("bytes=1", "", 1);
         assert!(Manifest::parse(&partial).unwrap_err().message.contains("or none of them"));
         let twice = [page("a/b", "f.onnx", "x"), page("a/b", "f.onnx", "x")].concat();

@@ -93,7 +93,7 @@ pub enum Status {
 pub struct Listed {
     /// Name in the registry.
     pub name: String,
-    /// Model or library; names that only the configuration knows are models.
+    /// Model, library or tool; names that only the configuration knows are models.
     pub kind: Kind,
     /// How it stands.
     pub status: Status,
@@ -101,13 +101,19 @@ pub struct Listed {
     pub licence: Option<String>,
     /// What a user should know.
     pub notes: String,
+    /// What it is good for, where the manifest says it.
+    pub good_for: String,
+    /// How fast it is, where the manifest says it.
+    pub speed: String,
+    /// Whether it is fetched only by name.
+    pub optional: bool,
     /// Bytes of the file, where known.
     pub bytes: Option<u64>,
     /// Where it lies, if it does.
     pub path: Option<PathBuf>,
 }
 
-/// Which models and libraries there are, and where.
+/// Which models, libraries and tools there are, and where.
 #[derive(Debug)]
 pub struct Registry {
     manifest: Manifest,
@@ -146,7 +152,7 @@ impl Registry {
     /// The file of that name, checked: quickly (length and time against its record) where it was checked before.
     ///
     /// # Errors
-    /// [`ErrorCode::ModelMissing`] ([`ErrorCode::RuntimeMissing`] for a library) with the remedy where it is not there,
+    /// [`ErrorCode::ModelMissing`] ([`ErrorCode::RuntimeMissing`] for a library or a tool) with the remedy where it is not there,
     /// [`ErrorCode::ModelInvalid`] where it is damaged.
     pub fn resolve(&self, name: &str) -> Result<ResolvedModel> {
         let licence = self.entry(name).map(|entry| entry.licence.clone());
@@ -201,7 +207,7 @@ impl Registry {
     /// The entry of a name that can be fetched.
     fn artifact(&self, name: &str) -> Result<(&Entry, &Artifact)> {
         let register = format!(
-            "register your own file in the configuration: `[models.custom]` and `\"{name}\" = \"/path/to/model.onnx\"`"
+            "register your own file in the configuration: `[models.custom]` and `\"{name}\" = \"/path/to/file\"`"
         );
         let Some(entry) = self.entry(name) else {
             let known: Vec<&str> = self.manifest.entries.iter().map(|entry| entry.name.as_str()).collect();
@@ -227,6 +233,9 @@ impl Registry {
             status,
             licence: entry.map(|entry| entry.licence.clone()),
             notes: entry.map(|entry| entry.notes.clone()).unwrap_or_default(),
+            good_for: entry.map(|entry| entry.good_for.clone()).unwrap_or_default(),
+            speed: entry.map(|entry| entry.speed.clone()).unwrap_or_default(),
+            optional: entry.is_some_and(|entry| entry.optional),
             bytes: artifact.map(|(_, a)| a.bytes),
             path,
         })
@@ -265,6 +274,9 @@ impl Registry {
         match self.entry(name).map(|entry| entry.kind) {
             Some(Kind::Library) => {
                 JobError::new(ErrorCode::RuntimeMissing, format!("The library `{name}` is not installed: {remedy}."))
+            }
+            Some(Kind::Tool) => {
+                JobError::new(ErrorCode::RuntimeMissing, format!("The tool `{name}` is not installed: {remedy}."))
             }
             _ => JobError::new(ErrorCode::ModelMissing, format!("The model `{name}` is not there: {remedy}.")),
         }

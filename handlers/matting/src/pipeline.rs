@@ -303,6 +303,7 @@ pub fn open_writer(
         speed: params.speed.get(),
         threads,
         bit_depth: params.format.bit_depth(info),
+        max_bytes: None,
     };
     let path: PathBuf = ctx.output_dir.join(params.format.file_name());
     // A matte is a mask: whoever cuts with it has the sound.

@@ -1,7 +1,9 @@
-//! What ffmpeg-next has no safe call for. All `unsafe` of this crate is here and in `colour::simd`.
+//! What ffmpeg-next has no safe call for. Nearly all `unsafe` of this crate is here and in `colour::simd`.
 //!
 //! Enumerations that come out of files are read as integers: a demuxer may leave a value in them that the Rust
 //! enumeration does not have, and looking at such a value through it would be undefined behaviour.
+
+pub(crate) mod text;
 
 use std::ptr::{addr_of, addr_of_mut};
 
@@ -207,9 +209,9 @@ pub(crate) fn format_flags(format: ff::format::Pixel) -> u64 {
 }
 
 /// Tells the demuxer which streams are wanted: packets of others are not even read where the container allows it.
-pub(crate) fn keep_only(input: &mut ff::format::context::Input, stream: usize) {
+pub(crate) fn keep_only(input: &mut ff::format::context::Input, wanted: &[usize]) {
     for index in 0..input.nb_streams() as usize {
-        if index != stream
+        if !wanted.contains(&index)
             && let Some(mut other) = input.stream_mut(index)
         {
             // SAFETY: the stream belongs to the input that is borrowed mutably.
@@ -249,6 +251,15 @@ pub(crate) fn set_stream_aspect_and_tag(
 pub(crate) fn clear_codec_tag(stream: &mut ff::format::stream::StreamMut<'_>) {
     // SAFETY: as in `set_stream_aspect_and_tag`.
     unsafe { (*(*stream.as_mut_ptr()).codecpar).codec_tag = 0 }
+}
+
+/// Sets what a new stream is to players (default, forced, ...).
+pub(crate) fn set_disposition(
+    stream: &mut ff::format::stream::StreamMut<'_>,
+    disposition: ff::format::stream::Disposition,
+) {
+    // SAFETY: as in `set_stream_aspect_and_tag`.
+    unsafe { (*stream.as_mut_ptr()).disposition = disposition.bits() }
 }
 
 /// Width and height of a video stream's coded picture as the container says, 0 where it does not.

@@ -113,7 +113,12 @@ pub(super) fn encode(
     }
     // The queue also ends when a neighbour failed: then there is nothing to complete.
     line.check()?;
-    let write = writer.finish()?;
+    // Draining takes seconds, encoding a second time for `max_bytes` minutes: both are told of and can be cancelled.
+    let write = writer.finish_watched(&mut |done| {
+        line.check()?;
+        line.ctx.reporter.progress(progress(stage, done, total, None));
+        Ok(())
+    })?;
     Ok(Encoded { report: meter.report(), write })
 }
 

@@ -51,7 +51,7 @@ impl Default for ReadOptions {
     }
 }
 
-/// The sound that belongs to a reader's frames: same file, same range, same shift of times.
+/// The sound and subtitles that belong to a reader's frames: same file, same range, same shift of times.
 #[derive(Debug, Clone)]
 pub struct Tracks {
     pub(crate) path: PathBuf,
@@ -59,6 +59,14 @@ pub struct Tracks {
     pub(crate) start_secs: Option<f64>,
     pub(crate) end_secs: Option<f64>,
     pub(crate) cancel: CancelToken,
+}
+
+impl Tracks {
+    /// First and last moment, where there is a range.
+    pub(crate) fn range(&self) -> Option<(f64, f64)> {
+        let any = self.start_secs.is_some() || self.end_secs.is_some();
+        any.then(|| (self.start_secs.unwrap_or(f64::MIN), self.end_secs.unwrap_or(f64::MAX)))
+    }
 }
 
 /// Decodes one file. Frames come upright, in order, each later than the one before.
@@ -127,9 +135,12 @@ impl Reader {
     fn start(path: &Path, options: &ReadOptions, seek: bool) -> Result<Reader> {
         let mut input = source::open(path, &options.cancel)?;
         let stream = best_video(&input)?;
-        let audio = input.streams().best(ff::media::Type::Audio).is_some();
+        let beside = |s: ff::format::stream::Stream<'_>| {
+            matches!(s.parameters().medium(), ff::media::Type::Audio | ff::media::Type::Subtitle)
+        };
+        let has_tracks = input.streams().any(beside);
         let (range, target) = wanted_range(&input, stream, options);
-        ffi::keep_only(&mut input, stream);
+        ffi::keep_only(&mut input, &[stream]);
         if let (true, Some(target)) = (seek, target) {
             // Where a container cannot be searched, frames are decoded and dropped up to the start.
             if let Err(e) = input.seek(target, ..target) {
@@ -138,7 +149,7 @@ impl Reader {
         }
         let (decoder, info) = open_decoder(&input, stream, options)?;
         let start = file_start_secs(&input);
-        let tracks = audio.then(|| Tracks {
+        let tracks = has_tracks.then(|| Tracks {
             path: path.to_owned(),
             // From the very start on is no range, as for the video: nothing is taken off the times.
             start_secs: options.start_secs.filter(|s| *s > 0.0).map(|s| s + start),

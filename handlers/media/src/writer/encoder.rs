@@ -2,28 +2,21 @@
 
 use darkroom_api::{ErrorCode, JobError, Result};
 use ffmpeg_next as ff;
-use ffmpeg_next::format::Pixel;
 
+use super::mux::Plan;
 use super::settings::{encoder_name, settings};
-use super::{OutputFormat, Rate, WriteOptions};
 use crate::error::{internal, is_again};
-use crate::{ColourTags, Frame, VideoInfo, ffi};
+use crate::{Frame, ffi};
 
 /// An encoder of one video stream.
 pub(crate) struct VideoEncoder {
     encoder: ff::encoder::video::Encoder,
     pub(crate) codec: ff::Codec,
-    pub(crate) format: OutputFormat,
 }
 
 impl VideoEncoder {
-    pub(crate) fn open(
-        options: &WriteOptions,
-        info: &VideoInfo,
-        pixels: Pixel,
-        colour: ColourTags,
-        global_header: bool,
-    ) -> Result<VideoEncoder> {
+    pub(crate) fn open(plan: &Plan, global_header: bool) -> Result<VideoEncoder> {
+        let (options, info) = (&plan.options, &plan.info);
         let name = encoder_name(options.format.codec, info);
         let codec = ff::encoder::find_by_name(name).ok_or_else(|| {
             JobError::new(
@@ -37,14 +30,11 @@ impl VideoEncoder {
         let mut encoder = ff::codec::Context::new_with_codec(codec).encoder().video().map_err(fault)?;
         encoder.set_width(info.width_px);
         encoder.set_height(info.height_px);
-        encoder.set_format(pixels);
+        encoder.set_format(plan.pixels);
         encoder.set_time_base(info.time_base);
         encoder.set_frame_rate(Some(info.frame_rate));
         encoder.set_aspect_ratio(info.sample_aspect);
-        ffi::set_codec_colour(&mut encoder, colour.into());
-        if let Rate::BitsPerSec(bits) = options.rate {
-            encoder.set_bit_rate(usize::try_from(bits).unwrap_or(usize::MAX));
-        }
+        ffi::set_codec_colour(&mut encoder, plan.colour.into());
         if global_header {
             encoder.set_flags(ff::codec::Flags::GLOBAL_HEADER);
         }
@@ -53,8 +43,8 @@ impl VideoEncoder {
             count: options.threads.clamp(1, 64),
             ..Default::default()
         });
-        let encoder = encoder.open_with(settings(name, options, info)).map_err(fault)?;
-        Ok(VideoEncoder { encoder, codec, format: options.format })
+        let encoder = encoder.open_with(settings(name, plan)).map_err(fault)?;
+        Ok(VideoEncoder { encoder, codec })
     }
 
     pub(crate) fn context(&self) -> &ff::encoder::video::Encoder {

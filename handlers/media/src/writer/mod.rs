@@ -1,12 +1,15 @@
-//! The encode stage: frames to a file with the source's sound, or to pictures.
+//! The encode stage: frames to a file with the source's sound and subtitles, or to pictures.
 
-mod audio;
 mod encoder;
+mod fit;
 mod format;
+mod limit;
 mod mux;
 mod options;
 mod pictures;
 mod settings;
+mod track;
+mod tracks;
 mod transcode;
 
 use std::path::Path;
@@ -17,6 +20,9 @@ pub use format::{Container, OutputFormat, VideoCodec};
 pub use options::{Rate, WriteOptions};
 
 use crate::{Frame, FramePool, Rational, Tracks, VideoInfo};
+
+/// Told of each frame that comes out of an encoder; its error ends the work.
+pub type Watch<'a> = dyn FnMut(u64) -> Result<()> + 'a;
 
 /// What was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,21 +55,27 @@ impl Writer {
     /// Creates the output: `path` is a file, or for [`Container::Folder`] a folder that need not exist.
     ///
     /// `info` describes the frames to come: width, height, time base, colour; change a copy of the reader's where
-    /// they differ. Sound is taken from `tracks` as the video advances.
+    /// they differ. Sound and subtitles are taken from `tracks` as the video advances.
     ///
     /// # Errors
-    /// Those of [`WriteOptions::check`], `scratch-full`, `internal`.
+    /// Those of [`WriteOptions::check`] and [`WriteOptions::check_size`], `scratch-full`, `internal`.
     pub fn create(path: &Path, options: &WriteOptions, info: &VideoInfo, tracks: Option<Tracks>) -> Result<Writer> {
         crate::init()?;
         options.check()?;
-        let format = options.pixel_format(info);
+        let pixels = options.pixel_format(info);
         let colour = options::output_colour(options, info);
-        let pool = FramePool::new(format, info.width_px, info.height_px, colour);
+        let pool = FramePool::new(pixels, info.width_px, info.height_px, colour);
         let sink = match options.format.container {
             Container::Folder => Sink::Pictures(Box::new(pictures::Pictures::create(path, info, options)?)),
             Container::Picture => Sink::Still(pictures::Still::new(path, options)),
-            Container::Mp4 | Container::Webm | Container::Matroska | Container::Mov => {
-                Sink::File(Box::new(mux::Mux::create(path, options, info, format, colour, tracks)?))
+            container @ (Container::Mp4 | Container::Webm | Container::Matroska | Container::Mov) => {
+                let other_bytes = match (&tracks, options.max_bytes) {
+                    (Some(source), Some(_)) => tracks::bytes(source, container)?,
+                    _ => 0,
+                };
+                let cap = options.cap(info, other_bytes)?;
+                let plan = mux::Plan { options: options.clone(), info: info.clone(), pixels, colour, cap };
+                Sink::File(Box::new(mux::Mux::create(path, plan, tracks.as_ref())?))
             }
         };
         Ok(Writer { sink, pool, last_pts: None, frames: 0 })
@@ -97,13 +109,30 @@ impl Writer {
         Ok(())
     }
 
-    /// Drains the encoder, writes what is left of the sound, and closes the file.
+    /// Drains the encoder, writes what is left of sound and subtitles, and closes the file. Where the file is larger than
+    /// `max_bytes`, encodes it again; see [`Writer::finish_watched`].
     ///
     /// # Errors
-    /// `scratch-full`; `internal` when frames were lost on the way.
+    /// `scratch-full`; `params-invalid` where `max_bytes` cannot be held; `internal` when frames were lost on the way.
     pub fn finish(self) -> Result<WriteReport> {
+        self.finish_watched(&mut |_| Ok(()))
+    }
+
+    /// The same, told of each frame that comes out: draining takes seconds for large pictures, and encoding a second time
+    /// as long as the first. `watch` gets the number of frames so far, from 1 again for each encoding; its error ends the
+    /// work.
+    ///
+    /// # Errors
+    /// As [`Writer::finish`], and those of `watch`.
+    pub fn finish_watched(self, watch: &mut Watch<'_>) -> Result<WriteReport> {
         let report = match self.sink {
-            Sink::File(mux) => mux.finish()?,
+            Sink::File(mux) => {
+                let mut made = mux.finish(watch)?;
+                if let Some(max) = made.plan.options.max_bytes.filter(|max| made.bytes > *max) {
+                    made = fit::fit(&made, max, watch)?;
+                }
+                WriteReport { frames: made.frames, bytes: made.bytes, files: Vec::new(), warnings: made.warnings }
+            }
             Sink::Pictures(pictures) => pictures.finish()?,
             Sink::Still(still) => still.finish(),
         };

@@ -1,4 +1,4 @@
-//! One file: an encoded video stream and the source's sound.
+//! One file: an encoded video stream and the source's sound and subtitles.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,44 +9,63 @@ use ffmpeg_next::Rational;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::format::context::{Output, StreamIo};
 
-use super::audio::AudioTrack;
 use super::encoder::VideoEncoder;
-use super::{Container, VideoCodec, WriteOptions, WriteReport};
+use super::limit::Cap;
+use super::tracks::Beside;
+use super::{Container, VideoCodec, Watch, WriteOptions};
 use crate::error::{internal, writing, writing_io};
 use crate::{ColourTags, Frame, Tracks, VideoInfo, ffi};
 
-/// Encoder, sound and container of one output file.
+/// What is written, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub options: WriteOptions,
+    pub info: VideoInfo,
+    pub pixels: Pixel,
+    pub colour: ColourTags,
+    pub cap: Option<Cap>,
+}
+
+/// Encoder, tracks and container of one output file.
 pub(crate) struct Mux {
     path: PathBuf,
+    plan: Plan,
     output: Output,
     encoder: VideoEncoder,
-    audio: Option<AudioTrack>,
-    /// Time base of the encoder and of the stream that the muxer chose.
-    bases: (Rational, Rational),
+    beside: Beside,
+    /// Time base of the stream that the muxer chose.
+    base: Rational,
     /// Added to all times where a container cannot hold those below zero.
     lift_secs: f64,
-    nominal_ticks: i64,
+    /// Earliest and latest time of a frame.
+    span: Option<(i64, i64)>,
     frames: u64,
+    video_bytes: u64,
     warnings: Vec<String>,
 }
 
+/// A finished file.
+pub(crate) struct Muxed {
+    pub path: PathBuf,
+    pub plan: Plan,
+    pub frames: u64,
+    /// All of the file, and the coded pictures alone.
+    pub bytes: u64,
+    pub video_bytes: u64,
+    /// From the first frame to the end of the last.
+    pub secs: f64,
+    pub warnings: Vec<String>,
+}
+
 impl Mux {
-    pub(crate) fn create(
-        path: &Path,
-        options: &WriteOptions,
-        info: &VideoInfo,
-        pixels: Pixel,
-        colour: ColourTags,
-        tracks: Option<Tracks>,
-    ) -> Result<Mux> {
-        let mut output = open(path, options.format.container)?;
+    pub(crate) fn create(path: &Path, plan: Plan, tracks: Option<&Tracks>) -> Result<Mux> {
+        let container = plan.options.format.container;
+        let mut output = open(path, container)?;
         let global_header = output.format().flags().contains(ff::format::Flags::GLOBAL_HEADER);
-        let encoder = VideoEncoder::open(options, info, pixels, colour, global_header)?;
-        add_video_stream(&mut output, &encoder, info)?;
+        let encoder = VideoEncoder::open(&plan, global_header)?;
+        add_video_stream(&mut output, &encoder, &plan)?;
         let mut warnings = Vec::new();
-        #[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
-        let start = info.start_pts as f64 * f64::from(info.time_base);
-        let container = options.format.container;
+        let start = secs(plan.info.start_pts, plan.info.time_base);
         let lift_secs = if container.is_matroska() { (-start).max(0.0) } else { 0.0 };
         if lift_secs > 0.0 {
             warnings.push(format!(
@@ -54,68 +73,87 @@ impl Mux {
                 container.name()
             ));
         }
-        let audio = match tracks {
-            Some(source) => AudioTrack::add(&mut output, &source, container, lift_secs, &mut warnings)?,
-            None => None,
+        let mut beside = match tracks {
+            Some(source) => Beside::add(&mut output, source, container, lift_secs, &mut warnings)?,
+            None => Beside::default(),
         };
         let unused = output.write_header_with(header_options(container)).map(|_| ());
         unused.map_err(|e| writing("The output's header could not be written", e))?;
-        let base = output.stream(0).map_or(info.time_base, |s| s.time_base());
-        let mut mux = Mux {
+        let base = output.stream(0).map_or(plan.info.time_base, |s| s.time_base());
+        beside.header_written(&output);
+        Ok(Mux {
             path: path.to_owned(),
+            plan,
             output,
             encoder,
-            audio,
-            bases: (info.time_base, base),
+            beside,
+            base,
             lift_secs,
-            nominal_ticks: info.frame_ticks(),
+            span: None,
             frames: 0,
+            video_bytes: 0,
             warnings,
-        };
-        if let Some(audio) = &mut mux.audio {
-            audio.header_written(&mux.output);
-        }
-        Ok(mux)
+        })
     }
 
     pub(crate) fn write(&mut self, frame: &mut Frame) -> Result<()> {
+        let pts = frame.pts();
+        self.span = Some(self.span.map_or((pts, pts), |(first, last)| (first.min(pts), last.max(pts))));
         self.encoder.send(frame)?;
-        self.take_packets()
+        self.take_packets(&mut |_| Ok(()))
     }
 
-    fn take_packets(&mut self) -> Result<()> {
+    fn take_packets(&mut self, watch: &mut Watch<'_>) -> Result<()> {
         while let Some(mut packet) = self.encoder.packet()? {
-            let (from, to) = self.bases;
             if packet.duration() <= 0 {
-                packet.set_duration(self.nominal_ticks);
+                packet.set_duration(self.plan.info.frame_ticks());
             }
-            packet.rescale_ts(from, to);
-            let lift = super::ticks(self.lift_secs, to);
+            packet.rescale_ts(self.plan.info.time_base, self.base);
+            let lift = super::ticks(self.lift_secs, self.base);
             packet.set_pts(packet.pts().map(|t| t + lift));
             packet.set_dts(packet.dts().map(|t| t + lift));
             packet.set_stream(0);
             packet.set_position(-1);
-            if let Some(audio) = &mut self.audio {
-                audio.advance(&mut self.output, packet.dts().or(packet.pts()), to)?;
-            }
+            self.beside.advance(&mut self.output, packet.dts().or(packet.pts()), self.base)?;
+            self.video_bytes += coded_bytes(&packet);
             packet.write(&mut self.output).map_err(|e| writing("The output could not be written", e))?;
             self.frames += 1;
+            watch(self.frames)?;
         }
         Ok(())
     }
 
-    pub(crate) fn finish(mut self) -> Result<WriteReport> {
+    pub(crate) fn finish(mut self, watch: &mut Watch<'_>) -> Result<Muxed> {
         self.encoder.end()?;
-        self.take_packets()?;
-        if let Some(audio) = &mut self.audio {
-            audio.finish(&mut self.output)?;
-            self.warnings.extend(audio.warning());
-        }
+        self.take_packets(watch)?;
+        self.warnings.extend(self.beside.finish(&mut self.output)?);
         self.output.write_trailer().map_err(|e| writing("The output could not be completed", e))?;
         drop(self.output);
         let bytes = std::fs::metadata(&self.path).map_err(|e| writing_io("The output is gone", &e))?.len();
-        Ok(WriteReport { frames: self.frames, bytes, files: Vec::new(), warnings: self.warnings })
+        let info = &self.plan.info;
+        let ticks = self.span.map_or(0, |(first, last)| last - first) + info.frame_ticks();
+        Ok(Muxed {
+            path: self.path,
+            secs: secs(ticks, info.time_base),
+            plan: self.plan,
+            frames: self.frames,
+            bytes,
+            video_bytes: self.video_bytes,
+            warnings: self.warnings,
+        })
     }
+}
+
+/// Bytes of a picture; an alpha plane travels beside the packet's own.
+fn coded_bytes(packet: &ff::Packet) -> u64 {
+    use ff::codec::packet::side_data::Type;
+    let alpha = packet.side_data().filter(|d| d.kind() == Type::MatroskaBlockAdditional).map(|d| d.data().len());
+    (packet.size() + alpha.sum::<usize>()) as u64
+}
+
+#[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
+fn secs(ticks: i64, base: Rational) -> f64 {
+    ticks as f64 * f64::from(base)
 }
 
 fn open(path: &Path, container: Container) -> Result<Output> {
@@ -127,13 +165,13 @@ fn open(path: &Path, container: Container) -> Result<Output> {
     ff::format::output_to_stream(io, name.as_deref(), Some(container.muxer())).map_err(fault)
 }
 
-fn add_video_stream(output: &mut Output, encoder: &VideoEncoder, info: &VideoInfo) -> Result<()> {
+fn add_video_stream(output: &mut Output, encoder: &VideoEncoder, plan: &Plan) -> Result<()> {
+    let (info, format) = (&plan.info, plan.options.format);
     let mut stream =
         output.add_stream(encoder.codec).map_err(|e| internal("The output's stream could not be added", e))?;
     stream.set_parameters(encoder.context());
     stream.set_time_base(info.time_base);
     stream.set_avg_frame_rate(info.frame_rate);
-    let format = encoder.format;
     // Apple's players want this name for HEVC.
     let tag = (format.codec == VideoCodec::Hevc && format.container.is_mp4()).then_some(*b"hvc1");
     ffi::set_stream_aspect_and_tag(&mut stream, info.sample_aspect, tag);

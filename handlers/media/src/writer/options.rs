@@ -31,6 +31,9 @@ pub struct WriteOptions {
     pub threads: usize,
     /// Bits a component, one of [`VideoCodec::bit_depths`].
     pub bit_depth: u32,
+    /// Most bytes of the file, sound and all. Where quality and this disagree, this wins; a file that is over all the same
+    /// is encoded a second time when it is finished. H.264, HEVC, AV1 and VP9 only.
+    pub max_bytes: Option<u64>,
 }
 
 /// Bits a second that an encoder is asked for, at most.
@@ -39,7 +42,14 @@ const MAX_BITS_PER_SEC: u64 = 1_000_000_000;
 impl WriteOptions {
     /// Good quality at a speed for batches: quality 70, speed 8, two threads, as few bits a component as the codec has.
     pub fn new(format: OutputFormat) -> WriteOptions {
-        WriteOptions { format, rate: Rate::Quality(70), speed: 8, threads: 2, bit_depth: format.bit_depth_for(8) }
+        WriteOptions {
+            format,
+            rate: Rate::Quality(70),
+            speed: 8,
+            threads: 2,
+            bit_depth: format.bit_depth_for(8),
+            max_bytes: None,
+        }
     }
 
     /// Whether all this goes together; [`super::Writer::create`] asks it too.
@@ -54,6 +64,9 @@ impl WriteOptions {
             let can = depths.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ");
             let depth = self.bit_depth;
             return Err(refused(&format!("{codec}{with} has {can} bits a component, not {depth}.")));
+        }
+        if self.max_bytes.is_some() && self.format.codec.crf_range().is_none() {
+            return Err(refused(&format!("{codec} cannot be held below a size: choose H.264, HEVC, AV1 or VP9.")));
         }
         match (self.rate, self.format.codec.crf_range()) {
             (Rate::Quality(_), _) => Ok(()),

@@ -2,6 +2,8 @@
 
 use ffmpeg_next as ff;
 
+use super::limit::Cap;
+use super::mux::Plan;
 use super::options::scaled;
 use super::{Rate, VideoCodec, WriteOptions};
 use crate::VideoInfo;
@@ -32,7 +34,8 @@ const X264_AHEAD: [u64; 11] = [60, 60, 50, 50, 40, 40, 30, 20, 10, 0, 0];
 const X265_AHEAD: [u64; 11] = [40, 40, 25, 25, 20, 20, 15, 15, 15, 10, 5];
 
 /// The encoder's private options.
-pub(crate) fn settings(encoder: &str, options: &WriteOptions, info: &VideoInfo) -> ff::Dictionary<'static> {
+pub(crate) fn settings(encoder: &str, plan: &Plan) -> ff::Dictionary<'static> {
+    let (options, info) = (&plan.options, &plan.info);
     let mut settings = ff::Dictionary::new();
     match encoder {
         "libx264" | "libx265" => x26x(encoder, options, info, &mut settings),
@@ -42,7 +45,30 @@ pub(crate) fn settings(encoder: &str, options: &WriteOptions, info: &VideoInfo) 
         "prores_ks" => prores(options, &mut settings),
         _ => {}
     }
+    if let Some(bits) = bits_per_sec(encoder, plan) {
+        settings.set("b", &bits.to_string());
+    }
+    // SVT-AV1 knows a bound beside a constant quality only.
+    let bounded = encoder != "libsvtav1" || !matches!(options.rate, Rate::BitsPerSec(_));
+    if let Some(Cap { bits_per_sec, buffer_bits }) = plan.cap.filter(|_| bounded) {
+        settings.set("maxrate", &bits_per_sec.min(MOST_BITS).to_string());
+        settings.set("bufsize", &buffer_bits.min(MOST_BITS).to_string());
+    }
     settings
+}
+
+/// FFmpeg keeps these numbers in 32 bits.
+const MOST_BITS: u64 = i32::MAX as u64;
+
+/// The average rate to ask for. Beside a constant quality only the encoders of VP9 and AV1 know one: their bound.
+fn bits_per_sec(encoder: &str, plan: &Plan) -> Option<u64> {
+    let cap = plan.cap.map(|cap| cap.bits_per_sec);
+    let asked = match plan.options.rate {
+        Rate::BitsPerSec(bits) => Some(bits),
+        Rate::Quality(_) | Rate::Crf(_) if encoder == "libvpx-vp9" || encoder == "libaom-av1" => Some(cap.unwrap_or(0)),
+        Rate::Quality(_) | Rate::Crf(_) => return None,
+    };
+    asked.map(|bits| bits.min(cap.unwrap_or(u64::MAX)))
 }
 
 /// Constant quality where a rate asks for it, on a scale where `best` and `worst` stand for 100 and 0.
@@ -85,7 +111,6 @@ fn vpx(options: &WriteOptions, info: &VideoInfo, settings: &mut ff::Dictionary<'
     // Constant quality; 15 is hard to tell from the source, 50 is coarse.
     if let Some(crf) = crf(options, 15, 50) {
         settings.set("crf", &crf);
-        settings.set("b", "0");
     }
     let speed = speed(options);
     let realtime = speed >= 5;
@@ -116,7 +141,6 @@ fn svt(options: &WriteOptions, settings: &mut ff::Dictionary<'_>) {
 fn aom(options: &WriteOptions, info: &VideoInfo, settings: &mut ff::Dictionary<'_>) {
     if let Some(crf) = crf(options, 18, 55) {
         settings.set("crf", &crf);
-        settings.set("b", "0");
     }
     settings.set("usage", if speed(options) >= 7 { "realtime" } else { "good" });
     settings.set("cpu-used", &speed(options).min(8).to_string());

@@ -189,9 +189,19 @@ fn layout_mask(layout: ff::ChannelLayout, channels: u32) -> u64 {
     if layout.is_empty() || layout.bits() == 0 { ffi::default_layout(channels).bits() } else { layout.bits() }
 }
 
+/// Channels of the output: what players know, else stereo.
+fn coded_channels(channels: u32) -> u32 {
+    if matches!(channels, 1 | 2 | 6 | 8) { channels } else { 2 }
+}
+
+/// What sound of this many channels is coded with.
+pub(crate) fn bits_per_sec(channels: u32) -> u64 {
+    BITS_A_CHANNEL as u64 * u64::from(coded_channels(channels))
+}
+
 fn open_encoder(codec: ff::Codec, opus: bool, rate: u32, channels: u32) -> Result<ff::encoder::audio::Encoder> {
     let fault = |e| internal("The sound's encoder did not open", e);
-    let channels = if matches!(channels, 1 | 2 | 6 | 8) { channels } else { 2 };
+    let channels = coded_channels(channels);
     let mut encoder = ff::codec::Context::new_with_codec(codec).encoder().audio().map_err(fault)?;
     let rate = i32::try_from(rate).unwrap_or(48_000);
     encoder.set_rate(rate);

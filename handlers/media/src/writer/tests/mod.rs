@@ -1,4 +1,6 @@
 mod formats;
+mod limits;
+mod tracks;
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! The source's sound beside the video: copied packet by packet where the container takes the codec, else transcoded.
+//! One track of the source beside the video: copied packet by packet where the container takes the codec, else sound is
+//! transcoded and text coded anew.
 //!
 //! It is read by a demuxer of its own and advances with the video, so that neither length nor interleaving of the
 //! source costs memory.
@@ -11,21 +12,24 @@ use ffmpeg_next::codec::Id;
 use ffmpeg_next::format::context::{Input, Output};
 use ffmpeg_next::{Rational, Rescale};
 
+use super::tracks::Choice;
 use super::transcode::Transcoder;
 use super::{Container, ticks};
 use crate::error::{internal, is_again, writing};
+use crate::ffi::text::TextCoder;
 use crate::{Tracks, ffi, source};
 
-/// Unreadable packets in a row after which the sound counts as ended.
+/// Unreadable packets in a row after which a track counts as ended.
 const MAX_FAULTS_IN_A_ROW: u32 = 1000;
 /// Decoders of sound need a few packets before the first sample is right.
 const PREROLL_SECS: f64 = 0.2;
 
-/// One sound stream on its way from a source to an output.
-pub(crate) struct AudioTrack {
+/// One stream on its way from a source to an output.
+pub(crate) struct Track {
     input: Input,
     stream: usize,
     index: usize,
+    is_text: bool,
     way: Way,
     /// Packets that are ready, in the time base of `bases.1`.
     ready: VecDeque<ff::Packet>,
@@ -34,55 +38,54 @@ pub(crate) struct AudioTrack {
     range: Option<(f64, f64)>,
     /// Added to all times.
     shift_secs: f64,
+    last_dts: Option<i64>,
     faults: u64,
     ended: bool,
 }
 
-enum Way {
+/// How its packets become the output's.
+pub(crate) enum Way {
     Copy,
-    Transcode(Box<Transcoder>),
+    Sound(Box<Transcoder>),
+    Text(Box<TextCoder>),
 }
 
-impl AudioTrack {
-    /// Adds a stream for the best sound of the source; `None` where nothing in it can be decoded or copied.
+impl Track {
+    /// Adds a stream to an output. Its header is not written yet.
     pub(crate) fn add(
         output: &mut Output,
         source: &Tracks,
+        choice: Choice,
         container: Container,
         lift_secs: f64,
-        warnings: &mut Vec<String>,
-    ) -> Result<Option<AudioTrack>> {
+    ) -> Result<Track> {
         let mut input = source::open(&source.path, &source.cancel)?;
-        let Some(stream) = input.streams().best(ff::media::Type::Audio).map(|s| s.index()) else { return Ok(None) };
-        let tracks = input.streams().filter(|s| s.parameters().medium() == ff::media::Type::Audio).count();
-        if tracks > 1 {
-            warnings.push(format!("The source has {tracks} sound tracks: only the main one was taken."));
-        }
-        ffi::keep_only(&mut input, stream);
+        let Choice { stream, is_text, way, base } = choice;
+        ffi::keep_only(&mut input, &[stream]);
         let start = source.start_secs.unwrap_or(0.0);
-        if source.start_secs.is_some() {
+        // What is read at the start may have been said long before.
+        if source.start_secs.is_some() && !is_text {
             let micros = ticks((start - PREROLL_SECS).max(0.0), Rational(1, 1_000_000));
             if let Err(e) = input.seek(micros, ..micros) {
                 tracing::debug!(%e, "no seek for the sound: it is read from the start");
             }
         }
-        let range = (source.start_secs.is_some() || source.end_secs.is_some())
-            .then(|| (source.start_secs.unwrap_or(f64::MIN), source.end_secs.unwrap_or(f64::MAX)));
-        let Some((way, base)) = choose_way(&input, stream, container, range, warnings)? else { return Ok(None) };
         let index = add_stream(output, &input, stream, &way)?;
         let lead_in = if container.is_matroska() { opus_lead_in(output, index) } else { 0.0 };
-        Ok(Some(AudioTrack {
+        Ok(Track {
             input,
             stream,
             index,
+            is_text,
             way,
             ready: VecDeque::new(),
             bases: (base, base),
-            range,
+            range: source.range(),
             shift_secs: lift_secs - start + lead_in,
+            last_dts: None,
             faults: 0,
             ended: false,
-        }))
+        })
     }
 
     /// Muxers choose their own time bases when they write the header.
@@ -92,7 +95,7 @@ impl AudioTrack {
         }
     }
 
-    /// Writes the sound that comes before a video packet's time.
+    /// Writes what comes before a video packet's time.
     pub(crate) fn advance(&mut self, output: &mut Output, until: Option<i64>, base: Rational) -> Result<()> {
         let Some(until) = until else { return Ok(()) };
         let until = until.rescale(base, self.bases.1);
@@ -116,12 +119,13 @@ impl AudioTrack {
 
     /// What the user should know of damage.
     pub(crate) fn warning(&self) -> Option<String> {
-        (self.faults > 0).then(|| format!("{} packets of the sound were damaged and left out.", self.faults))
+        let what = if self.is_text { "subtitles" } else { "sound" };
+        (self.faults > 0).then(|| format!("{} packets of the {what} were damaged and left out.", self.faults))
     }
 
     fn write_one(&mut self, output: &mut Output) -> Result<()> {
         if let Some(packet) = self.ready.pop_front() {
-            packet.write(output).map_err(|e| writing("The sound could not be written", e))?;
+            packet.write(output).map_err(|e| writing("The sound or subtitles could not be written", e))?;
         }
         Ok(())
     }
@@ -132,9 +136,20 @@ impl AudioTrack {
             let packet = self.read()?;
             self.ended = packet.is_none();
             let mut out = Vec::new();
-            match &mut self.way {
-                Way::Copy => out.extend(packet.filter(|p| in_range(p, self.bases.0, self.range))),
-                Way::Transcode(transcoder) => self.faults += transcoder.push(packet, &mut out)?,
+            if let Way::Sound(transcoder) = &mut self.way {
+                self.faults += transcoder.push(packet, &mut out)?;
+            } else {
+                let kept = packet.and_then(|p| cut(p, self.bases.0, self.range, self.is_text));
+                match (&mut self.way, kept) {
+                    (Way::Text(coder), Some(packet)) => match coder.convert(&packet) {
+                        Ok(made) => out.extend(made),
+                        Err(e) => {
+                            tracing::debug!(%e, "a subtitle cannot be read");
+                            self.faults += 1;
+                        }
+                    },
+                    (_, kept) => out.extend(kept),
+                }
             }
             for mut packet in out {
                 self.place(&mut packet);
@@ -144,12 +159,19 @@ impl AudioTrack {
         Ok(!self.ready.is_empty())
     }
 
-    fn place(&self, packet: &mut ff::Packet) {
+    fn place(&mut self, packet: &mut ff::Packet) {
         let (from, to) = self.bases;
         let shift = ticks(self.shift_secs, from);
         packet.set_pts(packet.pts().map(|t| t + shift));
         packet.set_dts(packet.dts().or(packet.pts().map(|t| t - shift)).map(|t| t + shift));
         packet.rescale_ts(from, to);
+        if self.is_text {
+            // Subtitles that overlap may stand in any order; muxers want times that do not fall.
+            let dts = packet.pts().max(self.last_dts);
+            packet.set_pts(dts);
+            packet.set_dts(dts);
+            self.last_dts = dts;
+        }
         packet.set_stream(self.index);
         packet.set_position(-1);
     }
@@ -174,7 +196,7 @@ impl AudioTrack {
                     faults_in_a_row += 1;
                 }
                 Err(e) => {
-                    tracing::debug!(%e, "the sound ends early");
+                    tracing::debug!(%e, "the track ends early");
                     self.faults += 1;
                     return Ok(None);
                 }
@@ -189,13 +211,29 @@ fn seconds(packet: &ff::Packet, base: Rational) -> Option<f64> {
     packet.pts().or(packet.dts()).map(|t| t as f64 * f64::from(base))
 }
 
-/// Whole packets are kept or dropped by their first sample: a copy cannot cut finer.
-fn in_range(packet: &ff::Packet, base: Rational, range: Option<(f64, f64)>) -> bool {
-    match (range, seconds(packet, base)) {
-        (Some((start, end)), Some(t)) => t >= start && t < end,
-        (None, _) => true,
-        (Some(_), None) => false,
+/// What of a packet lies in the range. Packets of sound are kept or dropped whole, by their first sample: a copy cannot
+/// cut finer. A subtitle that is shown while the range begins or ends is shown for the part inside.
+pub(super) fn cut(
+    mut packet: ff::Packet,
+    base: Rational,
+    range: Option<(f64, f64)>,
+    is_text: bool,
+) -> Option<ff::Packet> {
+    let Some((start, end)) = range else { return Some(packet) };
+    let from = seconds(&packet, base)?;
+    if !is_text || packet.duration() <= 0 {
+        return (from >= start && from < end).then_some(packet);
     }
+    #[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
+    let to = from + packet.duration() as f64 * f64::from(base);
+    if to <= start || from >= end {
+        return None;
+    }
+    let (first, last) = (ticks(from.max(start), base), ticks(to.min(end), base));
+    packet.set_pts(Some(first));
+    packet.set_dts(Some(first));
+    packet.set_duration((last - first).max(1));
+    Some(packet)
 }
 
 /// Seconds that Matroska's reader takes off the times of Opus for its lead-in, and that FFmpeg's writer before version
@@ -208,72 +246,38 @@ fn opus_lead_in(output: &Output, index: usize) -> f64 {
     output.stream(index).filter(|s| s.parameters().id() == Id::OPUS).map_or(0.0, |s| ffi::lead_in_secs(&s))
 }
 
-/// Codecs that a container takes as they are.
-fn copies(container: Container, id: Id) -> bool {
-    match container {
-        Container::Webm => matches!(id, Id::OPUS | Id::VORBIS),
-        Container::Mp4 => matches!(id, Id::AAC | Id::MP3 | Id::AC3 | Id::EAC3 | Id::OPUS | Id::FLAC | Id::ALAC),
-        Container::Matroska => matches!(
-            id,
-            Id::AAC
-                | Id::MP2
-                | Id::MP3
-                | Id::AC3
-                | Id::EAC3
-                | Id::DTS
-                | Id::TRUEHD
-                | Id::OPUS
-                | Id::VORBIS
-                | Id::FLAC
-                | Id::ALAC
-                | Id::PCM_S16LE
-                | Id::PCM_S24LE
-                | Id::PCM_F32LE
-        ),
-        Container::Mov => {
-            matches!(id, Id::AAC | Id::MP3 | Id::AC3 | Id::ALAC | Id::PCM_S16LE | Id::PCM_S24LE | Id::PCM_S16BE)
-        }
-        Container::Folder | Container::Picture => false,
-    }
-}
-
-fn choose_way(
-    input: &Input,
-    index: usize,
-    container: Container,
-    range: Option<(f64, f64)>,
-    warnings: &mut Vec<String>,
-) -> Result<Option<(Way, Rational)>> {
-    let Some(stream) = input.stream(index) else { return Ok(None) };
-    let id = stream.parameters().id();
-    if copies(container, id) {
-        return Ok(Some((Way::Copy, stream.time_base())));
-    }
-    let Some(transcoder) = Transcoder::open(&stream, container == Container::Webm, range)? else {
-        warnings.push(format!("The sound is left out: there is no decoder for its codec `{}`.", id.name()));
-        return Ok(None);
-    };
-    let (to, base) = (transcoder.codec_name(), transcoder.time_base());
-    warnings.push(format!("The sound was transcoded from {} to {to}, which the container takes.", id.name()));
-    Ok(Some((Way::Transcode(Box::new(transcoder)), base)))
-}
-
+/// Adds a stream with the source's language, title and flags.
 fn add_stream(output: &mut Output, input: &Input, index: usize, way: &Way) -> Result<usize> {
-    let fault = |e| internal("The output's sound stream could not be added", e);
-    match way {
+    let fault = |e| internal("The output's sound or subtitles could not be added", e);
+    let source = input.stream(index).ok_or_else(|| fault(ff::Error::StreamNotFound))?;
+    let mut stream = match way {
         Way::Copy => {
-            let source = input.stream(index).ok_or_else(|| fault(ff::Error::StreamNotFound))?;
             let mut stream = output.add_stream(ff::encoder::find(Id::None)).map_err(fault)?;
             stream.set_parameters(source.parameters());
             stream.set_time_base(source.time_base());
             ffi::clear_codec_tag(&mut stream);
-            Ok(stream.index())
+            stream
         }
-        Way::Transcode(transcoder) => {
+        Way::Sound(transcoder) => {
             let mut stream = output.add_stream(transcoder.codec()).map_err(fault)?;
             stream.set_parameters(transcoder.context());
             stream.set_time_base(transcoder.time_base());
-            Ok(stream.index())
+            stream
+        }
+        Way::Text(coder) => {
+            let mut stream = output.add_stream(ff::encoder::find(Id::None)).map_err(fault)?;
+            stream.set_parameters(coder.context());
+            stream.set_time_base(source.time_base());
+            stream
+        }
+    };
+    let mut tags = ff::Dictionary::new();
+    for name in ["language", "title"] {
+        if let Some(value) = source.metadata().get(name) {
+            tags.set(name, value);
         }
     }
+    stream.set_metadata(tags);
+    ffi::set_disposition(&mut stream, source.disposition());
+    Ok(stream.index())
 }

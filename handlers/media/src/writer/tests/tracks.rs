@@ -1,0 +1,119 @@
+use super::*;
+
+/// A second and a half of video, two sound tracks, and subtitles of one codec.
+fn source(scratch: &Scratch, codec: &str, name: &str) -> PathBuf {
+    let texts = scratch.path("texts.srt");
+    std::fs::write(
+        &texts,
+        "1\n00:00:00,200 --> 00:00:00,900\nFirst <i>line</i>\n\n2\n00:00:01,000 --> 00:00:01,400\nGr\u{fc}\u{df}e\n\n",
+    )
+    .unwrap();
+    let out = scratch.path(name);
+    run(
+        "ffmpeg",
+        &format!(
+            "-v error -y -f lavfi -i testsrc=s=96x64:r=20:d=1.6 -f lavfi -i sine=440:d=1.6 -f lavfi -i sine=880:d=1.6 -i {} \
+             -map 0 -map 1 -map 2 -map 3 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac -c:s {codec} \
+             -metadata:s:a:0 language=eng -metadata:s:a:1 language=deu -metadata:s:s:0 language=fra \
+             -disposition:a:0 0 -disposition:a:1 default -disposition:s:0 default {}",
+            texts.display(),
+            out.display()
+        ),
+    );
+    out
+}
+
+/// Start, length and text of each subtitle.
+fn texts(path: &Path) -> Vec<(f64, f64, String)> {
+    let srt = run("ffmpeg", &format!("-v error -i {} -map 0:s:0 -c:s srt -f srt -", path.display()));
+    let secs = |t: &str| {
+        let mut parts = t.trim().split([':', ',']).map(|p| p.parse::<f64>().unwrap());
+        let mut next = || parts.next().unwrap();
+        next() * 3600.0 + next() * 60.0 + next() + next() / 1000.0
+    };
+    srt.split("\n\n")
+        .filter(|block| block.contains("-->"))
+        .map(|block| {
+            let mut lines = block.trim().lines().skip(1);
+            let (from, to) = lines.next().unwrap().split_once("-->").unwrap();
+            let (from, to) = (secs(from), secs(to));
+            (from, to - from, lines.collect::<Vec<_>>().join("/"))
+        })
+        .collect()
+}
+
+fn assert_texts(path: &Path, wanted: &[(f64, f64, &str)], what: &str) {
+    let got = texts(path);
+    assert_eq!(got.len(), wanted.len(), "{what}: {got:?}");
+    for (got, want) in got.iter().zip(wanted) {
+        assert!((got.0 - want.0).abs() < 0.002 && (got.1 - want.1).abs() < 0.003, "{what}: {got:?} for {want:?}");
+        assert!(got.2.contains(want.2), "{what}: {got:?} for {want:?}");
+    }
+}
+
+const ALL: [(f64, f64, &str); 2] = [(0.2, 0.7, "line"), (1.0, 0.4, "Gr\u{fc}\u{df}e")];
+
+#[test]
+fn subtitles_and_all_sound_are_kept_where_the_container_has_a_form_for_them() {
+    let scratch = Scratch::new();
+    for (codec, name, format, becomes) in [
+        ("srt", "srt.mkv", OutputFormat::MP4_H264, "mov_text"),
+        ("ass", "ass.mkv", OutputFormat::MP4_H264, "mov_text"),
+        ("mov_text", "text.mp4", OutputFormat::MP4_HEVC, "mov_text"),
+        ("mov_text", "text.mp4", OutputFormat::new(VideoCodec::H264, Container::Matroska), "subrip"),
+        ("ass", "ass.mkv", OutputFormat::new(VideoCodec::Vp9, Container::Matroska), "ass"),
+        ("webvtt", "vtt.mkv", OutputFormat::WEBM_VP9, "webvtt"),
+        ("srt", "srt.mkv", OutputFormat::WEBM_VP9, "webvtt"),
+    ] {
+        let source = source(&scratch, codec, name);
+        let what = format!("{name} in {}", label(format));
+        let (out, report) = whole(&source, scratch.path(&format!("out.{}", format.extension())), format);
+        assert_eq!(entry(&out, "s:0", "stream=codec_name"), becomes, "{what}: {:?}", report.warnings);
+        assert_texts(&out, &ALL, &what);
+        assert_eq!(entry(&out, "s:0", "stream_tags=language"), "fre", "{what}");
+        // The main track first: it has the flag.
+        let tracks = |what| entry(&out, "a", what).lines().map(str::to_owned).collect::<Vec<_>>();
+        let languages = tracks("stream_tags=language");
+        assert_eq!(languages, ["ger", "eng"], "{what}");
+        assert_eq!(tracks("stream_disposition=default")[0], "1", "{what}");
+    }
+}
+
+#[test]
+fn a_range_cuts_subtitles_where_it_cuts_the_video() {
+    let scratch = Scratch::new();
+    let source = source(&scratch, "srt", "srt.mkv");
+    let range = ReadOptions { start_secs: Some(0.5), end_secs: Some(1.2), ..ReadOptions::default() };
+    for format in [OutputFormat::MP4_H264, OutputFormat::new(VideoCodec::H264, Container::Matroska)] {
+        let (out, _) = transfer(&source, &range, scratch.path(&format!("cut.{}", format.extension())), format);
+        assert_texts(&out, &[(0.0, 0.4, "line"), (0.5, 0.2, "Gr")], &label(format));
+    }
+}
+
+#[test]
+fn what_a_container_cannot_hold_is_left_out_and_told() {
+    let scratch = Scratch::new();
+    let source = source(&scratch, "dvd_subtitle", "dvd.mkv");
+    let (out, report) = whole(&source, scratch.path("out.mp4"), OutputFormat::MP4_H264);
+    assert!(report.warnings.iter().any(|w| w.contains("`container` = `mkv`")), "{:?}", report.warnings);
+    assert_eq!(entry(&out, "s", "stream=index"), "");
+    let matroska = OutputFormat::new(VideoCodec::H264, Container::Matroska);
+    let (out, report) = whole(&source, scratch.path("out.mkv"), matroska);
+    assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+    assert_eq!(entry(&out, "s:0", "stream=codec_name"), "dvd_subtitle");
+}
+
+#[test]
+fn damaged_subtitles_are_counted_not_trusted() {
+    let scratch = Scratch::new();
+    let good = source(&scratch, "srt", "good.mkv");
+    let mut bytes = std::fs::read(&good).unwrap();
+    let at = bytes.windows(5).position(|w| w == b"First").unwrap();
+    // No UTF-8.
+    bytes[at..at + 5].copy_from_slice(&[0xff, 0xfe, 0xff, 0xfe, 0xff]);
+    let bad = scratch.path("bad.mkv");
+    std::fs::write(&bad, bytes).unwrap();
+    let (out, report) = whole(&bad, scratch.path("out.mp4"), OutputFormat::MP4_H264);
+    assert!(report.warnings.iter().any(|w| w.contains("1 packets of the subtitles")), "{:?}", report.warnings);
+    assert_texts(&out, &ALL[1..], "the other one");
+}

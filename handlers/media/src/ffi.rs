@@ -146,6 +146,15 @@ pub(crate) fn plane(frame: &ff::frame::Video, index: usize) -> Option<(&[u8], us
     Some((unsafe { std::slice::from_raw_parts(p.data, p.stride * (p.rows - 1) + p.row_bytes) }, p.stride))
 }
 
+/// The 256 colours of a frame with a palette, as words of alpha, red, green and blue in the host's order.
+pub(crate) fn palette(frame: &ff::frame::Video) -> Option<&[u8]> {
+    let colours = format_flags(frame.format()) & ffi::AV_PIX_FMT_FLAG_PAL as u64 != 0;
+    // SAFETY: reads a pointer inside the valid AVFrame.
+    let data = unsafe { (*frame.as_ptr()).data[1] };
+    // SAFETY: FFmpeg keeps AVPALETTE_SIZE bytes there for formats with a palette, as long as the frame.
+    (colours && !data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data, ffi::AVPALETTE_SIZE as usize) })
+}
+
 /// Bytes of a plane's rows that belong to the picture.
 pub(crate) fn row_bytes(frame: &ff::frame::Video, index: usize) -> Option<usize> {
     plane_layout(frame, index).map(|p| p.row_bytes)
@@ -169,10 +178,9 @@ pub(crate) fn component_depth(format: ff::format::Pixel) -> (u32, u32) {
     })
 }
 
-/// A format's components, where its samples are whole little-endian bytes in memory of the host.
+/// A format's components, where its samples are whole bytes in memory of the host.
 pub(crate) fn format_layout(format: ff::format::Pixel) -> Option<crate::colour::Layout> {
-    const OTHER: i32 = ffi::AV_PIX_FMT_FLAG_BE
-        | ffi::AV_PIX_FMT_FLAG_PAL
+    const OTHER: i32 = ffi::AV_PIX_FMT_FLAG_PAL
         | ffi::AV_PIX_FMT_FLAG_BITSTREAM
         | ffi::AV_PIX_FMT_FLAG_HWACCEL
         | ffi::AV_PIX_FMT_FLAG_BAYER
@@ -192,6 +200,7 @@ pub(crate) fn format_layout(format: ff::format::Pixel) -> Option<crate::colour::
             offset: number(c.offset)?,
             shift: u32::try_from(c.shift).ok()?,
             depth: u32::try_from(c.depth).ok()?,
+            big_endian: format_flags(format) & ffi::AV_PIX_FMT_FLAG_BE as u64 != 0,
         });
     }
     Some(crate::colour::Layout {

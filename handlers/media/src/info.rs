@@ -185,6 +185,8 @@ pub struct VideoInfo {
     pub sample_aspect: Rational,
     /// What was done to make the picture upright.
     pub orientation: Orientation,
+    /// Whether the file is a picture, not a video.
+    pub is_still: bool,
     /// Frames in the range, from the container or estimated; for progress only.
     pub frames: Option<u64>,
 }

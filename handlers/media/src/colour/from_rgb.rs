@@ -319,15 +319,10 @@ fn invisible_below(depth: u32) -> f32 {
 }
 
 fn layout_of(frame: &Frame) -> Result<Layout> {
-    if let Some(layout) = Layout::of(frame.format()) {
-        return Ok(layout);
-    }
-    // Big-endian words are for PNG only and packed by hand.
-    if matches!(frame.format(), Pixel::RGB48BE | Pixel::RGBA64BE) {
-        let has_alpha = frame.format() == Pixel::RGBA64BE;
-        return Ok(Layout { components: Vec::new(), has_alpha, log2_chroma_w: 0, log2_chroma_h: 0 });
-    }
-    Err(internal("No writer takes this format", format!("{:?}", frame.format())))
+    // Big-endian words are for PNG only, which is packed by hand.
+    let writable = |layout: &Layout| is_rgb(frame.format()) || layout.components.iter().all(|c| !c.big_endian);
+    let layout = Layout::of(frame.format()).filter(writable);
+    layout.ok_or_else(|| internal("No writer takes this format", format!("{:?}", frame.format())))
 }
 
 fn check_len(got: usize, want: usize) -> Result<()> {

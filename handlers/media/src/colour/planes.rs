@@ -17,6 +17,8 @@ pub(crate) struct Component {
     /// Bits below the value.
     pub shift: u32,
     pub depth: u32,
+    /// Whether samples of two bytes begin with the higher one.
+    pub big_endian: bool,
 }
 
 impl Component {
@@ -25,7 +27,7 @@ impl Component {
     }
 }
 
-/// A format of plain samples: no palette, no bit packing, no floats, no big-endian words.
+/// A format of plain samples: no palette, no bit packing, no floats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub components: Vec<Component>,
@@ -60,15 +62,16 @@ pub(crate) fn load_row(plane: Plane<'_>, component: Component, row: usize, codes
     let bytes = plane.data.get(row * plane.stride + component.offset..).unwrap_or(&[]);
     match (component.sample_bytes(), component.step) {
         (1, 1) => simd::load_u8(bytes, out, scale, offset),
-        (2, 2) => simd::load_u16(bytes, out, scale, offset),
+        (2, 2) if !component.big_endian => simd::load_u16(bytes, out, scale, offset),
         (1, step) => {
             for (o, c) in out.iter_mut().zip(bytes.iter().step_by(step)) {
                 *o = f32::from(*c) * scale + offset;
             }
         }
         (_, step) => {
+            let word = if component.big_endian { u16::from_be_bytes } else { u16::from_le_bytes };
             for (o, c) in out.iter_mut().zip(bytes.chunks(step).filter(|c| c.len() >= 2)) {
-                *o = f32::from(u16::from_le_bytes([c[0], c[1]])) * scale + offset;
+                *o = f32::from(word([c[0], c[1]])) * scale + offset;
             }
         }
     }

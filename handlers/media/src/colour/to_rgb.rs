@@ -143,11 +143,26 @@ fn unpacked_format(format: Pixel) -> Pixel {
 
 /// Writes a frame's alpha into `out` (`width * height` values, 1 is opaque); `false` where it has none.
 pub fn alpha_of(frame: &Frame, out: &mut [f32]) -> bool {
+    if let Some(palette) = ffi::palette(frame.inner()) {
+        return alpha_of_palette(frame, palette, out);
+    }
     let Some(layout) = Layout::of(frame.format()).filter(|l| l.has_alpha) else { return false };
     let component = layout.components[layout.components.len() - 1];
     let codes = Codes::luma(component.depth, true);
     for (row, out) in out.chunks_exact_mut(frame.width() as usize).enumerate() {
         load_row(plane_of(frame, component), component, row, codes, out);
+    }
+    true
+}
+
+fn alpha_of_palette(frame: &Frame, palette: &[u8], out: &mut [f32]) -> bool {
+    let Some(plane) = frame.plane(0) else { return false };
+    let alphas: Vec<f32> =
+        palette.chunks_exact(4).map(|c| (u32::from_ne_bytes([c[0], c[1], c[2], c[3]]) >> 24) as f32 / 255.0).collect();
+    for (row, out) in plane.data.chunks(plane.stride).zip(out.chunks_exact_mut(frame.width() as usize)) {
+        for (o, index) in out.iter_mut().zip(row) {
+            *o = alphas.get(usize::from(*index)).copied().unwrap_or(1.0);
+        }
     }
     true
 }

@@ -63,16 +63,13 @@ pub(super) fn open_decoder(
     settings.set("max_pixels", &options.max_pixels.min(i32::MAX as u64).to_string());
     let opened = decoder.open_as_with(codec, settings).and_then(ff::codec::decoder::Opened::video);
     let decoder = opened.map_err(corrupt)?;
-    let info = describe(&stream, &decoder, has_alpha_tag, frames_wanted(input, &stream, options));
+    let mut info = describe(&stream, &decoder, has_alpha_tag);
+    info.is_still = crate::source::is_still(input);
+    info.frames = if info.is_still { Some(1) } else { frames_wanted(input, &stream, options) };
     Ok((decoder, info))
 }
 
-fn describe(
-    stream: &ff::format::stream::Stream<'_>,
-    decoder: &ff::decoder::Video,
-    has_alpha_tag: bool,
-    frames: Option<u64>,
-) -> VideoInfo {
+fn describe(stream: &ff::format::stream::Stream<'_>, decoder: &ff::decoder::Video, has_alpha_tag: bool) -> VideoInfo {
     let orientation = stream
         .side_data()
         .find(|d| d.kind() == ff::codec::packet::side_data::Type::DisplayMatrix)
@@ -94,7 +91,8 @@ fn describe(
         colour_in_file: in_file,
         sample_aspect: turn_aspect(orientation, ffi::stream_aspect(stream)),
         orientation,
-        frames,
+        is_still: false,
+        frames: None,
     }
 }
 

@@ -51,10 +51,7 @@ impl Again<'_> {
         let (mut aim, mut smallest) = (budget * AIM, first.bytes);
         for _ in 0..ATTEMPTS {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; casts saturate")]
-            let bytes = aim as u64;
-            if bytes < least {
-                break;
-            }
+            let bytes = (aim as u64).max(least);
             let mut made = self.encode(bytes, watch)?;
             smallest = smallest.min(made.bytes);
             if made.bytes <= max {
@@ -63,6 +60,9 @@ impl Again<'_> {
                 made.warnings.clone_from(&first.warnings);
                 made.warnings.push(format!("The video was encoded a second time, coarser, to stay below {max} bytes."));
                 return Ok(made);
+            }
+            if bytes == least {
+                break;
             }
             #[allow(clippy::cast_precision_loss, reason = "bytes of a file fit a float")]
             let over = budget / made.video_bytes as f64;

@@ -189,6 +189,8 @@ fn header_options(container: Container) -> ff::Dictionary<'static> {
     options.set("avoid_negative_ts", "disabled");
     if container == Container::Mp4 {
         options.set("movflags", "+faststart");
+        // FLAC in MP4 is standard, but not to FFmpeg before version 6.
+        options.set("strict", "experimental");
     }
     options
 }

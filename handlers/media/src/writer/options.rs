@@ -52,6 +52,12 @@ impl WriteOptions {
         }
     }
 
+    /// One PNG for a picture: with alpha where the source has it, 16 bits where it is deeper than 8.
+    pub fn picture(info: &VideoInfo) -> WriteOptions {
+        let format = OutputFormat { alpha: info.has_alpha, ..OutputFormat::PNG_PICTURE };
+        WriteOptions { bit_depth: format.bit_depth_for(info.bit_depth), ..WriteOptions::new(format) }
+    }
+
     /// Whether all this goes together; [`super::Writer::create`] asks it too.
     ///
     /// # Errors

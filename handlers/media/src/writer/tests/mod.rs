@@ -1,5 +1,6 @@
 mod formats;
 mod limits;
+mod pictures;
 mod tracks;
 
 use std::path::{Path, PathBuf};

@@ -138,7 +138,8 @@ impl Levels {
 
     /// The samples of a frame.
     pub(super) fn load(&mut self, frame: &Frame) -> Result<&Picture> {
-        let layout = Layout::of(frame.format()).filter(|layout| self.is_common(frame, layout));
+        let words = |layout: &Layout| layout.components.iter().all(|c| !c.big_endian);
+        let layout = Layout::of(frame.format()).filter(words).filter(|layout| self.is_common(frame, layout));
         match layout {
             Some(layout) => take(frame, &layout, self.common, &mut self.picture)?,
             None => self.convert(frame)?,
@@ -243,7 +244,7 @@ mod tests {
 
     fn lift(depth: u32, shift: u32, common: u32, range: i32, bytes: &[u8]) -> Vec<u16> {
         let step = if depth + shift > 8 { 2 } else { 1 };
-        let component = Component { plane: 0, step, offset: 0, shift, depth };
+        let component = Component { plane: 0, step, offset: 0, shift, depth, big_endian: false };
         let tags = ColourTags { range, ..ColourTags::BT709 };
         let common = Common { format: Pixel::YUV420P, depth: common, halved: (true, true), tags };
         let mut out = vec![0; bytes.len() / step];

@@ -27,7 +27,8 @@ fn source(scratch: &Scratch, codec: &str, name: &str) -> PathBuf {
 
 /// Start, length and text of each subtitle.
 fn texts(path: &Path) -> Vec<(f64, f64, String)> {
-    let srt = run("ffmpeg", &format!("-v error -i {} -map 0:s:0 -c:s srt -f srt -", path.display()));
+    // Without -copyts ffmpeg would move all by the first time in the file, which may be that of the sound.
+    let srt = run("ffmpeg", &format!("-v error -copyts -i {} -map 0:s:0 -c:s srt -f srt -", path.display()));
     let secs = |t: &str| {
         let mut parts = t.trim().split([':', ',']).map(|p| p.parse::<f64>().unwrap());
         let mut next = || parts.next().unwrap();

@@ -14,6 +14,7 @@ mod bad_media;
 mod bad_messages;
 mod cli;
 mod cli_jobs;
+mod compare;
 mod disk;
 mod faults;
 mod happy;

@@ -2,6 +2,7 @@
 //! signal's number where one ended the command.
 
 mod bench;
+mod compare;
 mod completions;
 mod display;
 mod doctor;
@@ -125,6 +126,8 @@ enum Command {
     Work(work::Args),
     /// Run jobs on local files.
     Run(run::Args),
+    /// Tell how close two videos or pictures are: PSNR, SSIM, VMAF, and a page to look at.
+    Compare(compare::Args),
     /// Put a job message into the queue.
     Submit(submit::Args),
     /// Print a URL that lets somebody without keys read an object, or upload it (`--put`).
@@ -218,6 +221,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Up(args) => block_on(up::up(&global, args)),
         Command::Work(args) => block_on(work::work(&global, args)),
         Command::Run(args) => block_on(run::run(&global, args)),
+        Command::Compare(args) => block_on(compare::compare(&global, args)),
         Command::Submit(args) => block_on(submit::submit(&global, args)),
         Command::Presign(args) => block_on(presign::presign(&global, args)),
         Command::Jobs(command) => block_on(jobs::jobs(&global, command)),

@@ -43,6 +43,19 @@ pub(crate) struct Args {
     device: Option<String>,
 }
 
+impl Args {
+    /// One file, with secondary inputs by role, and parameters, as the command line would have them.
+    pub(crate) fn one(
+        handler: &str,
+        file: PathBuf,
+        output: PathBuf,
+        inputs: Vec<(String, String)>,
+        set: Vec<(String, String)>,
+    ) -> Args {
+        Args { handler: handler.into(), files: vec![file], output, set, inputs, device: None }
+    }
+}
+
 /// Runs the jobs. A signal ends the one in progress with its event, or, where it does not end soon, without; nothing but
 /// finished results is left either way.
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {

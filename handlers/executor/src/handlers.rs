@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use darkroom_api::{DynHandler, erase};
+use darkroom_compare::Compare;
 use darkroom_inference::Runtime;
 use darkroom_matting::Matting;
 
@@ -11,5 +12,5 @@ pub type Table = Vec<Box<dyn DynHandler>>;
 
 /// The handlers of this build.
 pub fn all(runtime: &Arc<Runtime>) -> Table {
-    vec![erase(Matting::new(Arc::clone(runtime)))]
+    vec![erase(Matting::new(Arc::clone(runtime))), erase(Compare::new(Arc::clone(runtime)))]
 }

@@ -52,8 +52,8 @@ pub(super) struct Common {
 }
 
 impl Common {
-    /// The reference's layout, where that is YUV, at the depth of the deeper one. RGB and grey become 4:4:4 with two bits
-    /// more than they have, so that equal pictures alone are equal.
+    /// The reference's layout, where that is YUV, at the depth of the deeper one. RGB and grey become 4:4:4 with ten bits or
+    /// more, so that nothing of eight bits is lost.
     pub(super) fn of(video: &VideoInfo, reference: &VideoInfo) -> Common {
         let halved = subsampling(reference.pixel_format);
         let least = if halved.is_some() { 8 } else { 10 };

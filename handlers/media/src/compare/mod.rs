@@ -31,6 +31,8 @@ pub use vmaf::{VMAF_TOOL, VmafOptions, without_vmaf};
 pub const MAX_LISTED: usize = 1_000_000;
 /// Shortest side that can be compared: SSIM's windows have 8 samples, of halved colour differences too.
 const MIN_SIDE_PX: u32 = 16;
+/// The same for VMAF, which halves pictures four times: libvmaf crashes on 16 pixels.
+const MIN_VMAF_SIDE_PX: u32 = 32;
 
 /// How to compare.
 #[derive(Debug, Clone, Default)]
@@ -120,6 +122,8 @@ struct Run<'scope, 'a> {
     psnr: Psnr,
     ssim: Ssim,
     vmaf: Option<Vmaf<'a>>,
+    /// It was wanted, but pictures are too small for it.
+    without_vmaf: bool,
     cancel: &'a CancelToken,
     frames: Vec<FrameScores>,
     compared: u64,
@@ -135,12 +139,16 @@ impl<'scope, 'a> Run<'scope, 'a> {
         let infos = [video.info().clone(), reference.info().clone()];
         let common = Common::of(&infos[0], &infos[1]);
         let size = (infos[0].width_px, infos[0].height_px);
-        let vmaf = options.vmaf.as_ref().map(|vmaf| Vmaf::start(vmaf, &options.cancel, common, size));
+        let large = size.0.min(size.1) >= MIN_VMAF_SIDE_PX;
+        let vmaf = options.vmaf.as_ref().filter(|_| large);
+        let vmaf = vmaf.map(|vmaf| Vmaf::start(vmaf, &options.cancel, common, size)).transpose()?;
+        let without_vmaf = options.vmaf.is_some() && vmaf.is_none();
         Ok(Run {
             levels: [Levels::new(&infos[0], common), Levels::new(&infos[1], common)],
             infos,
             common,
-            vmaf: vmaf.transpose()?,
+            vmaf,
+            without_vmaf,
             pairs: Pairs::start(scope, video, reference),
             psnr: Psnr::new(common.depth),
             ssim: Ssim::new(common.depth),
@@ -210,11 +218,19 @@ impl<'scope, 'a> Run<'scope, 'a> {
             let compared = self.compared;
             warnings.push(format!("The {longer} goes on after the end of the other: {compared} frames were compared."));
         }
-        for (levels, role) in self.levels.iter().zip(["video", "reference"]) {
+        for ((levels, info), role) in self.levels.iter().zip(&self.infos).zip(["video", "reference"]) {
             if levels.converted() {
-                let format = levels::name(self.common.format);
-                warnings.push(format!("The {role} is coded otherwise and was converted to {format} to be compared."));
+                let (coded, format) = (levels::name(info.pixel_format), levels::name(self.common.format));
+                let names = info.colour.names();
+                let coded = format!("{coded} ({}, {})", names.matrix, names.range);
+                warnings.push(format!("The {role} is coded as {coded} and was converted to {format} to be compared."));
             }
+        }
+        if self.without_vmaf {
+            warnings.push(format!("VMAF was not measured: it needs pictures of {MIN_VMAF_SIDE_PX} pixels or more."));
+        }
+        if self.infos.iter().any(|info| info.has_alpha) {
+            warnings.push("Alpha was not compared, only what lies under it.".into());
         }
         if self.infos[1].colour.is_hdr() {
             warnings.push("HDR was compared as it is coded; VMAF's models know standard range only.".into());

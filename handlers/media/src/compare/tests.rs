@@ -101,10 +101,14 @@ fn equal_files_are_told_to_be_and_have_no_number_for_infinity() {
         let json = serde_json::to_value(&equal).unwrap();
         assert_eq!((&json["psnr"]["mean"]["y"], &json["identical"]), (&serde_json::Value::Null, &true.into()));
     }
+    let tiny = scratch.make(&picture, "-vf crop=64:20,format=rgba", "tiny.png");
+    let vmaf = compare(&tiny, &tiny, &tool(&scratch, "exit 1"), &mut |_| Ok(())).unwrap();
+    let said = vmaf.warnings.join(" ");
+    assert!(vmaf.vmaf.is_none() && said.contains("32 pixels or more") && said.contains("Alpha"), "{said}");
     // A picture of the video is nearly its first frame: what differs is rounded colour.
     let near = measured(&picture, &video).unwrap();
     assert!(near.psnr.mean.y > 45.0 && near.compared == 1 && !near.identical, "{:?}", near.psnr);
-    assert!(near.warnings.iter().any(|w| w.contains("video is coded otherwise")), "{:?}", near.warnings);
+    assert!(near.warnings.iter().any(|w| w.contains("video is coded as rgb24")), "{:?}", near.warnings);
     assert!(near.warnings.iter().any(|w| w.contains("reference goes on")), "{:?}", near.warnings);
 }
 

@@ -13,6 +13,7 @@ mod outputs;
 mod params;
 mod probe;
 pub mod protocol;
+pub mod ranges;
 
 pub use context::{CancelToken, JobContext, LogLevel, Progress, Reporter};
 pub use describe::{Descriptor, InputRole, Limits, MediaKind, Stage};
@@ -22,3 +23,4 @@ pub use measure::{Alone, Measured, Part};
 pub use outputs::{ModelUse, OutputFile, Outputs, StageReport};
 pub use params::parse_params;
 pub use probe::{AudioProbe, Colour, Probe, VideoProbe};
+pub use ranges::{Auto, Bounded, Quality, Seconds, Speed};

@@ -9,8 +9,9 @@ use ort::session::Session;
 use crate::device::Device;
 use crate::runtime::Precision;
 
-/// Most sessions kept without work. Each holds its weights and the memory of the largest frame it saw.
-const MAX_IDLE: usize = 4;
+/// Most sessions kept without work: as many as a job uses on a GPU. Each holds its weights and the memory of the largest
+/// picture it saw.
+const MAX_IDLE: usize = 12;
 
 /// What makes two sessions interchangeable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Key {
     pub precision: Precision,
     /// Name of the edit that was made to it.
     pub edit: Option<&'static str>,
+    /// Threads of one call on the CPU.
+    pub threads: usize,
 }
 
 /// Idle sessions, the one used last at the end.

@@ -123,13 +123,19 @@ impl Runtime {
     /// [`ErrorCode::ModelMissing`] and [`ErrorCode::RuntimeMissing`] with the command to run,
     /// [`ErrorCode::ModelInvalid`] for a file that ONNX Runtime does not accept, [`ErrorCode::OutOfMemory`].
     pub fn session(&self, name: &str, precision: Precision) -> Result<PooledSession<'_>> {
-        let (model, key) = self.key(name, precision, None)?;
+        self.session_with_threads(name, precision, self.intra_threads())
+    }
+
+    /// The same with another number of threads of one call on the CPU: several sessions of one thread, each with a picture of
+    /// its own, do not wait for one another in each operation.
+    ///
+    /// # Errors
+    /// As [`Runtime::session`].
+    pub fn session_with_threads(&self, name: &str, precision: Precision, threads: usize) -> Result<PooledSession<'_>> {
+        let (model, key) = self.key(name, precision, None, threads)?;
         let session = match self.pool.take(&key) {
             Some(session) => session,
-            None => {
-                let load = |mut builder: SessionBuilder| builder.commit_from_file(&model.path);
-                self.load(&model, &key, self.intra_threads(), load)?
-            }
+            None => self.load(&model, &key, |mut builder: SessionBuilder| builder.commit_from_file(&model.path))?,
         };
         Ok(PooledSession::new(&self.pool, key, session, name.to_owned()))
     }
@@ -144,23 +150,29 @@ impl Runtime {
         precision: Precision,
         edit: Edit<'_>,
     ) -> Result<Option<PooledSession<'_>>> {
-        let (model, key) = self.key(name, precision, Some(edit.name))?;
+        let threads = edit.threads.unwrap_or_else(|| self.intra_threads());
+        let (model, key) = self.key(name, precision, Some(edit.name), threads)?;
         let session = match self.pool.take(&key) {
             Some(session) => session,
             None => {
                 // A file that cannot be read has its error told by ONNX Runtime.
                 let edited = std::fs::read(&model.path).ok().and_then(|file| graph::edited(&file, edit));
                 let Some(bytes) = edited else { return Ok(None) };
-                let threads = edit.threads.unwrap_or_else(|| self.intra_threads());
-                self.load(&model, &key, threads, |mut builder| builder.commit_from_memory(&bytes))?
+                self.load(&model, &key, |mut builder| builder.commit_from_memory(&bytes))?
             }
         };
         Ok(Some(PooledSession::new(&self.pool, key, session, name.to_owned())))
     }
 
-    fn key(&self, name: &str, precision: Precision, edit: Option<&'static str>) -> Result<(ResolvedModel, Key)> {
+    fn key(
+        &self,
+        name: &str,
+        precision: Precision,
+        edit: Option<&'static str>,
+        threads: usize,
+    ) -> Result<(ResolvedModel, Key)> {
         let model = self.options.registry.resolve(name)?;
-        let key = Key { sha256: model.sha256.clone(), device: self.device()?, precision, edit };
+        let key = Key { sha256: model.sha256.clone(), device: self.device()?, precision, edit, threads };
         Ok((model, key))
     }
 
@@ -168,10 +180,9 @@ impl Runtime {
         &self,
         model: &ResolvedModel,
         key: &Key,
-        threads: usize,
         commit: impl FnOnce(SessionBuilder) -> ort::Result<Session>,
     ) -> Result<Session> {
-        let builder = self.builder(&self.environment()?, key.device, key.precision, threads);
+        let builder = self.builder(&self.environment()?, key.device, key.precision, key.threads);
         builder.and_then(commit).map_err(|e| job_error(&format!("loading the model `{}`", model.name), &e))
     }
 

@@ -22,7 +22,7 @@ use darkroom_inference::Runtime;
 
 pub use model::{Found, Matte, Mattes, Rvm, Sessions, Source};
 pub use params::{Format, Params, Rgb};
-pub use ranges::{Auto, BatchSize, Bounded, GpuCount, Quality, Ratio, Seconds, Speed};
+pub use ranges::{BatchSize, GpuCount, Ratio};
 
 /// Role of the video to cut people out of.
 pub const VIDEO: &str = "video";

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use darkroom_api::{ErrorCode, JobError, Result};
+use darkroom_api::{Auto, Bounded, ErrorCode, JobError, Quality, Result, Seconds, Speed};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::ranges::{Auto, BatchSize, Bounded, GpuCount, Quality, Ratio, Seconds, Speed};
+use crate::ranges::{BatchSize, GpuCount, Ratio};
 
 /// Longest side, in pixels, of the picture that the model looks for people in when the ratio is `auto`: what RVM was
 /// trained on, and what its authors choose.

@@ -269,8 +269,8 @@ pub fn codec_threads(runtime: &Runtime, params: &Params) -> Result<usize> {
 /// Which part of the video to read.
 pub fn read_options(params: &Params, threads: usize, ctx: &JobContext) -> ReadOptions {
     ReadOptions {
-        start_secs: params.start_secs.map(crate::Seconds::get),
-        end_secs: params.end_secs.map(crate::Seconds::get),
+        start_secs: params.start_secs.map(darkroom_api::Seconds::get),
+        end_secs: params.end_secs.map(darkroom_api::Seconds::get),
         threads,
         cancel: ctx.cancel.clone(),
         ..ReadOptions::default()

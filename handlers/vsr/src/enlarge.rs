@@ -1,0 +1,298 @@
+//! Pictures through a model: in tiles where memory asks for it, on as many sessions as the device has room for.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use darkroom_api::{CancelToken, ErrorCode, JobError, ModelUse, Result};
+use darkroom_inference::{Device, PooledSession, Precision, Runtime, retry_halving};
+
+use crate::resize::Resize;
+use crate::tiles::{Overlap, Picture, Tiling};
+use crate::{Net, luma};
+
+/// Furthest, in pixels, that a model is asked to see; where it sees further, tiles fade into one another.
+const MAX_REACH_PX: usize = 96;
+/// What tiles share where the model sees further than [`MAX_REACH_PX`].
+const FAR: Overlap = Overlap { margin: 24, fade: 24 };
+/// Smallest tile that memory is asked for.
+const MIN_TILE_PIXELS: usize = 48 * 48;
+/// Pixels a call on an accelerator, where frames are small and the model takes several.
+const CALL_PIXELS: usize = 512 * 512;
+/// Most pictures a call.
+const MAX_CALL: usize = 8;
+
+/// Models at work.
+pub struct Enlarger<'a> {
+    sessions: Vec<PooledSession<'a>>,
+    net: Net,
+    /// Most pixels of one call's input.
+    max_pixels: usize,
+    overlap: Option<Overlap>,
+    tilings: HashMap<(usize, usize), Tiling>,
+    resize: Resize,
+}
+
+/// How many sessions, and what they may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Sessions at work at once.
+    pub sessions: usize,
+    /// Memory of all of them.
+    pub memory_mib: u64,
+    /// How they compute.
+    pub precision: Precision,
+}
+
+/// Told how much of the work at hand is done, 0 to 1, and asked whether to go on.
+pub struct Watch<'a> {
+    /// Ends the work.
+    pub cancel: &'a CancelToken,
+    /// Called after each tile.
+    pub done: &'a (dyn Fn(f32) + Sync),
+}
+
+impl<'a> Enlarger<'a> {
+    /// Opens the sessions; `known` is what was found out about the model before.
+    ///
+    /// # Errors
+    /// As [`Runtime::session`] and [`Net::inspect`].
+    pub fn open(runtime: &'a Runtime, model: &str, room: Room, known: &Known) -> Result<Enlarger<'a>> {
+        // On a CPU threads of one session wait for one another in each operation; sessions of one thread do not.
+        let threads = runtime.intra_threads().div_ceil(room.sessions);
+        let open = || runtime.session_with_threads(model, room.precision, threads);
+        let mut first = open()?;
+        let net = known.net(&mut first)?;
+        let mut sessions = vec![first];
+        while sessions.len() < room.sessions {
+            sessions.push(open()?);
+        }
+        let bytes = (room.memory_mib << 20) / room.sessions as u64 / net.bytes_a_pixel;
+        let max_pixels = usize::try_from(bytes).unwrap_or(usize::MAX).max(MIN_TILE_PIXELS);
+        Ok(Enlarger { sessions, net, max_pixels, overlap: None, tilings: HashMap::new(), resize: Resize::new() })
+    }
+
+    /// What the model is.
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// To tell what was used.
+    pub fn model_use(&self) -> Option<ModelUse> {
+        let session = self.sessions.first()?;
+        Some(ModelUse { name: session.name().to_owned(), sha256: session.sha256().to_owned() })
+    }
+
+    /// How many pictures of a size keep all sessions busy.
+    ///
+    /// # Errors
+    /// As [`Enlarger::enlarge`].
+    pub fn batch(&mut self, width: usize, height: usize) -> Result<usize> {
+        let tiles = self.tiling(width, height)?.len();
+        let call = self.call_size(width, height)?;
+        Ok((self.sessions.len() * call).div_ceil(tiles))
+    }
+
+    /// Tiles that a picture of a size is cut into.
+    ///
+    /// # Errors
+    /// As [`Enlarger::enlarge`].
+    pub fn tiles(&mut self, width: usize, height: usize) -> Result<usize> {
+        Ok(self.tiling(width, height)?.len())
+    }
+
+    /// Pictures of red, green and blue in 0..=1, all of one size, `scale` times as large for each pass.
+    ///
+    /// # Errors
+    /// Those of the model; `cancelled`; [`ErrorCode::OutOfMemory`] where the smallest tile does not fit.
+    pub fn enlarge(&mut self, mut pictures: Vec<Picture>, passes: u32, watch: &Watch<'_>) -> Result<Vec<Picture>> {
+        // A pass costs as much as it has pixels.
+        #[allow(clippy::cast_precision_loss, reason = "a fraction for people")]
+        let growth = (self.net.scale * self.net.scale) as f32;
+        let whole: f32 = (0..passes).map(|pass| growth.powi(pass.cast_signed())).sum();
+        let mut before = 0.0;
+        for pass in 0..passes {
+            let share = growth.powi(pass.cast_signed()) / whole;
+            let done = |part: f32| (watch.done)(before + share * part);
+            pictures = self.pass(pictures, &Watch { cancel: watch.cancel, done: &done })?;
+            before += share;
+        }
+        Ok(pictures)
+    }
+
+    fn pass(&mut self, pictures: Vec<Picture>, watch: &Watch<'_>) -> Result<Vec<Picture>> {
+        if self.net.channels == 3 {
+            return self.through(&pictures, watch);
+        }
+        let lumas: Vec<Picture> = pictures.iter().map(luma::of).collect();
+        let enlarged = self.through(&lumas, watch)?;
+        let with_colour = pictures.iter().zip(enlarged).map(|(picture, luma)| {
+            let larger = self.resize.picture(picture, luma.width, luma.height)?;
+            Ok(luma::replace(larger, &luma))
+        });
+        with_colour.collect()
+    }
+
+    /// All pictures through the model once; in smaller tiles where memory turns out short.
+    fn through(&mut self, pictures: &[Picture], watch: &Watch<'_>) -> Result<Vec<Picture>> {
+        let Some(first) = pictures.first() else { return Ok(Vec::new()) };
+        let (width, height) = (first.width, first.height);
+        let mut pixels = self.max_pixels.min(width * height);
+        loop {
+            let done = self.work(pictures, width, height, watch);
+            match done {
+                Err(error) if error.code == ErrorCode::OutOfMemory && pixels > MIN_TILE_PIXELS => {
+                    pixels = (pixels / 2).max(MIN_TILE_PIXELS);
+                    tracing::warn!(pixels, "out of memory: going on with smaller tiles");
+                    (self.max_pixels, self.tilings) = (pixels, HashMap::new());
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn work(&mut self, pictures: &[Picture], width: usize, height: usize, watch: &Watch<'_>) -> Result<Vec<Picture>> {
+        let call = self.call_size(width, height)?;
+        let tiling = self.tiling(width, height)?.clone();
+        let (net, scale) = (&self.net, self.net.scale);
+        let blank = |picture: &Picture| Mutex::new(Picture::new(net.channels, picture.width * scale, picture.height * scale));
+        let results: Vec<Mutex<Picture>> = pictures.iter().map(blank).collect();
+        let items = pictures.len() * tiling.len();
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let job = Job { net, tiling: &tiling, pictures, results: &results, items, call, next: &next, done: &done, watch };
+        let job = &job;
+        let workers = self.sessions.len().min(items.div_ceil(call));
+        std::thread::scope(|scope| {
+            let (own, others) = self.sessions.split_at_mut(1);
+            let helpers: Vec<_> =
+                others[..workers - 1].iter_mut().map(|session| scope.spawn(move || job.run(session))).collect();
+            let mut outcome = job.run(&mut own[0]);
+            for helper in helpers {
+                let panicked = |_| JobError::new(ErrorCode::Internal, "A model's thread panicked. Report this fault.");
+                outcome = outcome.and(helper.join().map_err(panicked).flatten());
+            }
+            outcome
+        })?;
+        Ok(results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
+    }
+
+    /// Tiles a call: one on a CPU, where more gain nothing.
+    fn call_size(&mut self, width: usize, height: usize) -> Result<usize> {
+        if !self.net.takes_several || self.sessions[0].device() == Device::Cpu {
+            return Ok(1);
+        }
+        let tiling = self.tiling(width, height)?;
+        let pixels = tiling.width * tiling.height;
+        Ok((CALL_PIXELS.min(self.max_pixels) / pixels.max(1)).clamp(1, MAX_CALL))
+    }
+
+    fn tiling(&mut self, width: usize, height: usize) -> Result<&Tiling> {
+        if !self.tilings.contains_key(&(width, height)) {
+            let whole = Tiling::whole_pixels(&self.net, width, height);
+            let tiling = if whole.is_some_and(|pixels| pixels <= self.max_pixels || self.net.fixed.is_some()) {
+                Tiling::whole(&self.net, width, height)
+            } else {
+                let overlap = self.overlap()?;
+                Tiling::cut(&self.net, width, height, overlap, self.max_pixels)
+            };
+            self.tilings.insert((width, height), tiling);
+        }
+        Ok(&self.tilings[&(width, height)])
+    }
+
+    /// How much tiles must overlap, measured when it is first needed.
+    fn overlap(&mut self) -> Result<Overlap> {
+        if let Some(overlap) = self.overlap {
+            return Ok(overlap);
+        }
+        let overlap = match self.net.fixed {
+            // Its size cannot be changed to find out.
+            Some(_) => FAR,
+            None => match self.net.reach(&mut self.sessions[0], MAX_REACH_PX)? {
+                Some(margin) => Overlap { margin, fade: 0 },
+                None => FAR,
+            },
+        };
+        tracing::debug!(?overlap, "tiles of the model overlap");
+        Ok(*self.overlap.insert(overlap))
+    }
+}
+
+/// Tiles of pictures that sessions take from one another's hands.
+struct Job<'a> {
+    net: &'a Net,
+    tiling: &'a Tiling,
+    pictures: &'a [Picture],
+    results: &'a [Mutex<Picture>],
+    items: usize,
+    call: usize,
+    next: &'a AtomicUsize,
+    done: &'a AtomicUsize,
+    watch: &'a Watch<'a>,
+}
+
+impl Job<'_> {
+    fn run(&self, session: &mut PooledSession<'_>) -> Result<()> {
+        let mut input = Vec::new();
+        loop {
+            let first = self.next.fetch_add(self.call, Ordering::Relaxed);
+            if first >= self.items {
+                return Ok(());
+            }
+            let outcome = self.call(session, first, (self.items - first).min(self.call), &mut input);
+            if outcome.is_err() {
+                // Nobody begins what nobody wants any more.
+                self.next.store(self.items, Ordering::Relaxed);
+                return outcome;
+            }
+        }
+    }
+
+    fn call(&self, session: &mut PooledSession<'_>, first: usize, mut count: usize, input: &mut Vec<f32>) -> Result<()> {
+        let (tiles, scale) = (self.tiling.len(), self.net.scale);
+        let mut at = first;
+        let end = first + count;
+        while at < end {
+            if self.watch.cancel.is_cancelled() {
+                return Err(JobError::new(ErrorCode::Cancelled, "The job was cancelled."));
+            }
+            count = count.min(end - at);
+            let size = (self.tiling.width, self.tiling.height);
+            retry_halving(&mut count, |count| {
+                input.clear();
+                for item in at..at + count {
+                    self.tiling.take(item % tiles, &self.pictures[item / tiles], self.net.white, input);
+                }
+                self.net.run(session, count, size, input, |_, values| {
+                    let each = values.len() / count;
+                    for (item, values) in (at..at + count).zip(values.chunks_exact(each.max(1))) {
+                        let result = &self.results[item / tiles];
+                        let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
+                        self.tiling.put(item % tiles, values, scale, self.net.white, &mut result);
+                    }
+                })
+            })?;
+            at += count;
+            let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
+            #[allow(clippy::cast_precision_loss, reason = "a fraction for people")]
+            (self.watch.done)(done as f32 / self.items as f32);
+        }
+        Ok(())
+    }
+}
+
+/// What was found out about models, by their content and place, for the life of the process.
+#[derive(Debug, Default)]
+pub struct Known(Mutex<HashMap<(String, Device), Net>>);
+
+impl Known {
+    fn net(&self, session: &mut PooledSession<'_>) -> Result<Net> {
+        let key = (session.sha256().to_owned(), session.device());
+        if let Some(net) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(net.clone());
+        }
+        let net = Net::inspect(session)?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, net.clone());
+        Ok(net)
+    }
+}

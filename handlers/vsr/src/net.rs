@@ -1,0 +1,325 @@
+//! What a model is, found out by looking at its description and by trying it.
+//!
+//! Any ONNX file that makes a larger picture of a picture will do: one input `[n, c, h, w]`, c being 3 (red, green, blue) or 1
+//! (luma), in f32 or f16, of a fixed size or any. What the file does not say is tried on small pictures: the scale, the sizes it
+//! takes, whether white is 1 or 255, and the memory it needs.
+
+use std::time::{Duration, Instant};
+
+use darkroom_api::{ErrorCode, JobError, Result};
+use darkroom_inference::ort::session::{Session, SessionInputValue};
+use darkroom_inference::ort::value::{TensorElementType, TensorRef};
+use darkroom_inference::{PooledSession, TensorInfo, ort, signature};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use half::vec::HalfFloatVecExt;
+
+use crate::memory;
+
+/// Sides must be multiples of one of these.
+const GRAINS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+/// Shortest side of a picture that is tried.
+const TRIAL_PX: usize = 64;
+/// A longer trial tells the memory more exactly; it is made where the short one took less than this.
+const QUICK: Duration = Duration::from_millis(60);
+/// Largest scale.
+const MAX_SCALE: usize = 8;
+/// Mean difference of the trial's result and its enlarged picture from which on they are different pictures.
+const MAX_ERROR: f32 = 0.2;
+/// Assumed where nothing can be measured: SPAN's.
+const MIN_BYTES_A_PIXEL: u64 = 256;
+
+/// A model that enlarges pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Net {
+    input: String,
+    output: String,
+    half_in: bool,
+    half_out: bool,
+    /// 3 for red, green and blue, 1 for luma.
+    pub channels: usize,
+    /// How many times longer each side becomes.
+    pub scale: usize,
+    /// Sides must be multiples of it.
+    pub grain: usize,
+    /// The only size it takes: width and height.
+    pub fixed: Option<(usize, usize)>,
+    /// Whether it takes several pictures a call.
+    pub takes_several: bool,
+    /// What it takes for white.
+    pub white: f32,
+    /// Memory of a call, per pixel of its input.
+    pub bytes_a_pixel: u64,
+}
+
+impl Net {
+    /// Looks at a model and tries it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ModelInvalid`] with what was found, for a model that does something else.
+    pub fn inspect(session: &mut PooledSession<'_>) -> Result<Net> {
+        let mut net = Net::described(session).map_err(|why| refuse(session, &why))?;
+        net.try_sizes(session)?;
+        net.find_white(session)?;
+        Ok(net)
+    }
+
+    /// What the file says.
+    fn described(session: &Session) -> Result<Net, String> {
+        let [input] = session.inputs() else {
+            return Err(format!("it has {} inputs where a picture is the only one", session.inputs().len()));
+        };
+        let input = TensorInfo::from(input);
+        let half_in = is_half(&input).ok_or("its input is neither f32 nor f16")?;
+        let [batch, channels, height, width] = input.dims[..] else {
+            return Err("its input has not the four dimensions [n, c, h, w]".into());
+        };
+        let channels = match channels {
+            Some(3) | None => 3,
+            Some(1) => 1,
+            Some(other) => return Err(format!("its input has {other} channels in place of 3 or 1")),
+        };
+        let usize_of = |side: u64| usize::try_from(side).ok().filter(|side| (1..=16_384).contains(side));
+        let fixed = match (width, height) {
+            (None, None) => None,
+            (Some(width), Some(height)) => {
+                let sides = usize_of(width).zip(usize_of(height));
+                Some(sides.ok_or_else(|| format!("its input is {width}x{height}"))?)
+            }
+            _ => return Err("one side of its input is fixed and the other is not".into()),
+        };
+        if batch.is_some_and(|batch| batch != 1) {
+            return Err("it takes several pictures a call and no fewer".into());
+        }
+        let output = session.outputs().iter().map(TensorInfo::from).find(|output| output.dims.len() == 4);
+        let output = output.ok_or("no output is a picture [n, c, h, w]")?;
+        let half_out = is_half(&output).ok_or("its output is neither f32 nor f16")?;
+        let (input, output) = (input.name, output.name);
+        let takes_several = batch.is_none();
+        Ok(Net {
+            input,
+            output,
+            half_in,
+            half_out,
+            channels,
+            scale: 1,
+            grain: 1,
+            fixed,
+            takes_several,
+            white: 1.0,
+            bytes_a_pixel: MIN_BYTES_A_PIXEL,
+        })
+    }
+
+    /// Finds the scale, the sizes it takes and the memory it needs.
+    fn try_sizes(&mut self, session: &mut PooledSession<'_>) -> Result<()> {
+        let grains = if self.fixed.is_some() { &GRAINS[..1] } else { &GRAINS[..] };
+        let mut failure = None;
+        for &grain in grains {
+            // Multiples of the grain and of nothing larger.
+            let size = self.fixed.unwrap_or((TRIAL_PX + grain, TRIAL_PX + 3 * grain));
+            match self.try_size(session, size) {
+                Ok(_) => {
+                    self.grain = grain;
+                    return Ok(());
+                }
+                Err(error) if error.code == ErrorCode::ModelInvalid || error.code == ErrorCode::Internal => {
+                    failure = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| refuse(session, "it takes no size that was tried")))
+    }
+
+    fn try_size(&mut self, session: &mut PooledSession<'_>, size: (usize, usize)) -> Result<()> {
+        let (width, height) = size;
+        let before = memory::in_use();
+        let started = Instant::now();
+        let shape = self.trial(session, size, 0.5)?;
+        let mut pixels = width * height;
+        let scale = (shape.3 / width, shape.2 / height);
+        if (shape.2, shape.3) != (scale.0 * height, scale.0 * width) || shape.1 != self.channels || scale.0 != scale.1 {
+            let why = format!("of {width}x{height} it makes {}x{}x{}: no whole-number scale", shape.3, shape.2, shape.1);
+            return Err(refuse(session, &why));
+        }
+        if !(2..=MAX_SCALE).contains(&scale.0) {
+            let why = format!("of {width}x{height} it makes {}x{}, which is {} times", shape.3, shape.2, scale.0);
+            return Err(refuse(session, &format!("{why}: 2 to {MAX_SCALE} times is what is asked")));
+        }
+        self.scale = scale.0;
+        if self.fixed.is_none() && started.elapsed() < QUICK {
+            let longer = (2 * width, 2 * height);
+            self.trial(session, longer, 0.5)?;
+            pixels = longer.0 * longer.1;
+        }
+        // The arena keeps what a call needed.
+        let grown = memory::in_use().saturating_sub(before);
+        self.bytes_a_pixel = (grown / pixels as u64).max(MIN_BYTES_A_PIXEL);
+        Ok(())
+    }
+
+    /// Runs it on a grey picture and tells the shape of what comes out: n, c, h, w.
+    fn trial(
+        &self,
+        session: &mut PooledSession<'_>,
+        (width, height): (usize, usize),
+        grey: f32,
+    ) -> Result<(usize, usize, usize, usize)> {
+        let picture = vec![grey; self.channels * width * height];
+        self.run(session, 1, (width, height), &picture, |shape, _| shape)
+    }
+
+    /// Finds out whether white is 1 or 255: a net of residuals adds what is small in its own range, and makes noise of a
+    /// picture in the other one.
+    fn find_white(&mut self, session: &mut PooledSession<'_>) -> Result<()> {
+        let side = TRIAL_PX.next_multiple_of(self.grain);
+        let (width, height) = self.fixed.unwrap_or((side, side));
+        let mut error = |white: f32| -> Result<f32> {
+            let picture: Vec<f32> = pattern(self.channels, (width, height), 1.0).map(|v| v * white).collect();
+            self.run(session, 1, (width, height), &picture, |_, out| {
+                #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+                let (scale, count) = (self.scale as f32, out.len() as f32);
+                let size = (self.scale * width, self.scale * height);
+                let wanted = pattern(self.channels, size, scale);
+                let sum: f32 = wanted.zip(out).map(|(wanted, found)| (found / white - wanted).abs()).sum();
+                sum / count
+            })
+        };
+        let (unit, byte) = (error(1.0)?, error(255.0)?);
+        // A clear vote only: nearly all nets take 1.
+        let (white, error) = if byte < 0.5 * unit { (255.0, byte) } else { (1.0, unit) };
+        if !(error <= MAX_ERROR) {
+            let why = format!("its output does not look like its input (mean difference {error:.2})");
+            return Err(refuse(session, &why));
+        }
+        self.white = white;
+        Ok(())
+    }
+
+    /// One call: `count` pictures of `[c, h, w]`, one after the other, to `read` with their shape and values.
+    ///
+    /// # Errors
+    /// [`ErrorCode::OutOfMemory`], and those of ONNX Runtime.
+    pub fn run<T>(
+        &self,
+        session: &mut PooledSession<'_>,
+        count: usize,
+        (width, height): (usize, usize),
+        pictures: &[f32],
+        read: impl FnOnce((usize, usize, usize, usize), &[f32]) -> T,
+    ) -> Result<T> {
+        let shape = [count, self.channels, height, width];
+        let halves: Vec<f16> = if self.half_in { Vec::from_f32_slice(pictures) } else { Vec::new() };
+        session.call(|session| {
+            let input: SessionInputValue<'_> = if self.half_in {
+                TensorRef::from_array_view((shape, &halves[..]))?.into()
+            } else {
+                TensorRef::from_array_view((shape, pictures))?.into()
+            };
+            let outputs = session.run(vec![(self.input.as_str(), input)])?;
+            let lacks = || ort::Error::new(format!("no output `{}`", self.output));
+            let output = outputs.get(&self.output).ok_or_else(lacks)?;
+            if self.half_out {
+                let (shape, values) = output.try_extract_tensor::<f16>()?;
+                return Ok(read(four(shape), &values.to_f32_vec()));
+            }
+            let (shape, values) = output.try_extract_tensor::<f32>()?;
+            Ok(read(four(shape), values))
+        })
+    }
+
+    /// How far, in pixels of the input, a change reaches into the result: how much neighbouring tiles must overlap to be
+    /// as one. Measured where noise is cut; `None` where it reaches further than `most`.
+    ///
+    /// # Errors
+    /// As [`Net::run`].
+    pub fn reach(&self, session: &mut PooledSession<'_>, most: usize) -> Result<Option<usize>> {
+        let height = TRIAL_PX.next_multiple_of(self.grain);
+        let (cut, whole) = (most.next_multiple_of(self.grain), (2 * most).next_multiple_of(self.grain));
+        let noise = noise(self.channels * whole * height);
+        let left = |width: usize| -> Vec<f32> {
+            noise.chunks_exact(whole).flat_map(|row| &row[..width]).map(|value| value * self.white).collect()
+        };
+        let whole_out = self.run(session, 1, (whole, height), &left(whole), |_, out| out.to_vec())?;
+        let cut_out = self.run(session, 1, (cut, height), &left(cut), |_, out| out.to_vec())?;
+        let rows = whole_out.chunks_exact(whole * self.scale).zip(cut_out.chunks_exact(cut * self.scale));
+        let limit = SEAM * self.white;
+        // The leftmost column that differs.
+        let differs = |(whole, cut): (&[f32], &[f32])| cut.iter().zip(whole).position(|(a, b)| (a - b).abs() > limit);
+        let first = rows.filter_map(differs).min().unwrap_or(cut * self.scale);
+        let reach = cut - first / self.scale;
+        Ok((reach < cut).then_some(reach))
+    }
+}
+
+/// Difference that nobody sees: a quarter of a step of 8 bits.
+const SEAM: f32 = 0.25 / 255.0;
+
+fn is_half(info: &TensorInfo) -> Option<bool> {
+    match info.element {
+        Some(TensorElementType::Float32) => Some(false),
+        Some(TensorElementType::Float16) => Some(true),
+        _ => None,
+    }
+}
+
+fn four(shape: &[i64]) -> (usize, usize, usize, usize) {
+    let side = |index: usize| shape.get(index).and_then(|side| usize::try_from(*side).ok()).unwrap_or(0);
+    (side(0), side(1), side(2), side(3))
+}
+
+/// A smooth picture in 0..=1 seen `scale` times as large.
+fn pattern(channels: usize, (width, height): (usize, usize), scale: f32) -> impl Iterator<Item = f32> {
+    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+    let at = move |index: usize| (index as f32 + 0.5) / scale;
+    (0..channels).flat_map(move |c| {
+        (0..height).flat_map(move |y| {
+            (0..width).map(move |x| {
+                let phase = at(c) * scale;
+                0.5 + 0.2 * (at(x) / 9.0 + phase).sin() + 0.2 * (at(y) / 7.0 - phase).cos()
+            })
+        })
+    })
+}
+
+/// The same noise in 0..=1 each time (a linear congruential generator).
+fn noise(count: usize) -> Vec<f32> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        #[allow(clippy::cast_precision_loss, reason = "24 bits fit a float")]
+        let value = (state >> 8) as f32 / 16_777_216.0;
+        value
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// The error for a model that does something else, with what it has.
+fn refuse(session: &Session, why: &str) -> JobError {
+    let message = format!(
+        "The model does not enlarge pictures: {why}. Found: {}. Register a file that makes [n,c,s*h,s*w] of [n,c,h,w].",
+        signature(session)
+    );
+    JobError::new(ErrorCode::ModelInvalid, message)
+}
+
+#[cfg(test)]
+impl Net {
+    /// One that doubles pictures of any size.
+    pub fn for_tests() -> Net {
+        Net {
+            input: "input".into(),
+            output: "output".into(),
+            half_in: false,
+            half_out: false,
+            channels: 3,
+            scale: 2,
+            grain: 1,
+            fixed: None,
+            takes_several: true,
+            white: 1.0,
+            bytes_a_pixel: MIN_BYTES_A_PIXEL,
+        }
+    }
+}

@@ -1,4 +1,4 @@
-"""Writes the tiny ONNX models that the unit tests of handlers/inference and handlers/matting load.
+"""Writes the tiny ONNX models that the unit tests of handlers/inference, handlers/matting and handlers/vsr load.
 
 usage: python tests/bench/tiny_models.py   (from the repository root, with requirements.txt installed)
 """
@@ -108,8 +108,62 @@ def rvm_half(path):
     )
 
 
+def enlarging(path, scale=2, channels=3, element=F32, size=("h", "w"), batch="n", white=1.0, grain=1, blur=True):
+    """Enlarges a picture `scale` times: a cubic, of a picture that is blurred with its neighbours where `blur` says so.
+
+    `white` = 255 adds 1.5, which is little to a picture of bytes only. `grain` = 8 takes sides of multiples of 8 only.
+    """
+    kind = {F32: np.float32, TensorProto.FLOAT16: np.float16}[element]
+    last, nodes, constants = "input", [], [("scales", np.array([1, 1, scale, scale], np.float32))]
+    if grain > 1:
+        nodes += [
+            helper.make_node("SpaceToDepth", [last], ["deep"], blocksize=grain),
+            helper.make_node("DepthToSpace", ["deep"], ["flat"], blocksize=grain),
+        ]
+        last = "flat"
+    if blur:
+        kernel = np.tile(np.outer([1, 2, 1], [1, 2, 1]) / 16, (channels, 1, 1, 1)).astype(kind)
+        constants.append(("kernel", kernel))
+        nodes.append(helper.make_node("Conv", [last, "kernel"], ["blurred"], pads=[1] * 4, group=channels))
+        last = "blurred"
+    if white != 1.0:
+        constants.append(("little", np.array(1.5, kind)))
+        nodes.append(helper.make_node("Add", [last, "little"], ["lighter"]))
+        last = "lighter"
+    cubic = dict(mode="cubic", coordinate_transformation_mode="half_pixel")
+    nodes.append(helper.make_node("Resize", [last, "", "scales"], ["output"], **cubic))
+    save(path, nodes, [("input", element, [batch, channels, *size])], [("output", element, ["n", channels, "H", "W"])], constants)
+
+
+def two_inputs(path):
+    """Wants the frame before as well."""
+    nodes = [helper.make_node("Add", ["input", "before"], ["output"])]
+    shape = ["n", 3, "h", "w"]
+    save(path, nodes, [("input", F32, shape), ("before", F32, shape)], [("output", F32, shape)])
+
+
+def stripes(path):
+    """Twice as large and of the right shape, but no picture: all is 0."""
+    nodes = [
+        helper.make_node("Resize", ["input", "", "scales"], ["larger"], mode="nearest"),
+        helper.make_node("Mul", ["larger", "zero"], ["output"]),
+    ]
+    constants = [("scales", np.array([1, 1, 2, 2], np.float32)), ("zero", np.array(0, np.float32))]
+    save(path, nodes, [("input", F32, ["n", 3, "h", "w"])], [("output", F32, ["n", 3, "H", "W"])], constants)
+
+
 if __name__ == "__main__":
     double("handlers/inference/fixtures/double.onnx")
     fill("handlers/inference/fixtures/fill.onnx")
     rvm_rank5("handlers/matting/fixtures/rvm_rank5.onnx")
     rvm_half("handlers/matting/fixtures/rvm_half.onnx")
+    vsr = "handlers/vsr/fixtures/"
+    enlarging(vsr + "double.onnx")
+    enlarging(vsr + "triple_luma_half.onnx", scale=3, channels=1, element=TensorProto.FLOAT16)
+    enlarging(vsr + "bytes.onnx", white=255.0)
+    enlarging(vsr + "grain8.onnx", grain=8)
+    enlarging(vsr + "fixed.onnx", size=(48, 64), batch=1)
+    enlarging(vsr + "one_and_a_half.onnx", scale=1.5)
+    enlarging(vsr + "same_size.onnx", scale=1)
+    two_inputs(vsr + "two_inputs.onnx")
+    stripes(vsr + "stripes.onnx")

@@ -32,10 +32,10 @@ const MIN_BYTES_A_PIXEL: u64 = 256;
 /// A model that enlarges pictures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Net {
-    input: String,
-    output: String,
-    half_in: bool,
-    half_out: bool,
+    pub(crate) input: String,
+    pub(crate) output: String,
+    pub(crate) half_in: bool,
+    pub(crate) half_out: bool,
     /// 3 for red, green and blue, 1 for luma.
     pub channels: usize,
     /// How many times longer each side becomes.

@@ -111,7 +111,7 @@ fn encode<'a>(
     let held_bytes = mattes.iter().skip(1).map(Frame::bytes).sum();
     let work = Box::new(move || {
         for (index, pts) in times.iter().enumerate() {
-            let place = there_and_back(index, mattes.len());
+            let place = darkroom_media::pipeline::there_and_back(index, mattes.len());
             let Some(matte) = mattes.get_mut(place) else { break };
             matte.set_pts(*pts);
             writer.write(matte)?;
@@ -153,13 +153,6 @@ fn mattes(
     Ok((mattes, times))
 }
 
-/// 0, 1, 2, 1, 0, 1, ... for a length of 3.
-fn there_and_back(index: usize, length: usize) -> usize {
-    let period = (2 * length).saturating_sub(2).max(1);
-    let place = index % period;
-    if place < length { place } else { period - place }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,13 +176,5 @@ mod tests {
         assert_eq!(bench.times("out/matte.webm").len(), 7, "the encoder's part writes a whole file");
         let missing: JobError = handler.alone(Part::Decode, &ctx, &Inputs::default(), Params::default()).err().unwrap();
         assert!(missing.message.contains(VIDEO));
-    }
-
-    #[test]
-    fn mattes_are_taken_forwards_and_backwards() {
-        let places = |length| (0..7).map(|i| there_and_back(i, length)).collect::<Vec<_>>();
-        assert_eq!(places(3), [0, 1, 2, 1, 0, 1, 2]);
-        assert_eq!(places(2), [0, 1, 0, 1, 0, 1, 0]);
-        assert_eq!(places(1), [0; 7]);
     }
 }

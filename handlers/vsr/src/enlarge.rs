@@ -72,6 +72,11 @@ impl<'a> Enlarger<'a> {
         Ok(Enlarger { sessions, net, max_pixels, overlap: None, tilings: HashMap::new(), resize: Resize::new() })
     }
 
+    /// Sessions at work at once.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// What the model is.
     pub fn net(&self) -> &Net {
         &self.net

@@ -1,16 +1,140 @@
-//! Video super-resolution.
+//! Video super-resolution: makes videos and pictures larger with a model that enlarges pictures.
+//!
+//! [`Vsr`] is the handler. A run reads the video ([`darkroom_media::Reader`]), sends each frame that is not a repetition through
+//! the model, in tiles where memory asks for it (`enlarge`), fits the result into the size that was asked for, and encodes it.
 
+mod bench;
 mod enlarge;
 mod goal;
+mod look;
 mod luma;
 mod memory;
 mod net;
 mod params;
+mod pipeline;
+mod repeats;
 mod resize;
 mod task;
 mod tiles;
 
+use std::sync::Arc;
+
+use darkroom_api::{
+    Alone, Descriptor, Handler, InputRole, Inputs, JobContext, Limits, MediaKind, Outputs, Part, Plan, Probe, Probes,
+    Result, Stage,
+};
+use darkroom_inference::Runtime;
+
+pub use enlarge::{Enlarger, Known, Room, Watch};
 pub use goal::Goal;
 pub use net::Net;
 pub use params::{Aim, Codec, Holder, Params, Size};
 pub use task::TaskType;
+pub use tiles::Picture;
+
+use look::{Look, Source};
+
+/// Role of the video or picture to enlarge.
+pub const VIDEO: &str = "video";
+/// The one stage of a run: decoding, model and encoding overlap.
+const STAGE: &str = "upscaling";
+/// Longest time without progress: a tile of a large model takes a slow CPU a while.
+const STALL_SECS: f64 = 120.0;
+/// Memory of a run beside the models and what depends on the result's size.
+const BASE_MIB: u64 = 230;
+/// Bytes a pixel of the result: pictures in floats on their way (two at 8K), frames, and the encoder's own.
+const BYTES_A_PIXEL: u64 = 75;
+/// Thousandths of a byte that a pixel of a result's frame may take in the file, generously.
+const MILLIBYTES_A_PIXEL: u64 = 400;
+
+/// The handler.
+pub struct Vsr {
+    runtime: Arc<Runtime>,
+    known: Known,
+}
+
+impl Vsr {
+    /// The handler on a device.
+    pub fn new(runtime: Arc<Runtime>) -> Vsr {
+        Vsr { runtime, known: Known::default() }
+    }
+
+    fn plan_video(&self, params: &Params, probe: &Probe) -> Result<Plan> {
+        let Some(video) = &probe.video else { return Ok(Plan::default()) };
+        let goal = Goal::of(params, video.width_px, video.height_px)?;
+        self.runtime.registry().resolve(params.model_name(goal.wanted_scale()))?;
+        let source = Source {
+            still: probe.kind == MediaKind::Image,
+            hdr: video.is_hdr,
+            alpha: video.has_alpha,
+            bit_depth: video.bit_depth,
+        };
+        Look::of(params, source, 1)?;
+        let pixels = u64::from(goal.width_px) * u64::from(goal.height_px);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; the cast saturates")]
+        let guessed = (probe.duration_secs.unwrap_or(0.0) * video.fps.max(1.0)) as u64;
+        let frames = video.frames.unwrap_or(guessed).max(1);
+        let on_device = self.runtime.expects_accelerator();
+        let models_mib = pipeline::memory_mib(params, on_device)?;
+        let own_mib = BASE_MIB + ((pixels * BYTES_A_PIXEL) >> 20);
+        Ok(Plan {
+            device_mib: if on_device { models_mib } else { 0 },
+            host_mib: if on_device { own_mib } else { own_mib + models_mib },
+            scratch_bytes: frames.saturating_mul(pixels * MILLIBYTES_A_PIXEL / 1000),
+            exclusive: false,
+        })
+    }
+}
+
+impl Handler for Vsr {
+    type Params = Params;
+
+    fn describe(&self) -> Descriptor {
+        Descriptor {
+            name: "vsr".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            summary: "Enlarges videos and pictures: by task type, by a factor, or to fill a size.".into(),
+            params_schema: schemars::schema_for!(Params).into(),
+            inputs: vec![InputRole {
+                name: VIDEO.into(),
+                min: 1,
+                max: 1,
+                kinds: vec![MediaKind::Video, MediaKind::Image],
+            }],
+            limits: Limits::default(),
+            models: params::models(),
+            stages: vec![Stage { name: STAGE.into(), stall_secs: STALL_SECS }],
+            resumable: false,
+        }
+    }
+
+    fn check(&self, params: &Params) -> Result<()> {
+        params.check()?;
+        self.runtime.registry().resolve(params.model_name(params.likely_scale()?)).map(drop)
+    }
+
+    fn warm(&self, params: &Params) -> Result<()> {
+        let room = pipeline::room(&self.runtime, params)?;
+        Enlarger::open(&self.runtime, params.model_name(params.likely_scale()?), room, &self.known).map(drop)
+    }
+
+    fn plan(&self, params: &Params, probes: &Probes) -> Result<Plan> {
+        let video = probes.get(VIDEO).and_then(|probes| probes.first());
+        video.map_or(Ok(Plan::default()), |probe| self.plan_video(params, probe))
+    }
+
+    fn run(&self, ctx: &JobContext, inputs: &Inputs, params: &Params) -> Result<Outputs> {
+        params.check()?;
+        pipeline::run(&self.runtime, &self.known, ctx, inputs, params)
+    }
+
+    fn alone<'a>(&'a self, part: Part, ctx: &'a JobContext, inputs: &Inputs, params: Params) -> Result<Alone<'a>> {
+        params.check()?;
+        bench::alone(&self.runtime, &self.known, part, ctx, inputs, &params)
+    }
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use darkroom_api::{Auto, Bounded, ErrorCode, JobError, Quality, Result, Seconds,
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::TaskType;
+use crate::{Goal, TaskType};
 
 bounded! {
     /// How many times longer each side becomes.
@@ -246,6 +246,20 @@ impl Params {
         let family = FAMILIES.iter().find(|(name, _)| *name == self.model).map_or(&[][..], |(_, members)| members);
         let enough = family.iter().find(|(scale, _)| *scale >= wanted_scale);
         enough.or(family.last()).map_or(self.model.as_str(), |(_, name)| name)
+    }
+
+    /// The scale that a model most likely has to do, where no video is known yet.
+    ///
+    /// # Errors
+    /// As [`Params::aim`].
+    pub fn likely_scale(&self) -> Result<f64> {
+        let (width, height) = match self.aim()? {
+            Aim::Task(task) => task.expects(),
+            Aim::Scale(_) => (640, 360),
+            // Most likely each side doubles.
+            Aim::Size(..) => return Ok(1.6),
+        };
+        Ok(Goal::of(self, width, height)?.wanted_scale())
     }
 
     /// Checks one parameter against another.

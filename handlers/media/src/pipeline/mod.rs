@@ -92,6 +92,17 @@ impl<T> Emitter<'_, T> {
         Ok(frame)
     }
 
+    /// A frame that was made before once more, with the time of `source`: the same pixels, to be read only.
+    ///
+    /// # Errors
+    /// `internal` when there is no memory for it.
+    pub fn again(&self, made: &Frame, source: &Frame) -> Result<Frame> {
+        let mut frame = made.share()?;
+        frame.set_pts(source.pts());
+        ffi::set_frame_duration(frame.inner_mut(), source.duration());
+        Ok(frame)
+    }
+
     /// Hands something to the next stage; waits while its queue is full.
     ///
     /// # Errors
@@ -296,6 +307,14 @@ fn finish(decode: stages::Decoded, middle: Middle, encode: stages::Encoded, star
         stages: [vec![decode.report], middle.reports, vec![encode.report]].concat(),
         write,
     })
+}
+
+/// 0, 1, 2, 1, 0, 1, ... for a length of 3: some frames in place of many, without the cut that a jump back to the first
+/// would be. For benches.
+pub fn there_and_back(index: usize, length: usize) -> usize {
+    let period = (2 * length).saturating_sub(2).max(1);
+    let place = index % period;
+    if place < length { place } else { period - place }
 }
 
 #[cfg(test)]

@@ -1,0 +1,180 @@
+//! What the result is written as: decided from the parameters and from what the video is.
+
+use darkroom_api::{ErrorCode, JobError, Result};
+use darkroom_media::colour::Hdr;
+use darkroom_media::{Container, OutputFormat, Rate, VideoCodec, VideoInfo, WriteOptions};
+
+use crate::{Codec, Goal, Holder, Params};
+
+/// How the result looks to its readers.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// What is done with high dynamic range.
+    pub hdr: Hdr,
+    /// Codec, container, depth, rate.
+    pub options: WriteOptions,
+    /// Name of the file.
+    pub name: String,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// What matters of an input here; of a probe and of a reader alike.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// A still picture.
+    pub still: bool,
+    /// PQ or HLG.
+    pub hdr: bool,
+    /// There is an alpha plane.
+    pub alpha: bool,
+    /// Bits a component.
+    pub bit_depth: u32,
+}
+
+impl Look {
+    /// Decides.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InputHdr`] where the codec cannot hold it, [`ErrorCode::ParamsInvalid`] for what does not go together.
+    pub fn of(params: &Params, source: Source, threads: usize) -> Result<Look> {
+        let tone_mapped = source.hdr && params.tone_map;
+        let deep = source.bit_depth > 8 && !tone_mapped;
+        let (format, bit_depth) = if source.still {
+            let format = OutputFormat { codec: VideoCodec::Png, container: Container::Picture, alpha: source.alpha };
+            (format, if deep { 16 } else { 8 })
+        } else {
+            let codec = codec(params.codec, source, deep);
+            let alpha = source.alpha && codec == VideoCodec::Vp9;
+            let format = OutputFormat { codec, container: container(params.container, codec), alpha };
+            // libvpx holds an alpha plane beside 8 bits only.
+            (format, if deep && !alpha { 10 } else { 8 })
+        };
+        let hdr = hdr(params, source, format.codec, bit_depth)?;
+        let rate = match (params.crf, params.bitrate_kbps) {
+            (Some(crf), _) => Rate::Crf(crf.get()),
+            (None, Some(kbps)) => Rate::BitsPerSec(u64::from(kbps.get()) * 1000),
+            (None, None) => Rate::Quality(params.quality.get()),
+        };
+        let rate = if source.still { Rate::Quality(params.quality.get()) } else { rate };
+        let options = WriteOptions { format, rate, speed: params.speed.get(), threads, bit_depth };
+        options.check()?;
+        let extension = format.extension();
+        Ok(Look { hdr, options, name: format!("upscaled.{extension}"), warnings: warnings(params, source, format, deep) })
+    }
+
+    /// The input's description as the result has it.
+    pub fn describe(&self, info: &VideoInfo, goal: &Goal) -> VideoInfo {
+        let mut info = if self.hdr == Hdr::ToneMap { info.clone().tone_mapped() } else { info.clone() };
+        (info.width_px, info.height_px) = (goal.width_px, goal.height_px);
+        info
+    }
+
+    /// Media type of the file.
+    pub fn media_type(&self) -> &'static str {
+        self.options.format.media_type()
+    }
+}
+
+fn codec(asked: Codec, source: Source, deep: bool) -> VideoCodec {
+    match asked {
+        Codec::Auto if source.alpha => VideoCodec::Vp9,
+        Codec::Auto if deep => VideoCodec::Hevc,
+        Codec::Auto | Codec::H264 => VideoCodec::H264,
+        Codec::Hevc => VideoCodec::Hevc,
+        Codec::Av1 => VideoCodec::Av1,
+        Codec::Vp9 => VideoCodec::Vp9,
+    }
+}
+
+fn container(asked: Holder, codec: VideoCodec) -> Container {
+    match asked {
+        Holder::Auto if codec == VideoCodec::Vp9 => Container::Webm,
+        Holder::Auto | Holder::Mp4 => Container::Mp4,
+        Holder::Webm => Container::Webm,
+        Holder::Mkv => Container::Matroska,
+    }
+}
+
+fn hdr(params: &Params, source: Source, codec: VideoCodec, bit_depth: u32) -> Result<Hdr> {
+    if !source.hdr {
+        return Ok(Hdr::Refuse);
+    }
+    if params.tone_map {
+        return Ok(Hdr::ToneMap);
+    }
+    // Players take HDR in H.264 for standard range.
+    if bit_depth < 10 || codec == VideoCodec::H264 {
+        let why = format!(
+            "The video is HDR (PQ or HLG), which {} with {bit_depth} bits would not show as such: leave `codec` at `auto`, choose \
+             `hevc`, `av1` or `vp9`, or set `tone_map`.",
+            codec.name()
+        );
+        return Err(JobError::new(ErrorCode::InputHdr, why));
+    }
+    Ok(Hdr::Keep)
+}
+
+fn warnings(params: &Params, source: Source, format: OutputFormat, deep: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if source.alpha && !format.alpha {
+        warnings.push(format!("{} holds no alpha: it was left out. `codec` = `vp9` keeps it.", format.codec.name()));
+    }
+    if deep && format.alpha && !source.still {
+        warnings.push("VP9 with alpha has 8 bits: the video's deeper colours were dithered.".to_owned());
+    }
+    if source.still && (params.codec != Codec::Auto || params.container != Holder::Auto) {
+        warnings.push("The input is a picture: `codec` and `container` were ignored, the result is a PNG.".to_owned());
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use darkroom_api::parse_params;
+    use serde_json::json;
+
+    use super::*;
+
+    const PLAIN: Source = Source { still: false, hdr: false, alpha: false, bit_depth: 8 };
+
+    fn look(params: serde_json::Value, source: Source) -> Result<Look> {
+        Look::of(&parse_params(&params).unwrap(), source, 2)
+    }
+
+    fn what(params: serde_json::Value, source: Source) -> (VideoCodec, Container, u32, bool) {
+        let options = look(params, source).unwrap().options;
+        (options.format.codec, options.format.container, options.bit_depth, options.format.alpha)
+    }
+
+    #[test]
+    fn automatic_is_what_the_video_needs() {
+        let deep = Source { bit_depth: 10, ..PLAIN };
+        let alpha = Source { alpha: true, ..PLAIN };
+        let still = Source { still: true, alpha: true, bit_depth: 16, ..PLAIN };
+        assert_eq!(what(json!({}), PLAIN), (VideoCodec::H264, Container::Mp4, 8, false));
+        assert_eq!(what(json!({}), deep), (VideoCodec::Hevc, Container::Mp4, 10, false));
+        assert_eq!(what(json!({}), alpha), (VideoCodec::Vp9, Container::Webm, 8, true));
+        assert_eq!(what(json!({ "codec": "av1" }), still), (VideoCodec::Png, Container::Picture, 16, true));
+        assert_eq!(what(json!({ "codec": "h264", "container": "mkv" }), deep).1, Container::Matroska);
+        assert_eq!(look(json!({ "codec": "h264" }), alpha).unwrap().warnings.len(), 1);
+        assert_eq!(look(json!({}), PLAIN).unwrap().name, "upscaled.mp4");
+    }
+
+    #[test]
+    fn hdr_is_kept_mapped_or_refused() {
+        let hdr = Source { hdr: true, bit_depth: 10, ..PLAIN };
+        assert_eq!(look(json!({}), hdr).unwrap().hdr, Hdr::Keep);
+        let mapped = look(json!({ "tone_map": true }), hdr).unwrap();
+        assert_eq!((mapped.hdr, mapped.options.format.codec, mapped.options.bit_depth), (Hdr::ToneMap, VideoCodec::H264, 8));
+        assert_eq!(look(json!({ "codec": "h264" }), hdr).unwrap_err().code, ErrorCode::InputHdr);
+        assert_eq!(look(json!({}), Source { alpha: true, ..hdr }).unwrap_err().code, ErrorCode::InputHdr);
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for params in [json!({ "codec": "h264", "container": "webm" }), json!({ "codec": "h264", "crf": 60 })] {
+            assert_eq!(look(params, PLAIN).unwrap_err().code, ErrorCode::ParamsInvalid);
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! One run: file in, file out.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use darkroom_api::{
+    Auto, ErrorCode, Inputs, JobContext, JobError, Limits, MediaKind, OutputFile, Outputs, Progress, Result, Seconds,
+};
+use darkroom_inference::{Device, Precision, Runtime};
+use darkroom_media::colour::{FromRgb, Hdr, Light, ToRgb, alpha_of};
+use darkroom_media::pipeline::{self, Emitter, PipelineOptions, PipelineReport};
+use darkroom_media::{Frame, ReadOptions, Reader, VideoInfo, Writer, probe};
+use serde_json::json;
+
+use crate::enlarge::{Enlarger, Known, Room, Watch};
+use crate::look::{Look, Source};
+use crate::repeats::Repeats;
+use crate::resize::Resize;
+use crate::tiles::Picture;
+use crate::params::Sessions;
+use crate::{Aim, Codec, Goal, Params, STAGE, VIDEO};
+
+/// Sessions on a GPU for what is no task of the replaced service.
+const GPU_SESSIONS: usize = 8;
+/// Memory of all sessions on a CPU, and of each on a GPU.
+const MEMORY_MIB: u64 = 1024;
+/// Enlarged pictures of more bytes than this do not wait for the next stage: there is one in each.
+const MAX_WAITING_BYTES: usize = 128 << 20;
+/// A frame that takes longer says how far it is.
+const SLOW_FRAME: Duration = Duration::from_secs(2);
+
+/// All that a run is set up with.
+pub struct Setup<'a> {
+    /// Models at work.
+    pub enlarger: Enlarger<'a>,
+    /// How often the model is applied.
+    pub passes: u32,
+    /// Frames a step.
+    pub batch: usize,
+    /// The size of the result.
+    pub goal: Goal,
+    /// What the result is written as.
+    pub look: Look,
+    /// What the frames are.
+    pub info: VideoInfo,
+    /// What the result's frames are.
+    pub out_info: VideoInfo,
+}
+
+/// Opens a video and all that it takes.
+///
+/// # Errors
+/// Those of reading, of the parameters with this video, and of the model.
+pub fn set_up<'a>(
+    runtime: &'a Runtime,
+    known: &Known,
+    ctx: &JobContext,
+    video: &Path,
+    params: &Params,
+) -> Result<(Reader, Setup<'a>)> {
+    let kinds = [MediaKind::Video, MediaKind::Image];
+    let still = probe::probe(video, &kinds, &Limits::default())?.kind == MediaKind::Image;
+    let threads = codec_threads(runtime)?;
+    let reader = Reader::open(video, &read_options(params, threads, ctx))?;
+    let info = reader.info().clone();
+    let goal = Goal::of(params, info.width_px, info.height_px)?;
+    let source =
+        Source { still, hdr: info.colour.is_hdr(), alpha: info.has_alpha, bit_depth: info.bit_depth };
+    let look = Look::of(params, source, threads)?;
+    let room = room(runtime, params)?;
+    let mut enlarger = Enlarger::open(runtime, params.model_name(goal.wanted_scale()), room, known)?;
+    let passes = goal.passes(enlarger.net().scale);
+    let batch = enlarger.batch(info.width_px as usize, info.height_px as usize)?;
+    let out_info = look.describe(&info, &goal);
+    Ok((reader, Setup { enlarger, passes, batch, goal, look, info, out_info }))
+}
+
+/// Sessions and memory.
+///
+/// # Errors
+/// As [`Runtime::device`].
+pub fn room(runtime: &Runtime, params: &Params) -> Result<Room> {
+    let on_cpu = runtime.device()? == Device::Cpu;
+    let sessions = match params.sessions {
+        Auto::Auto if on_cpu => runtime.intra_threads(),
+        sessions => gpu_sessions(sessions, params.aim()?),
+    };
+    let memory_mib = memory_mib(params, !on_cpu)?;
+    let precision = if params.half_precision { Precision::Half } else { Precision::Full };
+    Ok(Room { sessions, memory_mib, precision })
+}
+
+/// Memory of all sessions, in MiB.
+///
+/// # Errors
+/// As [`Params::aim`].
+pub fn memory_mib(params: &Params, on_gpu: bool) -> Result<u64> {
+    Ok(match params.memory_mib {
+        Auto::Set(mib) => u64::from(mib.get()),
+        Auto::Auto if on_gpu => MEMORY_MIB * gpu_sessions(params.sessions, params.aim()?) as u64,
+        Auto::Auto => MEMORY_MIB,
+    })
+}
+
+fn gpu_sessions(asked: Auto<Sessions>, aim: Aim) -> usize {
+    match (asked, aim) {
+        (Auto::Set(sessions), _) => sessions.get() as usize,
+        (Auto::Auto, Aim::Task(task)) => task.sessions(),
+        (Auto::Auto, Aim::Scale(_) | Aim::Size(..)) => GPU_SESSIONS,
+    }
+}
+
+/// Runs the handler.
+///
+/// # Errors
+/// Codes of reading, of the model and of writing.
+pub fn run(runtime: &Runtime, known: &Known, ctx: &JobContext, inputs: &Inputs, params: &Params) -> Result<Outputs> {
+    let video = inputs.one(VIDEO)?;
+    let (reader, mut setup) = set_up(runtime, known, ctx, video, params)?;
+    let path = ctx.output_dir.join(&setup.look.name);
+    let writer = Writer::create(&path, &setup.look.options, &setup.out_info, reader.tracks())?;
+    let picture_bytes = size_of::<f32>() * 3 * setup.goal.width_px as usize * setup.goal.height_px as usize;
+    let options = PipelineOptions {
+        batch: setup.batch,
+        queue_results: if picture_bytes > MAX_WAITING_BYTES { 0 } else { setup.batch },
+        stage: STAGE.to_owned(),
+        ..PipelineOptions::default()
+    };
+    let mut repeats = Repeats::default();
+    let mut reading = Reading::new(&setup);
+    let mut developer = Developer::new(&setup);
+    let mut begun = 0;
+    let (enlarger, passes, total) = (&mut setup.enlarger, setup.passes, setup.info.frames);
+    let enlarge = |frames: &mut Vec<Frame>, out: &mut Emitter<'_, Made>| {
+        let mut new = Vec::with_capacity(frames.len());
+        for frame in frames.iter() {
+            new.push(if repeats.repeats(frame)? { None } else { Some(reading.read(frame)?) });
+        }
+        let pictures: Vec<Picture> = new.iter_mut().flatten().map(|read| std::mem::take(&mut read.colour)).collect();
+        pictures.iter().for_each(|picture| repeats.see(picture));
+        let news = Pulse::new(ctx, begun, frames.len() as u64, total);
+        let done = |part: f32| news.tell(part);
+        let enlarged = enlarger.enlarge(pictures, passes, &Watch { cancel: &ctx.cancel, done: &done })?;
+        begun += frames.len() as u64;
+        let mut enlarged = enlarged.into_iter();
+        for (frame, read) in frames.drain(..).zip(new) {
+            let picture = read.and_then(|read| Some(Enlarged { colour: enlarged.next()?, alpha: read.alpha }));
+            out.send(Made { frame, picture })?;
+        }
+        Ok(())
+    };
+    let develop = |made: Made, out: &mut Emitter<'_>| developer.develop(made, out);
+    let report = pipeline::run_in_two(reader, writer, ctx, &options, enlarge, develop)?;
+    finish(params, &mut setup, &repeats, &report)
+}
+
+/// A frame's colour, and its alpha where it is kept.
+pub struct Read {
+    colour: Picture,
+    alpha: Option<Picture>,
+}
+
+/// Frames to pictures.
+pub struct Reading {
+    to_rgb: ToRgb,
+    alpha: bool,
+}
+
+impl Reading {
+    /// For a run.
+    pub fn new(setup: &Setup<'_>) -> Reading {
+        Reading { to_rgb: ToRgb::new(setup.look.hdr), alpha: setup.look.options.format.alpha }
+    }
+
+    /// A frame's colour.
+    ///
+    /// # Errors
+    /// As [`ToRgb::convert`].
+    pub fn colour(&mut self, frame: &Frame) -> Result<Picture> {
+        let mut colour = Picture::new(3, frame.width() as usize, frame.height() as usize);
+        self.to_rgb.convert(frame, &mut colour.values)?;
+        Ok(colour)
+    }
+
+    fn read(&mut self, frame: &Frame) -> Result<Read> {
+        let colour = self.colour(frame)?;
+        let mut alpha = self.alpha.then(|| Picture::new(1, colour.width, colour.height));
+        if alpha.as_mut().is_some_and(|alpha| !alpha_of(frame, &mut alpha.values)) {
+            alpha = None;
+        }
+        Ok(Read { colour, alpha })
+    }
+}
+
+/// What goes from the models to the developer.
+struct Made {
+    frame: Frame,
+    /// `None`: as the frame before.
+    picture: Option<Enlarged>,
+}
+
+/// A picture that the model has enlarged, with alpha as it was.
+pub struct Enlarged {
+    /// Red, green and blue.
+    pub colour: Picture,
+    /// Opacity, at the size of the input.
+    pub alpha: Option<Picture>,
+}
+
+/// Pictures to frames of the result.
+pub struct Developer {
+    from_rgb: FromRgb,
+    resize: Resize,
+    light: Light,
+    size: (usize, usize),
+    last: Option<Frame>,
+}
+
+impl Developer {
+    /// For a run.
+    pub fn new(setup: &Setup<'_>) -> Developer {
+        let tone_mapped = setup.look.hdr == Hdr::ToneMap;
+        Developer {
+            from_rgb: FromRgb::new(setup.info.bit_depth > setup.look.options.bit_depth || tone_mapped),
+            resize: Resize::new(),
+            light: Light::of(setup.out_info.colour),
+            size: (setup.goal.width_px as usize, setup.goal.height_px as usize),
+            last: None,
+        }
+    }
+
+    fn develop(&mut self, made: Made, out: &mut Emitter<'_>) -> Result<()> {
+        if let (None, Some(last)) = (&made.picture, &self.last) {
+            let again = out.again(last, &made.frame)?;
+            return out.send(again);
+        }
+        let mut frame = out.blank(&made.frame)?;
+        if let Some(picture) = made.picture {
+            self.fill(picture, &mut frame)?;
+        }
+        self.last = Some(frame.share()?);
+        out.send(frame)
+    }
+
+    /// Fills a frame with a picture, brought to the frame's size in linear light, where light adds up as on a retina.
+    ///
+    /// # Errors
+    /// `internal` where sizes do not fit.
+    pub fn fill(&mut self, picture: Enlarged, frame: &mut Frame) -> Result<()> {
+        let (mut colour, (width, height)) = (picture.colour, self.size);
+        if (colour.width, colour.height) != self.size {
+            self.light.to_linear(&mut colour.values);
+            colour = self.resize.picture(&colour, width, height)?;
+            self.light.to_signal(&mut colour.values);
+        }
+        let alpha = picture.alpha.map(|alpha| self.resize.picture(&alpha, width, height)).transpose()?;
+        self.from_rgb.convert(&colour.values, alpha.as_ref().map(|alpha| &alpha.values[..]), frame)
+    }
+}
+
+/// Tells how far the frames at hand are, where they take long.
+struct Pulse<'a> {
+    ctx: &'a JobContext,
+    begun: u64,
+    count: u64,
+    total: Option<u64>,
+    last: Mutex<Instant>,
+}
+
+impl<'a> Pulse<'a> {
+    fn new(ctx: &'a JobContext, begun: u64, count: u64, total: Option<u64>) -> Pulse<'a> {
+        Pulse { ctx, begun, count, total, last: Mutex::new(Instant::now()) }
+    }
+
+    fn tell(&self, part: f32) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() < SLOW_FRAME {
+            return;
+        }
+        *last = Instant::now();
+        #[allow(clippy::cast_precision_loss, reason = "a percentage for people")]
+        let percent = self.total.filter(|total| *total >= self.begun + self.count).map(|total| {
+            100.0 * (self.begun as f32 + part * self.count as f32) / total as f32
+        });
+        // Of an unknown length the frames' own share is all there is to tell.
+        let percent = Some(percent.unwrap_or(100.0 * part));
+        let progress =
+            Progress { stage: STAGE.to_owned(), percent, done: self.begun, total: self.total, fps: None };
+        self.ctx.reporter.progress(progress);
+    }
+}
+
+fn finish(params: &Params, setup: &mut Setup<'_>, repeats: &Repeats, report: &PipelineReport) -> Result<Outputs> {
+    let (info, goal) = (&setup.info, &setup.goal);
+    let tiles = setup.enlarger.tiles(info.width_px as usize, info.height_px as usize)?;
+    let metrics = json!({
+        "frames": report.frames,
+        "fps": report.fps(),
+        "wall_secs": report.wall_secs,
+        "input_width_px": info.width_px,
+        "input_height_px": info.height_px,
+        "width_px": goal.width_px,
+        "height_px": goal.height_px,
+        "scale": goal.factor,
+        "model_scale": setup.enlarger.net().scale,
+        "model_passes": setup.passes,
+        "sessions": setup.enlarger.sessions(),
+        "tiles": tiles,
+        "repeated_frames": repeats.repeated,
+        "scene_cuts": repeats.cuts,
+        "corrupt_packets": report.corrupt_packets,
+        "bytes": report.write.bytes,
+    });
+    let mut warnings = setup.look.warnings.clone();
+    warnings.extend(size_warning(params, info, goal)?);
+    warnings.extend(report.write.warnings.iter().cloned());
+    Ok(Outputs {
+        files: vec![OutputFile { name: setup.look.name.clone(), media_type: setup.look.media_type().to_owned() }],
+        params: serde_json::to_value(params)
+            .map_err(|e| JobError::new(ErrorCode::Internal, e.to_string()))?,
+        models: setup.enlarger.model_use().into_iter().collect(),
+        metrics: metrics.as_object().cloned().unwrap_or_default(),
+        stages: report.stages.clone(),
+        warnings,
+    })
+}
+
+/// Says where a video is not of the size that its task is for.
+fn size_warning(params: &Params, info: &VideoInfo, goal: &Goal) -> Result<Option<String>> {
+    let Aim::Task(task) = params.aim()? else { return Ok(None) };
+    let (width, height) = task.expects();
+    let size = (info.width_px, info.height_px);
+    if size == (width, height) || size == (height, width) {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "{} is for videos of {width}x{height}; this one is {}x{} and became {}x{}, its shape kept.",
+        task.name(),
+        info.width_px,
+        info.height_px,
+        goal.width_px,
+        goal.height_px
+    )))
+}
+
+/// Threads of decoder and encoder: on a CPU the models need them far more.
+///
+/// # Errors
+/// As [`Runtime::device`].
+pub fn codec_threads(runtime: &Runtime) -> Result<usize> {
+    let threads = runtime.intra_threads();
+    Ok(if runtime.device()? == Device::Cpu { threads.div_ceil(2) } else { threads })
+}
+
+/// Which part of the video to read.
+pub fn read_options(params: &Params, threads: usize, ctx: &JobContext) -> ReadOptions {
+    ReadOptions {
+        start_secs: params.start_secs.map(Seconds::get),
+        end_secs: params.end_secs.map(Seconds::get),
+        threads,
+        alpha: matches!(params.codec, Codec::Auto | Codec::Vp9),
+        cancel: ctx.cancel.clone(),
+        ..ReadOptions::default()
+    }
+}

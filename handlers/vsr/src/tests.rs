@@ -1,0 +1,1 @@
+//! The handler on real footage, and models of every kind.

@@ -1,1 +1,265 @@
 //! The handler on real footage, and models of every kind.
+
+use darkroom_api::{CancelToken, ErrorCode, Handler, Part};
+use darkroom_inference::Precision;
+use serde_json::json;
+
+use crate::testing::{Bench, inputs, media, runtime, tool};
+use crate::tiles::Picture;
+use crate::{Enlarger, Known, Net, Params, Room, Vsr, Watch};
+
+const SPAN: &str = "vsr/span-x2";
+
+fn net(name: &str) -> darkroom_api::Result<Net> {
+    Net::inspect(&mut runtime().session(&format!("test/{name}"), Precision::Full).unwrap())
+}
+
+/// Real footage as planes of 0..=1.
+fn frame(bench: &Bench, filter: &str, width: usize, height: usize) -> Picture {
+    let clip = media("sports2d_demo.mp4");
+    let png = bench.make("frame.png", &["-ss", "2", "-i", &clip], &["-frames:v", "1", "-vf", filter]);
+    let bytes = bench.pixels(&png, "null", "gbrp");
+    let plane = |index: usize| bytes[index * width * height..(index + 1) * width * height].iter();
+    let values = [2, 0, 1].into_iter().flat_map(plane).map(|v| f32::from(*v) / 255.0).collect();
+    Picture { width, height, values }
+}
+
+fn enlarge(model: &str, memory_mib: u64, picture: &Picture, passes: u32) -> (Picture, usize) {
+    let room = Room { sessions: 2, memory_mib, precision: Precision::Full };
+    let mut enlarger = Enlarger::open(runtime(), model, room, &Known::default()).unwrap();
+    let watch = Watch { cancel: &CancelToken::default(), done: &|_| () };
+    let tiles = enlarger.tiles(picture.width, picture.height).unwrap();
+    (enlarger.enlarge(vec![picture.clone()], passes, &watch).unwrap().remove(0), tiles)
+}
+
+fn most(a: &Picture, b: &Picture) -> f32 {
+    assert_eq!((a.width, a.height, a.values.len()), (b.width, b.height, b.values.len()));
+    a.values.iter().zip(&b.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn models_are_known_by_trying_them() {
+    let facts = |name| net(name).map(|n| (n.channels, n.scale, n.grain, n.fixed, n.white, n.takes_several)).unwrap();
+    assert_eq!(facts("double"), (3, 2, 1, None, 1.0, true));
+    assert_eq!(facts("triple_luma_half"), (1, 3, 1, None, 1.0, true));
+    assert_eq!(facts("bytes"), (3, 2, 1, None, 255.0, true));
+    assert_eq!(facts("grain8"), (3, 2, 8, None, 1.0, true));
+    assert_eq!(facts("fixed"), (3, 2, 1, Some((64, 48)), 1.0, false));
+}
+
+#[test]
+fn what_does_not_enlarge_is_refused_with_what_was_found() {
+    for (name, why) in [
+        ("one_and_a_half", "no whole-number scale"),
+        ("same_size", "which is 1 times"),
+        ("two_inputs", "2 inputs"),
+        ("stripes", "does not look like its input"),
+    ] {
+        let error = net(name).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ModelInvalid, "{name}");
+        assert!(error.message.contains(why) && error.message.contains("Found: inputs input f32"), "{}", error.message);
+    }
+}
+
+#[test]
+fn models_of_every_kind_make_the_same_of_a_picture() {
+    let bench = Bench::new();
+    let picture = frame(&bench, "crop=400:300:600:200,scale=100:75:flags=area", 100, 75);
+    let (wanted, _) = enlarge("test/double", 1024, &picture, 1);
+    for (name, limit) in [("grain8", 1e-5), ("bytes", 7e-3), ("fixed", 1e-5)] {
+        let (found, tiles) = enlarge(&format!("test/{name}"), 1024, &picture, 1);
+        assert!(most(&found, &wanted) <= limit, "{name}: {}", most(&found, &wanted));
+        assert_eq!(tiles > 1, name == "fixed", "{name} in {tiles} tiles");
+    }
+    // Luma alone, in half precision; colour is laid over it.
+    let (luma, _) = enlarge("test/triple_luma_half", 1024, &picture, 1);
+    assert_eq!((luma.width, luma.height, luma.values.len()), (300, 225, 3 * 300 * 225));
+    let mean = |picture: &Picture| -> Vec<f32> {
+        picture.planes().map(|plane| plane.iter().sum::<f32>() / plane.len() as f32).collect()
+    };
+    for (found, wanted) in mean(&luma).iter().zip(mean(&picture)) {
+        assert!((found - wanted).abs() < 0.5 / 255.0, "no colour shift: {found} {wanted}");
+    }
+}
+
+#[test]
+fn tiles_leave_no_seam() {
+    let bench = Bench::new();
+    let picture = frame(&bench, "crop=640:480:600:200,scale=320:240:flags=area", 320, 240);
+    let (whole, one) = enlarge(SPAN, 4096, &picture, 1);
+    let (tiled, many) = enlarge(SPAN, 64, &picture, 1);
+    assert!(one == 1 && many > 2, "{one} and {many} tiles");
+    assert!(most(&whole, &tiled) <= 1.0 / 255.0, "{}", most(&whole, &tiled));
+}
+
+/// Mean squared error of two pictures of bytes, as PSNR.
+fn psnr(a: &[u8], b: &[u8]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let sum: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    10.0 * (255.0 * 255.0 * a.len() as f64 / sum).log10()
+}
+
+#[test]
+fn it_is_better_than_bicubic_and_shifts_no_colour() {
+    let bench = Bench::new();
+    let clip = media("pose2sim_SinglePerson_cam01.mp4");
+    let crop = "crop=320:480:400:600";
+    let lossless = ["-frames:v", "2", "-c:v", "libx264", "-crf", "0", "-pix_fmt", "yuv420p", "-vf"];
+    let truth = bench.make("truth.mp4", &["-i", &clip], &[&lossless[..], &[crop]].concat());
+    let half = format!("{crop},scale=160:240:flags=bicubic+accurate_rnd");
+    let small = bench.make("small.mp4", &["-i", &clip], &[&lossless[..], &[&half]].concat());
+    let outputs = bench.run(&small, json!({ "crf": 4 })).unwrap();
+    assert_eq!(outputs.metrics["frames"], 2);
+
+    let result = bench.path("out/upscaled.mp4");
+    let truth_luma = bench.pixels(&truth, "null", "gray");
+    let bicubic = bench.pixels(&small, "scale=320:480:flags=bicubic+accurate_rnd", "gray");
+    let (ours, theirs) = (psnr(&bench.pixels(&result, "null", "gray"), &truth_luma), psnr(&bicubic, &truth_luma));
+    assert!(ours > theirs + 1.5, "{ours:.2} dB, bicubic {theirs:.2} dB");
+
+    let (before, after) = (bench.pixels(&small, "null", "rgb24"), bench.pixels(&result, "scale=160:240:flags=area", "rgb24"));
+    for channel in 0..3 {
+        let mean = |bytes: &[u8]| {
+            let values = bytes.iter().skip(channel).step_by(3);
+            values.map(|v| f64::from(*v)).sum::<f64>() / (bytes.len() / 3) as f64
+        };
+        assert!((mean(&before) - mean(&after)).abs() < 0.5, "channel {channel}: {} {}", mean(&before), mean(&after));
+    }
+}
+
+#[test]
+fn a_task_reaches_its_size_and_says_what_it_did() {
+    let bench = Bench::new();
+    let clip = bench.walk(3);
+    let outputs = bench.run(&clip, json!({ "size": "600x600", "model": "test/double", "speed": 10 })).unwrap();
+    let metrics = &outputs.metrics;
+    assert_eq!((&metrics["width_px"], &metrics["height_px"]), (&json!(600), &json!(450)));
+    assert_eq!((&metrics["model_passes"], &metrics["model_scale"]), (&json!(2), &json!(2)));
+    assert_eq!(bench.shows(&bench.path("out/upscaled.mp4"), "stream=width,height,nb_frames"), "width=600\nheight=450\nnb_frames=3\n");
+    assert_eq!(outputs.models[0].name, "test/double");
+    assert!(outputs.warnings.is_empty(), "{:?}", outputs.warnings);
+
+    let task = bench.run(&clip, json!({ "task_type": "SD2HD", "model": "test/double", "speed": 10, "end_secs": 0.02 }));
+    let task = task.unwrap();
+    assert!(task.warnings[0].contains("854x480") && task.warnings[0].contains("1440x1080"), "{:?}", task.warnings);
+    assert_eq!(task.metrics["model_passes"], 4, "11 times");
+}
+
+#[test]
+fn repeated_frames_go_through_the_model_once() {
+    let bench = Bench::new();
+    let clip = bench.walk(4);
+    // Each frame three times.
+    let thrice = ["-vf", "fps=90", "-c:v", "libx264", "-qp", "0", "-preset", "ultrafast"];
+    let slow = bench.make("slow.mp4", &["-i", &clip], &thrice);
+    let outputs = bench.run(&slow, json!({ "model": "test/double" })).unwrap();
+    let frames = outputs.metrics["frames"].as_u64().unwrap();
+    assert_eq!(outputs.metrics["repeated_frames"].as_u64().unwrap(), frames - 4, "{:?}", outputs.metrics);
+    let result = bench.pixels(&bench.path("out/upscaled.mp4"), "null", "gray");
+    let plain = bench.run(&clip, json!({ "model": "test/double" })).map(|_| bench.path("out/upscaled.mp4")).unwrap();
+    let plain = bench.pixels(&plain, "null", "gray");
+    let last = 256 * 192;
+    assert!(psnr(&result[result.len() - last..], &plain[plain.len() - last..]) > 35.0, "the last frame is the last frame");
+}
+
+#[test]
+fn a_cut_is_counted() {
+    let bench = Bench::new();
+    let (walk, lab) = (bench.walk(5), media("pose2sim_SinglePerson_cam01.mp4"));
+    let join = "[1:v]scale=128:96,trim=end_frame=5,setpts=PTS-STARTPTS,fps=30[b];[0:v]fps=30[a];[a][b]concat=n=2:v=1[v]";
+    let clip = bench.make("cut.mp4", &["-i", &walk, "-i", &lab], &["-filter_complex", join, "-map", "[v]"]);
+    assert_eq!(bench.run(&clip, json!({ "model": "test/double" })).unwrap().metrics["scene_cuts"], 1);
+    assert_eq!(bench.run(&walk, json!({ "model": "test/double" })).unwrap().metrics["scene_cuts"], 0);
+}
+
+#[test]
+fn depth_colour_and_times_are_carried_through() {
+    let bench = Bench::new();
+    let clip = bench.walk(4);
+    let hdr = ["-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc", "-pix_fmt", "yuv420p10le"];
+    let deep = bench.make("deep.mkv", &["-i", &clip], &[&["-c:v", "libx265", "-x265-params", "log-level=none"], &hdr[..]].concat());
+    bench.run(&deep, json!({ "model": "test/double" })).unwrap();
+    let tags = "stream=codec_name,pix_fmt,color_space,color_transfer,color_primaries";
+    let shown = bench.shows(&bench.path("out/upscaled.mp4"), tags);
+    for tag in ["codec_name=hevc", "yuv420p10le", "bt2020nc", "smpte2084", "color_primaries=bt2020"] {
+        assert!(shown.contains(tag), "{shown}");
+    }
+    let error = bench.run(&deep, json!({ "model": "test/double", "codec": "h264" })).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InputHdr);
+
+    // Full range, BT.601, and frames at odd times.
+    let full = ["-vf", "setpts=N*N/30/TB,scale=out_range=full:out_color_matrix=bt601", "-vsync", "vfr", "-color_range", "pc", "-colorspace", "smpte170m"];
+    let full = bench.make("full.mp4", &["-i", &clip], &full);
+    bench.run(&full, json!({ "model": "test/double" })).unwrap();
+    let shown = bench.shows(&bench.path("out/upscaled.mp4"), "stream=color_range,color_space:packet=pts_time");
+    assert!(shown.contains("color_range=pc") && shown.contains("smpte170m"), "{shown}");
+    let times = |file: &str| {
+        let text = bench.shows(file, "packet=pts_time");
+        let mut times: Vec<i64> =
+            text.lines().filter_map(|l| Some((l.strip_prefix("pts_time=")?.parse::<f64>().ok()? * 1e3).round() as i64)).collect();
+        times.sort_unstable();
+        times
+    };
+    assert_eq!(times(&bench.path("out/upscaled.mp4")), times(&full));
+}
+
+#[test]
+fn alpha_and_pictures_are_kept() {
+    let bench = Bench::new();
+    let clip = bench.walk(2);
+    let fade = "format=yuva420p,geq=lum='p(X,Y)':cb='p(X,Y)':cr='p(X,Y)':a='X*2'";
+    let alpha = bench.make("alpha.webm", &["-i", &clip], &["-vf", fade, "-c:v", "libvpx-vp9", "-crf", "10", "-b:v", "0"]);
+    bench.run(&alpha, json!({ "model": "test/double" })).unwrap();
+    let result = bench.path("out/upscaled.webm");
+    let plane = tool("ffmpeg", &["-v", "error", "-c:v", "libvpx-vp9", "-i", &result, "-vf", "alphaextract", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
+    for x in [20, 100, 200] {
+        let found = i32::from(plane[90 * 256 + x]);
+        assert!((found - i32::try_from(x).unwrap()).abs() < 8, "alpha at {x}: {found}");
+    }
+    let warned = bench.run(&alpha, json!({ "model": "test/double", "codec": "h264" })).unwrap();
+    assert!(warned.warnings.iter().any(|w| w.contains("alpha")), "{:?}", warned.warnings);
+
+    let picture = bench.make("picture.png", &["-i", &clip], &["-frames:v", "1"]);
+    let outputs = bench.run(&picture, json!({ "model": "test/double" })).unwrap();
+    assert_eq!((outputs.files[0].name.as_str(), outputs.files[0].media_type.as_str()), ("upscaled.png", "image/png"));
+    assert_eq!(bench.shows(&bench.path("out/upscaled.png"), "stream=codec_name,width,height"), "codec_name=png\nwidth=256\nheight=192\n");
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let bench = Bench::new();
+    let clip = bench.walk(1);
+    let code = |params: serde_json::Value| bench.run(&clip, params).unwrap_err().code;
+    assert_eq!(code(json!({ "size": "128x96" })), ErrorCode::InputTooLarge);
+    assert_eq!(code(json!({ "model": "test/stripes" })), ErrorCode::ModelInvalid);
+    assert_eq!(code(json!({ "model": "no/such" })), ErrorCode::ModelMissing);
+    assert_eq!(code(json!({ "scale": 2, "task_type": "SD2HD" })), ErrorCode::ParamsInvalid);
+    bench.cancel.cancel();
+    assert_eq!(code(json!({ "model": "test/double" })), ErrorCode::Cancelled);
+}
+
+#[test]
+fn interlaced_video_and_one_frame_come_out_whole() {
+    let bench = Bench::new();
+    let clip = bench.walk(6);
+    let interlaced = ["-vf", "interlace", "-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-q:v", "2"];
+    let interlaced = bench.make("interlaced.mpg", &["-i", &clip], &interlaced);
+    let outputs = bench.run(&interlaced, json!({ "model": "test/double" })).unwrap();
+    assert!(outputs.warnings.iter().any(|w| w.contains("interlaced")), "{:?}", outputs.warnings);
+
+    let outputs = bench.run(&bench.walk(1), json!({ "model": "test/double" })).unwrap();
+    assert_eq!(outputs.metrics["frames"], 1);
+    assert_eq!(bench.progress().last().unwrap().done, 1);
+}
+
+#[test]
+fn each_part_works_on_every_frame() {
+    let bench = Bench::new();
+    let (inputs, ctx) = (inputs(&bench.walk(5)), bench.context());
+    let handler = Vsr::new(runtime().clone());
+    let params = Params { model: "test/double".into(), ..Params::default() };
+    for part in Part::ALL {
+        let alone = handler.alone(part, &ctx, &inputs, params.clone()).unwrap();
+        assert_eq!((alone.work)().unwrap(), 5, "{part}");
+    }
+}

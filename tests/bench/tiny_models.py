@@ -123,8 +123,11 @@ def enlarging(path, scale=2, channels=3, element=F32, size=("h", "w"), batch="n"
         last = "flat"
     if blur:
         kernel = np.tile(np.outer([1, 2, 1], [1, 2, 1]) / 16, (channels, 1, 1, 1)).astype(kind)
-        constants.append(("kernel", kernel))
-        nodes.append(helper.make_node("Conv", [last, "kernel"], ["blurred"], pads=[1] * 4, group=channels))
+        constants += [("kernel", kernel), ("around", np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))]
+        nodes += [
+            helper.make_node("Pad", [last, "around"], ["framed"], mode="edge"),
+            helper.make_node("Conv", ["framed", "kernel"], ["blurred"], group=channels),
+        ]
         last = "blurred"
     if white != 1.0:
         constants.append(("little", np.array(1.5, kind)))

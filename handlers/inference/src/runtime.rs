@@ -140,7 +140,17 @@ impl Runtime {
         Ok(PooledSession::new(&self.pool, key, session, name.to_owned()))
     }
 
-    /// The same for a model with a change; `None` where the change does not fit it.
+    /// A session that has done nothing yet, to find out what a model needs.
+    ///
+    /// # Errors
+    /// As [`Runtime::session`].
+    pub fn fresh_session(&self, name: &str, precision: Precision, threads: usize) -> Result<PooledSession<'_>> {
+        let (model, key) = self.key(name, precision, None, threads)?;
+        let session = self.load(&model, &key, |mut builder: SessionBuilder| builder.commit_from_file(&model.path))?;
+        Ok(PooledSession::new(&self.pool, key, session, name.to_owned()))
+    }
+
+    /// [`Runtime::session`] for a model with a change; `None` where the change does not fit it.
     ///
     /// # Errors
     /// As [`Runtime::session`].

@@ -60,10 +60,9 @@ impl<'a> Enlarger<'a> {
     pub fn open(runtime: &'a Runtime, model: &str, room: Room, known: &Known) -> Result<Enlarger<'a>> {
         // On a CPU threads of one session wait for one another in each operation; sessions of one thread do not.
         let threads = runtime.intra_threads().div_ceil(room.sessions);
+        let net = known.net(runtime, model, room.precision, threads)?;
         let open = || runtime.session_with_threads(model, room.precision, threads);
-        let mut first = open()?;
-        let net = known.net(&mut first)?;
-        let mut sessions = vec![first];
+        let mut sessions = vec![open()?];
         while sessions.len() < room.sessions {
             sessions.push(open()?);
         }
@@ -291,13 +290,15 @@ impl Job<'_> {
 pub struct Known(Mutex<HashMap<(String, Device), Net>>);
 
 impl Known {
-    fn net(&self, session: &mut PooledSession<'_>) -> Result<Net> {
-        let key = (session.sha256().to_owned(), session.device());
-        if let Some(net) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+    fn net(&self, runtime: &Runtime, model: &str, precision: Precision, threads: usize) -> Result<Net> {
+        let key = (runtime.registry().resolve(model)?.sha256, runtime.device()?);
+        // Whoever comes second waits for what the first finds out.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(net) = known.get(&key) {
             return Ok(net.clone());
         }
-        let net = Net::inspect(session)?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, net.clone());
+        let net = Net::inspect(&mut runtime.fresh_session(model, precision, threads)?)?;
+        known.insert(key, net.clone());
         Ok(net)
     }
 }

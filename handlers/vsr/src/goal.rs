@@ -57,7 +57,8 @@ impl Goal {
             return Err(JobError::new(ErrorCode::ParamsInvalid, why));
         }
         let (max_width, max_height) = bounds.unwrap_or((MAX_SIDE_PX, MAX_SIDE_PX));
-        let goal = Goal { width_px: even(w * factor, max_width), height_px: even(h * factor, max_height), factor };
+        let grown = |side: f64, max: u32| even(nearly(side * factor, max, factor), max);
+        let goal = Goal { width_px: grown(w, max_width), height_px: grown(h, max_height), factor };
         let pixels = u64::from(goal.width_px) * u64::from(goal.height_px);
         if goal.width_px.max(goal.height_px) >= MAX_SIDE_PX || pixels > MAX_PIXELS {
             let why = format!(
@@ -90,6 +91,12 @@ impl Goal {
 /// How much a picture grows until it touches its box.
 fn fit(w: f64, h: f64, width_px: u32, height_px: u32) -> f64 {
     (f64::from(width_px) / w).min(f64::from(height_px) / h)
+}
+
+/// A side that misses its box by less than a pixel of the video fills it: 854x480 stands for 16:9.
+fn nearly(length: f64, max: u32, factor: f64) -> f64 {
+    let max = f64::from(max);
+    if (max - length).abs() < factor { max } else { length }
 }
 
 /// The nearest even number, at most `max`: chroma counts pixels in pairs.

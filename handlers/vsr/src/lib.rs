@@ -8,7 +8,6 @@ mod enlarge;
 mod goal;
 mod look;
 mod luma;
-mod memory;
 mod net;
 mod params;
 mod pipeline;

@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 use darkroom_api::{ErrorCode, JobError, Result};
 use darkroom_inference::ort::session::{Session, SessionInputValue};
 use darkroom_inference::ort::value::{TensorElementType, TensorRef};
-use darkroom_inference::{PooledSession, TensorInfo, ort, signature};
+use darkroom_inference::{PooledSession, TensorInfo, ort, peak_bytes, signature};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use half::vec::HalfFloatVecExt;
-
-use crate::memory;
 
 /// Sides must be multiples of one of these.
 const GRAINS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
@@ -26,8 +24,8 @@ const QUICK: Duration = Duration::from_millis(60);
 const MAX_SCALE: usize = 8;
 /// Mean difference of the trial's result and its enlarged picture from which on they are different pictures.
 const MAX_ERROR: f32 = 0.2;
-/// Assumed where nothing can be measured: SPAN's.
-const MIN_BYTES_A_PIXEL: u64 = 256;
+/// Less than this a pixel no model takes: its input and its result.
+const MIN_BYTES_A_PIXEL: u64 = 64;
 
 /// A model that enlarges pictures.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +51,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// Looks at a model and tries it.
+    /// Looks at a model and tries it, in a session that has done nothing yet: what it needs shows in its memory.
     ///
     /// # Errors
     /// [`ErrorCode::ModelInvalid`] with what was found, for a model that does something else.
@@ -134,7 +132,8 @@ impl Net {
 
     fn try_size(&mut self, session: &mut PooledSession<'_>, size: (usize, usize)) -> Result<()> {
         let (width, height) = size;
-        let before = memory::in_use();
+        let in_use = |session: &PooledSession<'_>| peak_bytes(session, session.device()).unwrap_or(0);
+        let before = in_use(session);
         let started = Instant::now();
         let shape = self.trial(session, size, 0.5)?;
         let mut pixels = width * height;
@@ -153,9 +152,9 @@ impl Net {
             self.trial(session, longer, 0.5)?;
             pixels = longer.0 * longer.1;
         }
-        // The arena keeps what a call needed.
-        let grown = memory::in_use().saturating_sub(before);
+        let grown = in_use(session).saturating_sub(before);
         self.bytes_a_pixel = (grown / pixels as u64).max(MIN_BYTES_A_PIXEL);
+        tracing::debug!(scale = self.scale, bytes_a_pixel = self.bytes_a_pixel, "tried a model");
         Ok(())
     }
 

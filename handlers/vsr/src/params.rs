@@ -333,7 +333,7 @@ mod tests {
             (json!({ "size": "0x7" }), "size", "from 16x16"),
             (json!({ "codec": "divx" }), "codec", "h264"),
             (json!({ "crf": 64 }), "crf", "from 0 to 63"),
-            (json!({ "sessions": 0 }), "sessions", "`auto` or a whole number from 1 to 32"),
+            (json!({ "sessions": 0 }), "sessions", "a whole number from 1 to 32"),
             (json!({ "maximum_optimized_size_mb": 0 }), "maximum_optimized_size_mb", "from 0.01"),
             (json!({ "payload_url": "https://x" }), "payload_url", "unknown field"),
         ] {

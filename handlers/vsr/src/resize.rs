@@ -65,6 +65,5 @@ mod tests {
             let wanted = ((x as f32 + 0.5) * 40.0 / 45.0 - 0.5) / 40.0;
             assert!((value - wanted).abs() < 2e-3, "{x}: {value} {wanted}");
         }
-        assert_eq!(Resize::new().picture(&Picture::new(1, 0, 0), 4, 4).unwrap_err().code, ErrorCode::Internal);
     }
 }

@@ -11,7 +11,7 @@ use crate::{Enlarger, Known, Net, Params, Room, Vsr, Watch};
 const SPAN: &str = "vsr/span-x2";
 
 fn net(name: &str) -> darkroom_api::Result<Net> {
-    Net::inspect(&mut runtime().session(&format!("test/{name}"), Precision::Full).unwrap())
+    Net::inspect(&mut runtime().fresh_session(&format!("test/{name}"), Precision::Full, 1).unwrap())
 }
 
 /// Real footage as planes of 0..=1.
@@ -32,9 +32,15 @@ fn enlarge(model: &str, memory_mib: u64, picture: &Picture, passes: u32) -> (Pic
     (enlarger.enlarge(vec![picture.clone()], passes, &watch).unwrap().remove(0), tiles)
 }
 
-fn most(a: &Picture, b: &Picture) -> f32 {
+/// The largest difference, but for some pixels at the edges.
+fn most(a: &Picture, b: &Picture, but: usize) -> f32 {
     assert_eq!((a.width, a.height, a.values.len()), (b.width, b.height, b.values.len()));
-    a.values.iter().zip(&b.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    let (width, height) = (a.width, a.height);
+    let inside = |at: &usize| {
+        let (x, y) = (at % width, at / width % height);
+        (but..width - but).contains(&x) && (but..height - but).contains(&y)
+    };
+    (0..a.values.len()).filter(inside).map(|at| (a.values[at] - b.values[at]).abs()).fold(0.0, f32::max)
 }
 
 #[test]
@@ -68,7 +74,8 @@ fn models_of_every_kind_make_the_same_of_a_picture() {
     let (wanted, _) = enlarge("test/double", 1024, &picture, 1);
     for (name, limit) in [("grain8", 1e-5), ("bytes", 7e-3), ("fixed", 1e-5)] {
         let (found, tiles) = enlarge(&format!("test/{name}"), 1024, &picture, 1);
-        assert!(most(&found, &wanted) <= limit, "{name}: {}", most(&found, &wanted));
+        // Where tiles stick out of the picture they see its edge once more, not black.
+        assert!(most(&found, &wanted, 6) <= limit, "{name}: {}", most(&found, &wanted, 6));
         assert_eq!(tiles > 1, name == "fixed", "{name} in {tiles} tiles");
     }
     // Luma alone, in half precision; colour is laid over it.
@@ -89,7 +96,7 @@ fn tiles_leave_no_seam() {
     let (whole, one) = enlarge(SPAN, 4096, &picture, 1);
     let (tiled, many) = enlarge(SPAN, 64, &picture, 1);
     assert!(one == 1 && many > 2, "{one} and {many} tiles");
-    assert!(most(&whole, &tiled) <= 1.0 / 255.0, "{}", most(&whole, &tiled));
+    assert!(most(&whole, &tiled, 0) <= 1.0 / 255.0, "{}", most(&whole, &tiled, 0));
 }
 
 /// Mean squared error of two pictures of bytes, as PSNR.
@@ -117,13 +124,10 @@ fn it_is_better_than_bicubic_and_shifts_no_colour() {
     let (ours, theirs) = (psnr(&bench.pixels(&result, "null", "gray"), &truth_luma), psnr(&bicubic, &truth_luma));
     assert!(ours > theirs + 1.5, "{ours:.2} dB, bicubic {theirs:.2} dB");
 
-    let (before, after) = (bench.pixels(&small, "null", "rgb24"), bench.pixels(&result, "scale=160:240:flags=area", "rgb24"));
-    for channel in 0..3 {
-        let mean = |bytes: &[u8]| {
-            let values = bytes.iter().skip(channel).step_by(3);
-            values.map(|v| f64::from(*v)).sum::<f64>() / (bytes.len() / 3) as f64
-        };
-        assert!((mean(&before) - mean(&after)).abs() < 0.5, "channel {channel}: {} {}", mean(&before), mean(&after));
+    let (before, after) = (bench.pixels(&small, "null", "yuv444p"), bench.pixels(&result, "scale=160:240:flags=area", "yuv444p"));
+    for (plane, (before, after)) in before.chunks(160 * 240).zip(after.chunks(160 * 240)).enumerate() {
+        let mean = |bytes: &[u8]| bytes.iter().map(|v| f64::from(*v)).sum::<f64>() / bytes.len() as f64;
+        assert!((mean(before) - mean(after)).abs() < 0.5, "plane {plane}: {} {}", mean(before), mean(after));
     }
 }
 

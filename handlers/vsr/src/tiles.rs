@@ -66,11 +66,16 @@ pub struct Overlap {
 }
 
 impl Overlap {
-    /// The same, or what leaves half of a tile where the model's own size is small.
+    /// The same, or what a tile of the model's own size has room for.
     fn within(self, net: &Net) -> Overlap {
         let Some((width, height)) = net.fixed else { return self };
-        let most = width.min(height) / 4;
-        Overlap { margin: self.margin.min(most - self.fade.min(most)), fade: self.fade.min(most) }
+        let most = width.min(height) / 8;
+        Overlap { margin: self.margin.min(most), fade: self.fade.min(most) }
+    }
+
+    /// Shortest side of one tile of several: no more than two may fade into one another.
+    fn least(self) -> usize {
+        2 * self.margin + 6 * self.fade
     }
 }
 
@@ -113,6 +118,10 @@ impl Tiling {
                 let most = |length: usize| length.div_ceil(net.grain.max(16)).clamp(1, 256);
                 let all = (1..=most(width)).flat_map(|across| (1..=most(height)).map(move |down| (across, down)));
                 let sized = all.map(|(across, down)| (side(width, across), side(height, down), across, down));
+                let least = |&(w, h, across, down): &(usize, usize, usize, usize)| {
+                    (across == 1 || w >= overlap.least()) && (down == 1 || h >= overlap.least())
+                };
+                let sized = sized.filter(least);
                 let cost = |&(w, h, across, down): &(usize, usize, usize, usize)| (w * h * across * down, across * down);
                 let fits = |&(w, h, ..): &(usize, usize, usize, usize)| w * h <= max_pixels;
                 // Where nothing fits, the smallest tiles there are.

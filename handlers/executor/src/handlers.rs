@@ -6,6 +6,7 @@ use darkroom_api::{DynHandler, erase};
 use darkroom_compare::Compare;
 use darkroom_inference::Runtime;
 use darkroom_matting::Matting;
+use darkroom_vsr::Vsr;
 
 /// Handlers, in the order in which they are shown.
 pub type Table = Vec<Box<dyn DynHandler>>;
@@ -13,4 +14,5 @@ pub type Table = Vec<Box<dyn DynHandler>>;
 /// The handlers of this build.
 pub fn all(runtime: &Arc<Runtime>) -> Table {
     vec![erase(Matting::new(Arc::clone(runtime))), erase(Compare::new(Arc::clone(runtime)))]
+    vec![erase(Matting::new(Arc::clone(runtime))), erase(Vsr::new(Arc::clone(runtime)))]
 }

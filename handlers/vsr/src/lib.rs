@@ -11,6 +11,7 @@ mod luma;
 mod net;
 mod params;
 mod pipeline;
+mod reference;
 mod repeats;
 mod resize;
 mod task;
@@ -23,6 +24,7 @@ use darkroom_api::{
     Result, Stage,
 };
 use darkroom_inference::Runtime;
+use darkroom_media::compare::check_sizes;
 
 pub use enlarge::{Enlarger, Known, Room, Watch};
 pub use goal::Goal;
@@ -35,8 +37,12 @@ use look::{Look, Source};
 
 /// Role of the video or picture to enlarge.
 pub const VIDEO: &str = "video";
-/// The one stage of a run: decoding, model and encoding overlap.
+/// Role of what the result should have been, where somebody has it.
+pub const REFERENCE: &str = "reference";
+/// The stage in which decoding, model and encoding overlap.
 const STAGE: &str = "upscaling";
+/// The stage after it where there is a reference.
+const COMPARING: &str = "comparing";
 /// Longest time without progress: a tile of a large model takes a slow CPU a while.
 const STALL_SECS: f64 = 120.0;
 /// Memory of a run beside the models and what depends on the result's size.
@@ -89,20 +95,17 @@ impl Handler for Vsr {
     type Params = Params;
 
     fn describe(&self) -> Descriptor {
+        let kinds = [MediaKind::Video, MediaKind::Image];
+        let role = |name: &str, min| InputRole { name: name.into(), min, max: 1, kinds: kinds.into() };
         Descriptor {
             name: "vsr".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             summary: "Enlarges videos and pictures: by task type, by a factor, or to fill a size.".into(),
             params_schema: schemars::schema_for!(Params).into(),
-            inputs: vec![InputRole {
-                name: VIDEO.into(),
-                min: 1,
-                max: 1,
-                kinds: vec![MediaKind::Video, MediaKind::Image],
-            }],
+            inputs: vec![role(VIDEO, 1), role(REFERENCE, 0)],
             limits: Limits::default(),
             models: params::models(),
-            stages: vec![Stage { name: STAGE.into(), stall_secs: STALL_SECS }],
+            stages: [STAGE, COMPARING].map(|name| Stage { name: name.into(), stall_secs: STALL_SECS }).into(),
             resumable: false,
         }
     }
@@ -118,8 +121,13 @@ impl Handler for Vsr {
     }
 
     fn plan(&self, params: &Params, probes: &Probes) -> Result<Plan> {
-        let video = probes.get(VIDEO).and_then(|probes| probes.first());
-        video.map_or(Ok(Plan::default()), |probe| self.plan_video(params, probe))
+        let first = |role: &str| probes.get(role).and_then(|probes| probes.first());
+        let Some(probe) = first(VIDEO) else { return Ok(Plan::default()) };
+        if let (Some(video), Some(reference)) = (&probe.video, first(REFERENCE).and_then(|probe| probe.video.as_ref())) {
+            let goal = Goal::of(params, video.width_px, video.height_px)?;
+            check_sizes((goal.width_px, goal.height_px), (reference.width_px, reference.height_px))?;
+        }
+        self.plan_video(params, probe)
     }
 
     fn run(&self, ctx: &JobContext, inputs: &Inputs, params: &Params) -> Result<Outputs> {

@@ -20,7 +20,7 @@ use crate::repeats::Repeats;
 use crate::resize::Resize;
 use crate::tiles::Picture;
 use crate::params::Sessions;
-use crate::{Aim, Codec, Goal, Params, STAGE, VIDEO};
+use crate::{Aim, Codec, Goal, Params, REFERENCE, STAGE, VIDEO, reference};
 
 /// Sessions on a GPU for what is no task of the replaced service.
 const GPU_SESSIONS: usize = 8;
@@ -153,7 +153,15 @@ pub fn run(runtime: &Runtime, known: &Known, ctx: &JobContext, inputs: &Inputs, 
     };
     let develop = |made: Made, out: &mut Emitter<'_>| developer.develop(made, out);
     let report = pipeline::run_in_two(reader, writer, ctx, &options, enlarge, develop)?;
-    finish(params, &mut setup, &repeats, &report)
+    let mut outputs = finish(params, &mut setup, &repeats, &report)?;
+    if let Some(reference) = inputs.optional(REFERENCE) {
+        // The models' memory is not needed any more.
+        drop(setup);
+        let (scores, warnings) = reference::metrics(runtime, ctx, &path, reference, runtime.intra_threads())?;
+        outputs.metrics.insert(REFERENCE.to_owned(), scores);
+        outputs.warnings.extend(warnings);
+    }
+    Ok(outputs)
 }
 
 /// A frame's colour, and its alpha where it is kept.

@@ -32,7 +32,7 @@ pub fn runtime() -> &'static Arc<Runtime> {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let custom = FIXTURES.map(|name| (format!("test/{name}"), fixtures.join(name).with_extension("onnx")));
         let registry = RegistryConfig { custom: custom.into(), ..RegistryConfig::default() }.open().unwrap();
-        for name in ["onnxruntime", "vsr/span-x2"] {
+        for name in ["onnxruntime", "vsr/span-x2", "ffmpeg-vmaf"] {
             registry.fetch(name, &mut |_| ()).unwrap();
         }
         let device = DeviceChoice::Fixed(Device::Cpu);

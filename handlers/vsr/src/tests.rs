@@ -1,12 +1,12 @@
 //! The handler on real footage, and models of every kind.
 
-use darkroom_api::{CancelToken, ErrorCode, Handler, Part};
+use darkroom_api::{CancelToken, ErrorCode, Handler, Inputs, Part, erase};
 use darkroom_inference::Precision;
 use serde_json::json;
 
 use crate::testing::{Bench, inputs, media, runtime, tool};
 use crate::tiles::Picture;
-use crate::{Enlarger, Known, Net, Params, Room, Vsr, Watch};
+use crate::{Enlarger, Known, Net, Params, REFERENCE, Room, VIDEO, Vsr, Watch};
 
 const SPAN: &str = "vsr/span-x2";
 
@@ -115,14 +115,20 @@ fn it_is_better_than_bicubic_and_shifts_no_colour() {
     let truth = bench.make("truth.mp4", &["-i", &clip], &[&lossless[..], &[crop]].concat());
     let half = format!("{crop},scale=160:240:flags=bicubic+accurate_rnd");
     let small = bench.make("small.mp4", &["-i", &clip], &[&lossless[..], &[&half]].concat());
-    let outputs = bench.run(&small, json!({ "crf": 4 })).unwrap();
-    assert_eq!(outputs.metrics["frames"], 2);
+    let inputs = Inputs([(VIDEO, &small), (REFERENCE, &truth)].map(|(role, file)| (role.to_owned(), vec![file.into()])).into());
+    let handler = erase(Vsr::new(runtime().clone()));
+    let outputs = handler.run(&bench.context(), &inputs, &json!({ "crf": 4 })).unwrap();
+    let scores = &outputs.metrics["reference"];
+    assert_eq!((&outputs.metrics["frames"], &scores["frames"]), (&json!(2), &json!(2)));
 
     let result = bench.path("out/upscaled.mp4");
     let truth_luma = bench.pixels(&truth, "null", "gray");
     let bicubic = bench.pixels(&small, "scale=320:480:flags=bicubic+accurate_rnd", "gray");
     let (ours, theirs) = (psnr(&bench.pixels(&result, "null", "gray"), &truth_luma), psnr(&bicubic, &truth_luma));
     assert!(ours > theirs + 1.5, "{ours:.2} dB, bicubic {theirs:.2} dB");
+    let told = scores["psnr"]["mean"]["y"].as_f64().unwrap();
+    assert!((told - ours).abs() < 0.3, "{scores}");
+    assert!(scores["vmaf"]["mean"].as_f64().unwrap() > 80.0 && scores["ssim"]["mean"]["y"].as_f64().unwrap() > 0.9, "{scores}");
 
     let (before, after) = (bench.pixels(&small, "null", "yuv444p"), bench.pixels(&result, "scale=160:240:flags=area", "yuv444p"));
     for (plane, (before, after)) in before.chunks(160 * 240).zip(after.chunks(160 * 240)).enumerate() {

@@ -6,6 +6,7 @@ mod journey;
 mod legs;
 mod report;
 mod transfer;
+mod tune;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,7 @@ struct HandlerArgs {
     /// Device to run on: `auto`, `cpu`, `cuda:0`, `tensorrt:0`.
     #[arg(long, value_name = "DEVICE", value_parser = device)]
     device: Option<String>,
-    /// Compare with this Python (of `matting`, with the packages of `requirements.txt`), in the same rounds.
+    /// Compare with scripts of this Python (with the packages of `requirements.txt`), in the same rounds.
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
     /// Where the Python scripts are.
@@ -64,6 +65,9 @@ struct HandlerArgs {
     /// Also run the clip this many times over, by the `ffmpeg` program, to see whether memory grows with length.
     #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(2..=1000))]
     long: Option<u32>,
+    /// Find the fastest of some values of a parameter in place of all else, e.g. `sessions=1,2,4,8`.
+    #[arg(long, value_name = "NAME=A,B,...", conflicts_with_all = ["python", "long"])]
+    tune: Option<String>,
 }
 
 /// Measures until done or interrupted; both leave nothing behind.
@@ -100,6 +104,9 @@ async fn measure(global: &Global, args: &HandlerArgs) -> Result<(), Failure> {
         threads: config.executor.threads.unwrap_or(0),
         registry: &config.models,
     };
+    if let Some(tune) = &args.tune {
+        return tune::tune(global, &ours, &args.set, tune, args.rounds).await;
+    }
     let models = config.models.open().map_err(Failure::from)?.cache_dir().to_owned();
     let mut rounds = Vec::new();
     for number in 1..=args.rounds {
@@ -129,14 +136,16 @@ async fn take(row: Row, ours: &Measurement<'_>, args: &HandlerArgs, models: &Pat
         Row::Model => (Some(Part::Model), None),
         Row::Encode => (Some(Part::Encode), None),
         Row::EndToEnd => (None, None),
-        Row::Careful => (None, Some("careful.py")),
-        Row::Ordinary => (None, Some("ordinary.py")),
+        Row::Careful => (None, Some("careful")),
+        Row::Ordinary => (None, Some("ordinary")),
     };
     let (Some(script), Some(python)) = (script, &args.python) else {
         return Ok(ours.take(part, scratch.path()).await?);
     };
     let mut command = Command::new(python);
-    command.arg(args.scripts.join(script)).arg(&ours.clip).arg(scratch.path().join("out.webm"));
+    let script = args.scripts.join(format!("{script}_{}.py", args.handler));
+    // Matroska takes what either of them makes.
+    command.arg(script).arg(&ours.clip).arg(scratch.path().join("out.mkv"));
     command.env("DARKROOM_MODELS_DIR", models);
     Ok(executor::last_line(command).await?)
 }

@@ -1,6 +1,6 @@
 """Video matting as most people write it: OpenCV in, onnxruntime, ffmpeg's standard input out.
 
-usage: python tests/bench/ordinary.py CLIP OUT.webm [FRAMES]
+usage: python tests/bench/ordinary_matting.py CLIP OUT.mkv [FRAMES]
 """
 
 import subprocess

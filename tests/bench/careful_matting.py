@@ -1,6 +1,6 @@
-"""The same as ordinary.py by a careful author: cheap changes of layout, no spinning, decoding and encoding on threads.
+"""The same as ordinary_matting.py by a careful author: cheap changes of layout, no spinning, decoding and encoding on threads.
 
-usage: python tests/bench/careful.py CLIP OUT.webm [FRAMES]
+usage: python tests/bench/careful_matting.py CLIP OUT.mkv [FRAMES]
 """
 
 import queue
@@ -11,7 +11,7 @@ import cv2
 import onnxruntime as ort
 
 from measure import Meter
-from ordinary import encoder
+from ordinary_matting import encoder
 from rvm import Rvm
 
 

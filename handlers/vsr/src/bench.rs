@@ -76,13 +76,7 @@ fn model<'a>(
 }
 
 /// Real results, of the first frames, forwards and backwards until each frame of the clip has had one.
-fn encode<'a>(
-    runtime: &Runtime,
-    known: &Known,
-    ctx: &JobContext,
-    video: &Path,
-    params: &Params,
-) -> Result<Alone<'a>> {
+fn encode<'a>(runtime: &Runtime, known: &Known, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
     let (mut reader, mut setup) = set_up(runtime, known, ctx, video, params)?;
     let path = ctx.output_dir.join(&setup.look.name);
     let mut writer = Writer::create(&path, &setup.look.options, &setup.out_info, reader.tracks())?;

@@ -159,11 +159,13 @@ impl<'a> Enlarger<'a> {
         let call = self.call_size(width, height)?;
         let tiling = self.tiling(width, height)?.clone();
         let (net, scale) = (&self.net, self.net.scale);
-        let blank = |picture: &Picture| Mutex::new(Picture::new(net.channels, picture.width * scale, picture.height * scale));
+        let blank =
+            |picture: &Picture| Mutex::new(Picture::new(net.channels, picture.width * scale, picture.height * scale));
         let results: Vec<Mutex<Picture>> = pictures.iter().map(blank).collect();
         let items = pictures.len() * tiling.len();
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let job = Job { net, tiling: &tiling, pictures, results: &results, items, call, next: &next, done: &done, watch };
+        let job =
+            Job { net, tiling: &tiling, pictures, results: &results, items, call, next: &next, done: &done, watch };
         let job = &job;
         let workers = self.sessions.len().min(items.div_ceil(call));
         std::thread::scope(|scope| {
@@ -252,7 +254,13 @@ impl Job<'_> {
         }
     }
 
-    fn call(&self, session: &mut PooledSession<'_>, first: usize, mut count: usize, input: &mut Vec<f32>) -> Result<()> {
+    fn call(
+        &self,
+        session: &mut PooledSession<'_>,
+        first: usize,
+        mut count: usize,
+        input: &mut Vec<f32>,
+    ) -> Result<()> {
         let (tiles, scale) = (self.tiling.len(), self.net.scale);
         let mut at = first;
         let end = first + count;

@@ -53,7 +53,8 @@ impl Goal {
             return Err(JobError::new(ErrorCode::InputTooLarge, why));
         }
         if factor > MAX_FACTOR {
-            let why = format!("From {width_px}x{height_px} the video would grow {factor:.1} times: 16 times is the most.");
+            let why =
+                format!("From {width_px}x{height_px} the video would grow {factor:.1} times: 16 times is the most.");
             return Err(JobError::new(ErrorCode::ParamsInvalid, why));
         }
         let (max_width, max_height) = bounds.unwrap_or((MAX_SIDE_PX, MAX_SIDE_PX));

@@ -123,7 +123,8 @@ impl Handler for Vsr {
     fn plan(&self, params: &Params, probes: &Probes) -> Result<Plan> {
         let first = |role: &str| probes.get(role).and_then(|probes| probes.first());
         let Some(probe) = first(VIDEO) else { return Ok(Plan::default()) };
-        if let (Some(video), Some(reference)) = (&probe.video, first(REFERENCE).and_then(|probe| probe.video.as_ref())) {
+        if let (Some(video), Some(reference)) = (&probe.video, first(REFERENCE).and_then(|probe| probe.video.as_ref()))
+        {
             let goal = Goal::of(params, video.width_px, video.height_px)?;
             check_sizes((goal.width_px, goal.height_px), (reference.width_px, reference.height_px))?;
         }

@@ -60,7 +60,12 @@ impl Look {
         let options = WriteOptions { format, rate, speed: params.speed.get(), threads, bit_depth };
         options.check()?;
         let extension = format.extension();
-        Ok(Look { hdr, options, name: format!("upscaled.{extension}"), warnings: warnings(params, source, format, deep) })
+        Ok(Look {
+            hdr,
+            options,
+            name: format!("upscaled.{extension}"),
+            warnings: warnings(params, source, format, deep),
+        })
     }
 
     /// The input's description as the result has it.
@@ -166,7 +171,10 @@ mod tests {
         let hdr = Source { hdr: true, bit_depth: 10, ..PLAIN };
         assert_eq!(look(json!({}), hdr).unwrap().hdr, Hdr::Keep);
         let mapped = look(json!({ "tone_map": true }), hdr).unwrap();
-        assert_eq!((mapped.hdr, mapped.options.format.codec, mapped.options.bit_depth), (Hdr::ToneMap, VideoCodec::H264, 8));
+        assert_eq!(
+            (mapped.hdr, mapped.options.format.codec, mapped.options.bit_depth),
+            (Hdr::ToneMap, VideoCodec::H264, 8)
+        );
         assert_eq!(look(json!({ "codec": "h264" }), hdr).unwrap_err().code, ErrorCode::InputHdr);
         assert_eq!(look(json!({}), Source { alpha: true, ..hdr }).unwrap_err().code, ErrorCode::InputHdr);
     }

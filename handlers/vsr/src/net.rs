@@ -139,7 +139,8 @@ impl Net {
         let mut pixels = width * height;
         let scale = (shape.3 / width, shape.2 / height);
         if (shape.2, shape.3) != (scale.0 * height, scale.0 * width) || shape.1 != self.channels || scale.0 != scale.1 {
-            let why = format!("of {width}x{height} it makes {}x{}x{}: no whole-number scale", shape.3, shape.2, shape.1);
+            let why =
+                format!("of {width}x{height} it makes {}x{}x{}: no whole-number scale", shape.3, shape.2, shape.1);
             return Err(refuse(session, &why));
         }
         if !(2..=MAX_SCALE).contains(&scale.0) {
@@ -188,7 +189,7 @@ impl Net {
         let (unit, byte) = (error(1.0)?, error(255.0)?);
         // A clear vote only: nearly all nets take 1.
         let (white, error) = if byte < 0.5 * unit { (255.0, byte) } else { (1.0, unit) };
-        if !(error <= MAX_ERROR) {
+        if error.is_nan() || error > MAX_ERROR {
             let why = format!("its output does not look like its input (mean difference {error:.2})");
             return Err(refuse(session, &why));
         }

@@ -156,8 +156,9 @@ impl TryFrom<String> for Size {
     fn try_from(text: String) -> Result<Self, String> {
         let side = |text: &str| text.parse::<u32>().ok().filter(|side| (16..=16_384).contains(side));
         let sides = text.split_once('x').and_then(|(width, height)| Some((side(width)?, side(height)?)));
-        let (width_px, height_px) = sides
-            .ok_or_else(|| format!("it is `{text}` but must be a size from 16x16 to 16384x16384, such as `1920x1080`"))?;
+        let (width_px, height_px) = sides.ok_or_else(|| {
+            format!("it is `{text}` but must be a size from 16x16 to 16384x16384, such as `1920x1080`")
+        })?;
         Ok(Size { width_px, height_px })
     }
 }

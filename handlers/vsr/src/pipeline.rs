@@ -16,10 +16,10 @@ use serde_json::json;
 
 use crate::enlarge::{Enlarger, Known, Room, Watch};
 use crate::look::{Look, Source};
+use crate::params::Sessions;
 use crate::repeats::Repeats;
 use crate::resize::Resize;
 use crate::tiles::Picture;
-use crate::params::Sessions;
 use crate::{Aim, Codec, Goal, Params, REFERENCE, STAGE, VIDEO, reference};
 
 /// Sessions on a GPU for what is no task of the replaced service.
@@ -66,8 +66,7 @@ pub fn set_up<'a>(
     let reader = Reader::open(video, &read_options(params, threads, ctx))?;
     let info = reader.info().clone();
     let goal = Goal::of(params, info.width_px, info.height_px)?;
-    let source =
-        Source { still, hdr: info.colour.is_hdr(), alpha: info.has_alpha, bit_depth: info.bit_depth };
+    let source = Source { still, hdr: info.colour.is_hdr(), alpha: info.has_alpha, bit_depth: info.bit_depth };
     let look = Look::of(params, source, threads)?;
     let room = room(runtime, params)?;
     let mut enlarger = Enlarger::open(runtime, params.model_name(goal.wanted_scale()), room, known)?;
@@ -289,13 +288,13 @@ impl<'a> Pulse<'a> {
         }
         *last = Instant::now();
         #[allow(clippy::cast_precision_loss, reason = "a percentage for people")]
-        let percent = self.total.filter(|total| *total >= self.begun + self.count).map(|total| {
-            100.0 * (self.begun as f32 + part * self.count as f32) / total as f32
-        });
+        let percent = self
+            .total
+            .filter(|total| *total >= self.begun + self.count)
+            .map(|total| 100.0 * (self.begun as f32 + part * self.count as f32) / total as f32);
         // Of an unknown length the frames' own share is all there is to tell.
         let percent = Some(percent.unwrap_or(100.0 * part));
-        let progress =
-            Progress { stage: STAGE.to_owned(), percent, done: self.begun, total: self.total, fps: None };
+        let progress = Progress { stage: STAGE.to_owned(), percent, done: self.begun, total: self.total, fps: None };
         self.ctx.reporter.progress(progress);
     }
 }
@@ -326,8 +325,7 @@ fn finish(params: &Params, setup: &mut Setup<'_>, repeats: &Repeats, report: &Pi
     warnings.extend(report.write.warnings.iter().cloned());
     Ok(Outputs {
         files: vec![OutputFile { name: setup.look.name.clone(), media_type: setup.look.media_type().to_owned() }],
-        params: serde_json::to_value(params)
-            .map_err(|e| JobError::new(ErrorCode::Internal, e.to_string()))?,
+        params: serde_json::to_value(params).map_err(|e| JobError::new(ErrorCode::Internal, e.to_string()))?,
         models: setup.enlarger.model_use().into_iter().collect(),
         metrics: metrics.as_object().cloned().unwrap_or_default(),
         stages: report.stages.clone(),

@@ -52,7 +52,8 @@ pub fn metrics(
         "vmaf": comparison.vmaf,
     });
     if comparison.compared == 0 {
-        let why = "No frame of the reference is at the time of one of the result: name the video that it should be like.";
+        let why =
+            "No frame of the reference is at the time of one of the result: name the video that it should be like.";
         return Err(JobError::new(ErrorCode::InputsInvalid, why));
     }
     Ok((value, warnings))

@@ -10,20 +10,11 @@ use darkroom_inference::{Device, DeviceChoice, Runtime, RuntimeOptions};
 use darkroom_models::RegistryConfig;
 use tempfile::TempDir;
 
-use crate::{Vsr, VIDEO};
+use crate::{VIDEO, Vsr};
 
 /// Models of `tests/bench/tiny_models.py`, registered as `test/<name>`.
-const FIXTURES: [&str; 9] = [
-    "double",
-    "triple_luma_half",
-    "bytes",
-    "grain8",
-    "fixed",
-    "one_and_a_half",
-    "same_size",
-    "two_inputs",
-    "stripes",
-];
+const FIXTURES: [&str; 9] =
+    ["double", "triple_luma_half", "bytes", "grain8", "fixed", "one_and_a_half", "same_size", "two_inputs", "stripes"];
 
 /// The runtime of all tests, on the CPU, where results are to be compared; what is missing in the cache is fetched.
 pub fn runtime() -> &'static Arc<Runtime> {
@@ -126,7 +117,8 @@ impl Bench {
 
     /// What ffprobe says of the video stream, `key=value` a line.
     pub fn shows(&self, path: &str, entries: &str) -> String {
-        let args = ["-v", "error", "-select_streams", "v:0", "-show_entries", entries, "-of", "default=nk=0:nw=1", path];
+        let args =
+            ["-v", "error", "-select_streams", "v:0", "-show_entries", entries, "-of", "default=nk=0:nw=1", path];
         String::from_utf8(tool("ffprobe", &args)).unwrap()
     }
 }

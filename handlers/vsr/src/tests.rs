@@ -115,7 +115,8 @@ fn it_is_better_than_bicubic_and_shifts_no_colour() {
     let truth = bench.make("truth.mp4", &["-i", &clip], &[&lossless[..], &[crop]].concat());
     let half = format!("{crop},scale=160:240:flags=bicubic+accurate_rnd");
     let small = bench.make("small.mp4", &["-i", &clip], &[&lossless[..], &[&half]].concat());
-    let inputs = Inputs([(VIDEO, &small), (REFERENCE, &truth)].map(|(role, file)| (role.to_owned(), vec![file.into()])).into());
+    let inputs =
+        Inputs([(VIDEO, &small), (REFERENCE, &truth)].map(|(role, file)| (role.to_owned(), vec![file.into()])).into());
     let handler = erase(Vsr::new(runtime().clone()));
     let outputs = handler.run(&bench.context(), &inputs, &json!({ "crf": 4 })).unwrap();
     let scores = &outputs.metrics["reference"];
@@ -128,9 +129,13 @@ fn it_is_better_than_bicubic_and_shifts_no_colour() {
     assert!(ours > theirs + 1.5, "{ours:.2} dB, bicubic {theirs:.2} dB");
     let told = scores["psnr"]["mean"]["y"].as_f64().unwrap();
     assert!((told - ours).abs() < 0.3, "{scores}");
-    assert!(scores["vmaf"]["mean"].as_f64().unwrap() > 80.0 && scores["ssim"]["mean"]["y"].as_f64().unwrap() > 0.9, "{scores}");
+    assert!(
+        scores["vmaf"]["mean"].as_f64().unwrap() > 80.0 && scores["ssim"]["mean"]["y"].as_f64().unwrap() > 0.9,
+        "{scores}"
+    );
 
-    let (before, after) = (bench.pixels(&small, "null", "yuv444p"), bench.pixels(&result, "scale=160:240:flags=area", "yuv444p"));
+    let (before, after) =
+        (bench.pixels(&small, "null", "yuv444p"), bench.pixels(&result, "scale=160:240:flags=area", "yuv444p"));
     for (plane, (before, after)) in before.chunks(160 * 240).zip(after.chunks(160 * 240)).enumerate() {
         let mean = |bytes: &[u8]| bytes.iter().map(|v| f64::from(*v)).sum::<f64>() / bytes.len() as f64;
         assert!((mean(before) - mean(after)).abs() < 0.5, "plane {plane}: {} {}", mean(before), mean(after));
@@ -145,7 +150,10 @@ fn a_task_reaches_its_size_and_says_what_it_did() {
     let metrics = &outputs.metrics;
     assert_eq!((&metrics["width_px"], &metrics["height_px"]), (&json!(600), &json!(450)));
     assert_eq!((&metrics["model_passes"], &metrics["model_scale"]), (&json!(2), &json!(2)));
-    assert_eq!(bench.shows(&bench.path("out/upscaled.mp4"), "stream=width,height,nb_frames"), "width=600\nheight=450\nnb_frames=3\n");
+    assert_eq!(
+        bench.shows(&bench.path("out/upscaled.mp4"), "stream=width,height,nb_frames"),
+        "width=600\nheight=450\nnb_frames=3\n"
+    );
     assert_eq!(outputs.models[0].name, "test/double");
     assert!(outputs.warnings.is_empty(), "{:?}", outputs.warnings);
 
@@ -169,14 +177,18 @@ fn repeated_frames_go_through_the_model_once() {
     let plain = bench.run(&clip, json!({ "model": "test/double" })).map(|_| bench.path("out/upscaled.mp4")).unwrap();
     let plain = bench.pixels(&plain, "null", "gray");
     let last = 256 * 192;
-    assert!(psnr(&result[result.len() - last..], &plain[plain.len() - last..]) > 35.0, "the last frame is the last frame");
+    assert!(
+        psnr(&result[result.len() - last..], &plain[plain.len() - last..]) > 35.0,
+        "the last frame is the last frame"
+    );
 }
 
 #[test]
 fn a_cut_is_counted() {
     let bench = Bench::new();
     let (walk, lab) = (bench.walk(5), media("pose2sim_SinglePerson_cam01.mp4"));
-    let join = "[1:v]scale=128:96,trim=end_frame=5,setpts=PTS-STARTPTS,fps=30[b];[0:v]fps=30[a];[a][b]concat=n=2:v=1[v]";
+    let join =
+        "[1:v]scale=128:96,trim=end_frame=5,setpts=PTS-STARTPTS,fps=30[b];[0:v]fps=30[a];[a][b]concat=n=2:v=1[v]";
     let clip = bench.make("cut.mp4", &["-i", &walk, "-i", &lab], &["-filter_complex", join, "-map", "[v]"]);
     assert_eq!(bench.run(&clip, json!({ "model": "test/double" })).unwrap().metrics["scene_cuts"], 1);
     assert_eq!(bench.run(&walk, json!({ "model": "test/double" })).unwrap().metrics["scene_cuts"], 0);
@@ -186,8 +198,13 @@ fn a_cut_is_counted() {
 fn depth_colour_and_times_are_carried_through() {
     let bench = Bench::new();
     let clip = bench.walk(4);
-    let hdr = ["-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc", "-pix_fmt", "yuv420p10le"];
-    let deep = bench.make("deep.mkv", &["-i", &clip], &[&["-c:v", "libx265", "-x265-params", "log-level=none"], &hdr[..]].concat());
+    let hdr =
+        ["-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc", "-pix_fmt", "yuv420p10le"];
+    let deep = bench.make(
+        "deep.mkv",
+        &["-i", &clip],
+        &[&["-c:v", "libx265", "-x265-params", "log-level=none"], &hdr[..]].concat(),
+    );
     bench.run(&deep, json!({ "model": "test/double" })).unwrap();
     let tags = "stream=codec_name,pix_fmt,color_space,color_transfer,color_primaries";
     let shown = bench.shows(&bench.path("out/upscaled.mp4"), tags);
@@ -198,15 +215,26 @@ fn depth_colour_and_times_are_carried_through() {
     assert_eq!(error.code, ErrorCode::InputHdr);
 
     // Full range, BT.601, and frames at odd times.
-    let full = ["-vf", "setpts=N*N/30/TB,scale=out_range=full:out_color_matrix=bt601", "-vsync", "vfr", "-color_range", "pc", "-colorspace", "smpte170m"];
+    let full = [
+        "-vf",
+        "setpts=N*N/30/TB,scale=out_range=full:out_color_matrix=bt601",
+        "-vsync",
+        "vfr",
+        "-color_range",
+        "pc",
+        "-colorspace",
+        "smpte170m",
+    ];
     let full = bench.make("full.mp4", &["-i", &clip], &full);
     bench.run(&full, json!({ "model": "test/double" })).unwrap();
     let shown = bench.shows(&bench.path("out/upscaled.mp4"), "stream=color_range,color_space:packet=pts_time");
     assert!(shown.contains("color_range=pc") && shown.contains("smpte170m"), "{shown}");
     let times = |file: &str| {
         let text = bench.shows(file, "packet=pts_time");
-        let mut times: Vec<i64> =
-            text.lines().filter_map(|l| Some((l.strip_prefix("pts_time=")?.parse::<f64>().ok()? * 1e3).round() as i64)).collect();
+        let mut times: Vec<i64> = text
+            .lines()
+            .filter_map(|l| Some((l.strip_prefix("pts_time=")?.parse::<f64>().ok()? * 1e3).round() as i64))
+            .collect();
         times.sort_unstable();
         times
     };
@@ -218,10 +246,28 @@ fn alpha_and_pictures_are_kept() {
     let bench = Bench::new();
     let clip = bench.walk(2);
     let fade = "format=yuva420p,geq=lum='p(X,Y)':cb='p(X,Y)':cr='p(X,Y)':a='X*2'";
-    let alpha = bench.make("alpha.webm", &["-i", &clip], &["-vf", fade, "-c:v", "libvpx-vp9", "-crf", "10", "-b:v", "0"]);
+    let alpha =
+        bench.make("alpha.webm", &["-i", &clip], &["-vf", fade, "-c:v", "libvpx-vp9", "-crf", "10", "-b:v", "0"]);
     bench.run(&alpha, json!({ "model": "test/double" })).unwrap();
     let result = bench.path("out/upscaled.webm");
-    let plane = tool("ffmpeg", &["-v", "error", "-c:v", "libvpx-vp9", "-i", &result, "-vf", "alphaextract", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
+    let plane = tool(
+        "ffmpeg",
+        &[
+            "-v",
+            "error",
+            "-c:v",
+            "libvpx-vp9",
+            "-i",
+            &result,
+            "-vf",
+            "alphaextract",
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "gray",
+            "-",
+        ],
+    );
     for x in [20, 100, 200] {
         let found = i32::from(plane[90 * 256 + x]);
         assert!((found - i32::try_from(x).unwrap()).abs() < 8, "alpha at {x}: {found}");
@@ -232,7 +278,10 @@ fn alpha_and_pictures_are_kept() {
     let picture = bench.make("picture.png", &["-i", &clip], &["-frames:v", "1"]);
     let outputs = bench.run(&picture, json!({ "model": "test/double" })).unwrap();
     assert_eq!((outputs.files[0].name.as_str(), outputs.files[0].media_type.as_str()), ("upscaled.png", "image/png"));
-    assert_eq!(bench.shows(&bench.path("out/upscaled.png"), "stream=codec_name,width,height"), "codec_name=png\nwidth=256\nheight=192\n");
+    assert_eq!(
+        bench.shows(&bench.path("out/upscaled.png"), "stream=codec_name,width,height"),
+        "codec_name=png\nwidth=256\nheight=192\n"
+    );
 }
 
 #[test]

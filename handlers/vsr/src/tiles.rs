@@ -113,7 +113,9 @@ impl Tiling {
             }
             None => {
                 let side = |length: usize, n: usize| {
-                    ((length + (n - 1) * inner).div_ceil(n)).next_multiple_of(net.grain).min(length.next_multiple_of(net.grain))
+                    ((length + (n - 1) * inner).div_ceil(n))
+                        .next_multiple_of(net.grain)
+                        .min(length.next_multiple_of(net.grain))
                 };
                 let most = |length: usize| length.div_ceil(net.grain.max(16)).clamp(1, 256);
                 let all = (1..=most(width)).flat_map(|across| (1..=most(height)).map(move |down| (across, down)));
@@ -122,7 +124,8 @@ impl Tiling {
                     (across == 1 || w >= overlap.least()) && (down == 1 || h >= overlap.least())
                 };
                 let sized = sized.filter(least);
-                let cost = |&(w, h, across, down): &(usize, usize, usize, usize)| (w * h * across * down, across * down);
+                let cost =
+                    |&(w, h, across, down): &(usize, usize, usize, usize)| (w * h * across * down, across * down);
                 let fits = |&(w, h, ..): &(usize, usize, usize, usize)| w * h <= max_pixels;
                 // Where nothing fits, the smallest tiles there are.
                 let smallest = sized.clone().min_by_key(|&(w, h, ..)| w * h);
@@ -203,7 +206,8 @@ fn weights(span: &Span, scale: usize) -> impl Iterator<Item = f32> {
 /// `count` tiles spread evenly over a length, on multiples of the grain.
 fn spans(length: usize, tile: usize, count: usize, grain: usize, overlap: Overlap) -> Vec<Span> {
     let last = length.next_multiple_of(grain).saturating_sub(tile);
-    let start = |index: usize| if index + 1 == count { last } else { last * index / (count - 1).max(1) / grain * grain };
+    let start =
+        |index: usize| if index + 1 == count { last } else { last * index / (count - 1).max(1) / grain * grain };
     // Neighbours meet in the middle of what they share.
     let border = |index: usize| (start(index) + start(index + 1) + tile) / 2;
     (0..count)
@@ -258,7 +262,7 @@ mod tests {
             (net(16, None, 1.0), (1, 1), overlap(5, 2), 9),
         ] {
             let tiling = Tiling::cut(&net, width, height, overlap, max_pixels);
-            assert!(tiling.width % net.grain == 0 && tiling.height % net.grain == 0);
+            assert!(tiling.width.is_multiple_of(net.grain) && tiling.height.is_multiple_of(net.grain));
             let picture = gradient(width, height);
             let mut result = Picture::new(3, 2 * width, 2 * height);
             for index in 0..tiling.len() {

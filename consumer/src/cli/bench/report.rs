@@ -76,12 +76,9 @@ impl Beside {
         let most = |most| Some(Target::AtMost(most));
         match handler {
             // The careful script is the bare model there: it decodes and encodes nothing.
-            "vsr" => Beside {
-                careful_cpu: most(1.0),
-                ordinary_fps: None,
-                careful_memory: None,
-                ordinary_memory: most(0.5),
-            },
+            "vsr" => {
+                Beside { careful_cpu: most(1.0), ordinary_fps: None, careful_memory: None, ordinary_memory: most(0.5) }
+            }
             _ => Beside {
                 careful_cpu: most(1.03),
                 ordinary_fps: Some(Target::AtLeast(2.0)),
@@ -192,13 +189,7 @@ fn medians(rounds: &[Round]) -> Round {
 }
 
 /// Each ratio within its round, then the median over the rounds.
-fn ratios(
-    rounds: &[Round],
-    cores: usize,
-    medians: &Round,
-    long: Option<&Measured>,
-    beside: &Beside,
-) -> Vec<Ratio> {
+fn ratios(rounds: &[Round], cores: usize, medians: &Round, long: Option<&Measured>, beside: &Beside) -> Vec<Ratio> {
     let mut ratios = Vec::new();
     let mut add = |name, target, of: &dyn Fn(&Round) -> Option<f64>| {
         let values: Vec<f64> = rounds.iter().filter_map(of).filter(|value| value.is_finite()).collect();

@@ -63,7 +63,9 @@ pub async fn tune(
         print_line(&format!("{value:<24}{:>8.2}{cpu_ms:>14.1}{:>10.0}", m.fps(), m.peak_rss_mib))?;
     }
     print_line("")?;
-    print_line(&format!("Best here: {name} = {best}. Set it in a job's `params`, in a route's, or with `--set {name}={best}`."))
+    print_line(&format!(
+        "Best here: {name} = {best}. Set it in a job's `params`, in a route's, or with `--set {name}={best}`."
+    ))
 }
 
 /// The value with the least memory among those that are as fast as the fastest.

@@ -26,4 +26,5 @@ mod sources;
 mod spot;
 mod sqs;
 mod stores;
+mod vsr;
 mod webhook;

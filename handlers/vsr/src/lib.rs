@@ -74,11 +74,15 @@ impl Vsr {
             alpha: video.has_alpha,
             bit_depth: video.bit_depth,
         };
-        Look::of(params, source, 1)?;
+        let look = Look::of(params, source, 1)?;
         let pixels = u64::from(goal.width_px) * u64::from(goal.height_px);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; the cast saturates")]
         let guessed = (probe.duration_secs.unwrap_or(0.0) * video.fps.max(1.0)) as u64;
         let frames = video.frames.unwrap_or(guessed).max(1);
+        if params.start_secs.is_none() && params.end_secs.is_none() {
+            // Before the work: how much the sound takes is known only then.
+            look.options.check_size(goal.width_px, goal.height_px, frames, 0)?;
+        }
         let on_device = self.runtime.expects_accelerator();
         let models_mib = pipeline::memory_mib(params, on_device)?;
         let own_mib = BASE_MIB + ((pixels * BYTES_A_PIXEL) >> 20);

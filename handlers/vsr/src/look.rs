@@ -57,7 +57,8 @@ impl Look {
             (None, None) => Rate::Quality(params.quality.get()),
         };
         let rate = if source.still { Rate::Quality(params.quality.get()) } else { rate };
-        let options = WriteOptions { format, rate, speed: params.speed.get(), threads, bit_depth };
+        let max_bytes = params.max_bytes().filter(|_| !source.still);
+        let options = WriteOptions { format, rate, speed: params.speed.get(), threads, bit_depth, max_bytes };
         options.check()?;
         let extension = format.extension();
         Ok(Look {

@@ -249,6 +249,12 @@ impl Params {
         enough.or(family.last()).map_or(self.model.as_str(), |(_, name)| name)
     }
 
+    /// Most bytes of the file.
+    pub fn max_bytes(&self) -> Option<u64> {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range of the type")]
+        self.maximum_optimized_size_mb.map(|megabytes| (megabytes.get() * 1e6) as u64)
+    }
+
     /// The scale that a model most likely has to do, where no video is known yet.
     ///
     /// # Errors

@@ -5,13 +5,11 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use darkroom_api::{
-    Auto, ErrorCode, Inputs, JobContext, JobError, Limits, MediaKind, OutputFile, Outputs, Progress, Result, Seconds,
-};
+use darkroom_api::{Auto, ErrorCode, Inputs, JobContext, JobError, OutputFile, Outputs, Progress, Result, Seconds};
 use darkroom_inference::{Device, Precision, Runtime};
 use darkroom_media::colour::{FromRgb, Hdr, Light, ToRgb, alpha_of};
 use darkroom_media::pipeline::{self, Emitter, PipelineOptions, PipelineReport};
-use darkroom_media::{Frame, ReadOptions, Reader, VideoInfo, Writer, probe};
+use darkroom_media::{Frame, ReadOptions, Reader, VideoInfo, Writer};
 use serde_json::json;
 
 use crate::enlarge::{Enlarger, Known, Room, Watch};
@@ -60,13 +58,12 @@ pub fn set_up<'a>(
     video: &Path,
     params: &Params,
 ) -> Result<(Reader, Setup<'a>)> {
-    let kinds = [MediaKind::Video, MediaKind::Image];
-    let still = probe::probe(video, &kinds, &Limits::default())?.kind == MediaKind::Image;
     let threads = codec_threads(runtime)?;
     let reader = Reader::open(video, &read_options(params, threads, ctx))?;
     let info = reader.info().clone();
     let goal = Goal::of(params, info.width_px, info.height_px)?;
-    let source = Source { still, hdr: info.colour.is_hdr(), alpha: info.has_alpha, bit_depth: info.bit_depth };
+    let source =
+        Source { still: info.is_still, hdr: info.colour.is_hdr(), alpha: info.has_alpha, bit_depth: info.bit_depth };
     let look = Look::of(params, source, threads)?;
     let room = room(runtime, params)?;
     let mut enlarger = Enlarger::open(runtime, params.model_name(goal.wanted_scale()), room, known)?;

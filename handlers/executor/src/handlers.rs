@@ -13,6 +13,6 @@ pub type Table = Vec<Box<dyn DynHandler>>;
 
 /// The handlers of this build.
 pub fn all(runtime: &Arc<Runtime>) -> Table {
-    vec![erase(Matting::new(Arc::clone(runtime))), erase(Compare::new(Arc::clone(runtime)))]
-    vec![erase(Matting::new(Arc::clone(runtime))), erase(Vsr::new(Arc::clone(runtime)))]
+    let runtime = || Arc::clone(runtime);
+    vec![erase(Matting::new(runtime())), erase(Vsr::new(runtime())), erase(Compare::new(runtime()))]
 }

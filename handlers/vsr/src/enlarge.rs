@@ -17,6 +17,8 @@ const MAX_REACH_PX: usize = 96;
 const FAR: Overlap = Overlap { margin: 24, fade: 24 };
 /// Smallest tile that memory is asked for.
 const MIN_TILE_PIXELS: usize = 48 * 48;
+/// Largest tile: beyond, what neighbours share hardly matters, and memory is only slower.
+const MAX_TILE_PIXELS: usize = 1 << 19;
 /// Pixels a call on an accelerator, where frames are small and the model takes several.
 const CALL_PIXELS: usize = 512 * 512;
 /// Most pictures a call.
@@ -67,7 +69,7 @@ impl<'a> Enlarger<'a> {
             sessions.push(open()?);
         }
         let bytes = (room.memory_mib << 20) / room.sessions as u64 / net.bytes_a_pixel;
-        let max_pixels = usize::try_from(bytes).unwrap_or(usize::MAX).max(MIN_TILE_PIXELS);
+        let max_pixels = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(MIN_TILE_PIXELS, MAX_TILE_PIXELS);
         Ok(Enlarger { sessions, net, max_pixels, overlap: None, tilings: HashMap::new(), resize: Resize::new() })
     }
 

@@ -60,8 +60,7 @@ impl Goal {
         let (max_width, max_height) = bounds.unwrap_or((MAX_SIDE_PX, MAX_SIDE_PX));
         let grown = |side: f64, max: u32| even(nearly(side * factor, max, factor), max);
         let goal = Goal { width_px: grown(w, max_width), height_px: grown(h, max_height), factor };
-        let pixels = u64::from(goal.width_px) * u64::from(goal.height_px);
-        if goal.width_px.max(goal.height_px) >= MAX_SIDE_PX || pixels > MAX_PIXELS {
+        if goal.width_px.max(goal.height_px) >= MAX_SIDE_PX || goal.pixels() > MAX_PIXELS {
             let why = format!(
                 "The result would be {:.0}x{:.0} pixels, which encoders do not take: choose a smaller `scale` or `size`.",
                 w * factor,
@@ -70,6 +69,11 @@ impl Goal {
             return Err(JobError::new(ErrorCode::InputTooLarge, why));
         }
         Ok(goal)
+    }
+
+    /// Pixels of the result.
+    pub fn pixels(&self) -> u64 {
+        u64::from(self.width_px) * u64::from(self.height_px)
     }
 
     /// How often a model of this scale is applied.

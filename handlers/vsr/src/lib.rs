@@ -75,7 +75,7 @@ impl Vsr {
             bit_depth: video.bit_depth,
         };
         let look = Look::of(params, source, 1)?;
-        let pixels = u64::from(goal.width_px) * u64::from(goal.height_px);
+        let pixels = goal.pixels();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; the cast saturates")]
         let guessed = (probe.duration_secs.unwrap_or(0.0) * video.fps.max(1.0)) as u64;
         let frames = video.frames.unwrap_or(guessed).max(1);
@@ -84,7 +84,7 @@ impl Vsr {
             look.options.check_size(goal.width_px, goal.height_px, frames, 0)?;
         }
         let on_device = self.runtime.expects_accelerator();
-        let models_mib = pipeline::memory_mib(params, on_device)?;
+        let models_mib = pipeline::memory_mib(params, &goal, on_device)?;
         let own_mib = BASE_MIB + ((pixels * BYTES_A_PIXEL) >> 20);
         Ok(Plan {
             device_mib: if on_device { models_mib } else { 0 },
@@ -116,12 +116,13 @@ impl Handler for Vsr {
 
     fn check(&self, params: &Params) -> Result<()> {
         params.check()?;
-        self.runtime.registry().resolve(params.model_name(params.likely_scale()?)).map(drop)
+        self.runtime.registry().resolve(params.model_name(params.likely_goal()?.wanted_scale())).map(drop)
     }
 
     fn warm(&self, params: &Params) -> Result<()> {
-        let room = pipeline::room(&self.runtime, params)?;
-        Enlarger::open(&self.runtime, params.model_name(params.likely_scale()?), room, &self.known).map(drop)
+        let goal = params.likely_goal()?;
+        let room = pipeline::room(&self.runtime, params, &goal)?;
+        Enlarger::open(&self.runtime, params.model_name(goal.wanted_scale()), room, &self.known).map(drop)
     }
 
     fn plan(&self, params: &Params, probes: &Probes) -> Result<Plan> {

@@ -79,7 +79,7 @@ pub struct Params {
     /// Models at work at once on the device. `auto`: one a core on a CPU; on a GPU what the replaced service gave each task.
     #[serde(alias = "num_workers")]
     pub sessions: Auto<Sessions>,
-    /// Memory that the models may use, together. Frames that would need more go through in tiles. `auto`: 1024 on a CPU; on a
+    /// Memory that the models may use, together. Frames that would need more go through in tiles. `auto`: 1024 on a CPU (512 where the result has more than 16 million pixels); on a
     /// GPU 1024 for each session.
     pub memory_mib: Auto<Mib>,
     /// Half precision where the device is faster with it (TensorRT).
@@ -255,18 +255,18 @@ impl Params {
         self.maximum_optimized_size_mb.map(|megabytes| (megabytes.get() * 1e6) as u64)
     }
 
-    /// The scale that a model most likely has to do, where no video is known yet.
+    /// What most likely becomes of a video, where none is known yet.
     ///
     /// # Errors
     /// As [`Params::aim`].
-    pub fn likely_scale(&self) -> Result<f64> {
+    pub fn likely_goal(&self) -> Result<Goal> {
         let (width, height) = match self.aim()? {
             Aim::Task(task) => task.expects(),
             Aim::Scale(_) => (640, 360),
             // Most likely each side doubles.
-            Aim::Size(..) => return Ok(1.6),
+            Aim::Size(width, height) => (width / 2, height / 2),
         };
-        Ok(Goal::of(self, width, height)?.wanted_scale())
+        Goal::of(self, width, height)
     }
 
     /// Checks one parameter against another.

@@ -24,6 +24,9 @@ use crate::{Aim, Codec, Goal, Params, REFERENCE, STAGE, VIDEO, reference};
 const GPU_SESSIONS: usize = 8;
 /// Memory of all sessions on a CPU, and of each on a GPU.
 const MEMORY_MIB: u64 = 1024;
+/// The same on a CPU where results have more pixels than this: encoder and pictures then need the rest of 4 GB.
+const LARGE_MEMORY_MIB: u64 = 512;
+const LARGE_PIXELS: u64 = 16 << 20;
 /// Enlarged pictures of more bytes than this do not wait for the next stage: there is one in each.
 const MAX_WAITING_BYTES: usize = 128 << 20;
 /// A frame that takes longer says how far it is.
@@ -65,7 +68,7 @@ pub fn set_up<'a>(
     let source =
         Source { still: info.is_still, hdr: info.colour.is_hdr(), alpha: info.has_alpha, bit_depth: info.bit_depth };
     let look = Look::of(params, source, threads)?;
-    let room = room(runtime, params)?;
+    let room = room(runtime, params, &goal)?;
     let mut enlarger = Enlarger::open(runtime, params.model_name(goal.wanted_scale()), room, known)?;
     let passes = goal.passes(enlarger.net().scale);
     let batch = enlarger.batch(info.width_px as usize, info.height_px as usize)?;
@@ -77,13 +80,13 @@ pub fn set_up<'a>(
 ///
 /// # Errors
 /// As [`Runtime::device`].
-pub fn room(runtime: &Runtime, params: &Params) -> Result<Room> {
+pub fn room(runtime: &Runtime, params: &Params, goal: &Goal) -> Result<Room> {
     let on_cpu = runtime.device()? == Device::Cpu;
     let sessions = match params.sessions {
         Auto::Auto if on_cpu => runtime.intra_threads(),
         sessions => gpu_sessions(sessions, params.aim()?),
     };
-    let memory_mib = memory_mib(params, !on_cpu)?;
+    let memory_mib = memory_mib(params, goal, !on_cpu)?;
     let precision = if params.half_precision { Precision::Half } else { Precision::Full };
     Ok(Room { sessions, memory_mib, precision })
 }
@@ -92,10 +95,11 @@ pub fn room(runtime: &Runtime, params: &Params) -> Result<Room> {
 ///
 /// # Errors
 /// As [`Params::aim`].
-pub fn memory_mib(params: &Params, on_gpu: bool) -> Result<u64> {
+pub fn memory_mib(params: &Params, goal: &Goal, on_gpu: bool) -> Result<u64> {
     Ok(match params.memory_mib {
         Auto::Set(mib) => u64::from(mib.get()),
         Auto::Auto if on_gpu => MEMORY_MIB * gpu_sessions(params.sessions, params.aim()?) as u64,
+        Auto::Auto if goal.pixels() > LARGE_PIXELS => LARGE_MEMORY_MIB,
         Auto::Auto => MEMORY_MIB,
     })
 }

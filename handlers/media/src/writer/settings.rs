@@ -84,10 +84,11 @@ fn speed(options: &WriteOptions) -> u8 {
     options.speed.min(10)
 }
 
-/// Frames that an encoder may look ahead: `wanted`, but no more than half a gigabyte of them (10 of 8K).
+/// Frames that an encoder may look ahead: `wanted`, but no more than a quarter of a gigabyte of them (5 of 8K, where
+/// an encoder keeps twice as much again for each).
 fn lookahead(wanted: u64, options: &WriteOptions, info: &VideoInfo) -> u64 {
     let bytes = crate::frame::frame_bytes(options.pixel_format(info), info.width_px, info.height_px);
-    wanted.min((512 << 20) / bytes.max(1))
+    wanted.min((256 << 20) / bytes.max(1))
 }
 
 fn x26x(encoder: &str, options: &WriteOptions, info: &VideoInfo, settings: &mut ff::Dictionary<'_>) {

@@ -1,6 +1,6 @@
 //! Contents into files: long ones in ranges, several at once. The same for buckets and for https.
 
-use std::io::SeekFrom;
+use std::io::{SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,8 @@ use super::transfer::{Fetched, disk, too_large};
 pub(super) const RANGE_BYTES: u64 = 16 << 20;
 /// Ranges in flight: memory is one write buffer for each.
 const RANGES_AT_ONCE: usize = 4;
+/// What is not longer is collected, and then written at once: the way to the threads that write costs more than to write.
+const SMALL_BYTES: u64 = 64 << 10;
 /// Bytes collected before they go to the disk.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
@@ -82,25 +84,47 @@ pub(super) async fn fetch(
     max_bytes: u64,
     on_bytes: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Fetched> {
-    File::options().write(true).create_new(true).open(to).await.map_err(|e| disk(&e))?;
+    let mut file = std::fs::File::options().write(true).create_new(true).open(to).map_err(|e| disk(&e))?;
     // Of a content that is known to be long only the first range is asked for; of others we learn the size here.
     let long = from.is_pinned() && from.size.is_some_and(|size| size > RANGE_BYTES);
-    let first = source.open(from, long.then_some(0..RANGE_BYTES)).await?;
+    let mut first = source.open(from, long.then_some(0..RANGE_BYTES)).await?;
     let (bytes, etag, version) = (first.bytes, first.etag.clone(), first.version.clone());
     if bytes > max_bytes {
         return Err(too_large(from, bytes, max_bytes));
     }
     let pinned = ObjectRef { etag: etag.clone(), version: version.clone(), ..from.clone() };
+    let is_small = bytes <= SMALL_BYTES && first.span == (0..bytes);
+    let collected = if is_small { Some(collect(&mut first).await) } else { None };
+    if let Some(Ok(content)) = &collected {
+        file.write_all(content).map_err(|e| disk(&e))?;
+        on_bytes(bytes);
+        return Ok(Fetched { bytes, etag, version });
+    }
     // Ranges of what may change meanwhile are not asked for: they might be of different contents.
     let parallel = pinned.is_pinned() && (first.span.end < bytes || first.ranges);
     let step = if parallel { RANGE_BYTES } else { bytes.max(1) };
     let transfer = Transfer { source, pinned, to, bytes, done: AtomicU64::new(0), on_bytes };
-    let mut first = Some(first);
+    // A small one that broke off comes again.
+    let mut first = collected.is_none().then_some(first);
     let ranges = (0..bytes.div_ceil(step)).map(|n| (n * step)..((n + 1) * step).min(bytes));
     stream::iter(ranges.map(|range| Ok((range, first.take()))))
         .try_for_each_concurrent(RANGES_AT_ONCE, |(range, answer)| transfer.bring(range, answer))
         .await?;
     Ok(Fetched { bytes, etag, version })
+}
+
+/// All bytes of a content that comes whole, or why they did not come.
+async fn collect(opened: &mut Opened) -> Result<Vec<u8>, String> {
+    let mut content = Vec::with_capacity(usize::try_from(opened.bytes).unwrap_or_default());
+    while let Some(chunk) = opened.body.next().await {
+        let chunk = chunk?;
+        if (content.len() + chunk.len()) as u64 > opened.bytes {
+            return Err("more bytes come than it said".into());
+        }
+        content.extend_from_slice(&chunk);
+    }
+    let came = content.len();
+    (came as u64 == opened.bytes).then_some(content).ok_or_else(|| format!("{came} of {} bytes came", opened.bytes))
 }
 
 impl Transfer<'_> {

@@ -1,5 +1,6 @@
 //! Files to objects: one request up to 16 MiB, multipart above, SHA-256 computed on the way.
 
+use std::io::Read;
 use std::path::Path;
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -17,6 +18,8 @@ use super::{ObjectRef, Store};
 
 /// Files up to this size go in one request; larger ones in parts of at least this size.
 const PART_BYTES: u64 = 16 << 20;
+/// Files up to this size are read at once, without a detour over the threads that read.
+const SMALL_BYTES: u64 = 64 << 10;
 /// Most parts of one upload.
 const MAX_PARTS: u64 = 10_000;
 /// User metadata that tells one upload's object from all others.
@@ -77,21 +80,32 @@ impl Store {
         on_bytes: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Stored> {
         let object = ObjectRef::new(self.name(), bucket, key);
-        let file = File::open(file).await.map_err(|e| disk(&e))?;
-        let bytes = file.metadata().await.map_err(|e| disk(&e))?.len();
+        let mut file = std::fs::File::open(file).map_err(|e| disk(&e))?;
+        let bytes = file.metadata().map_err(|e| disk(&e))?.len();
+        if bytes <= SMALL_BYTES {
+            let mut content = vec![0; usize::try_from(bytes).unwrap_or_default()];
+            file.read_exact(&mut content).map_err(|e| disk(&e))?;
+            let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(&content));
+            self.put_whole(&object, media_type, content.into()).await?;
+            on_bytes(bytes);
+            return Ok(Stored { bytes, sha256 });
+        }
+        let file = File::from_std(file);
         let part_bytes = PART_BYTES.max(bytes.div_ceil(MAX_PARTS));
         let mut parts = Parts { file, left: bytes, part_bytes, number: 0, hash: Sha256::new() };
         if bytes <= PART_BYTES {
             let content = parts.next().await?.map(|(_, part)| part).unwrap_or_default();
-            self.attempt(Access::Write, &object, || {
-                self.put_request(bucket, key, media_type).body(content.clone().into()).send()
-            })
-            .await?;
+            self.put_whole(&object, media_type, content).await?;
             on_bytes(bytes);
         } else {
             self.put_parts(&object, media_type, &mut parts, on_bytes).await?;
         }
         Ok(Stored { bytes, sha256: parts.sha256() })
+    }
+
+    async fn put_whole(&self, object: &ObjectRef, media_type: &str, content: Bytes) -> Result<()> {
+        let put = || self.put_request(&object.bucket, &object.key, media_type).body(content.clone().into()).send();
+        Ok(self.attempt(Access::Write, object, put).await.map(drop)?)
     }
 
     async fn put_parts(

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Inputs, JobError, Limits, LogLevel, MediaKind, Plan, Probe, Probes, Progress};
+use crate::{Inputs, JobError, Limits, LogLevel, Outputs, Plan, Progress};
 
 /// Version of this protocol; consumer and executor must agree.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// Longest frame.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
 
@@ -30,23 +30,16 @@ pub enum Down {
         /// Whether to load models; a probing executor only checks.
         load: bool,
     },
-    /// Look at a file. Answer: `Probed` or `Failed`.
-    Probe {
-        /// Local file.
-        path: PathBuf,
-        /// What it may be.
-        kinds: Vec<MediaKind>,
-        /// How large it may be.
-        limits: Limits,
-    },
-    /// What would a run need. Answer: `Planned` or `Failed`.
+    /// Look at the inputs, and say what a run would need. Answer: `Planned` or `Failed`.
     Plan {
         /// Handler's name.
         handler: String,
         /// Parameters as written.
         params: serde_json::Value,
-        /// Probes of all inputs.
-        probes: Probes,
+        /// Local files of the handler's roles, none for those that are not there.
+        inputs: Inputs,
+        /// How large each of them may be.
+        limits: Limits,
     },
     /// Do the work. Answer: `Progress`, `Log` and `Checkpoint` as they come, then `Done` or `Failed`.
     Run(Box<RunRequest>),
@@ -103,11 +96,6 @@ pub enum Up {
     },
     /// Answer to `Warm`.
     Ready,
-    /// Answer to `Probe`.
-    Probed {
-        /// What was found.
-        probe: Box<Probe>,
-    },
     /// Answer to `Plan`.
     Planned {
         /// What a run will need.
@@ -127,16 +115,26 @@ pub enum Up {
         /// File in the scratch directory.
         path: PathBuf,
     },
-    /// The run is complete; its [`crate::Outputs`] stand as JSON in this file of the scratch directory.
+    /// The run is complete.
     Done {
-        /// File in the scratch directory.
-        outputs: PathBuf,
+        /// What it left.
+        outputs: OutputList,
     },
     /// The request failed.
     Failed {
         /// Why.
         error: JobError,
     },
+}
+
+/// What a run left behind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputList {
+    /// Here.
+    Told(Box<Outputs>),
+    /// As JSON in this file of the scratch directory, since a frame could not hold it.
+    File(PathBuf),
 }
 
 /// A frame's bytes.

@@ -12,6 +12,8 @@ use darkroom_api::protocol::{self, Up};
 use darkroom_api::{ErrorCode, JobError, LogLevel, Progress, Reporter, Result};
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// Time after the last progress for which the pump looks for more by itself.
+const READY: Duration = Duration::from_secs(1);
 const MAX_LINES: usize = 256;
 const MAX_LINE_BYTES: usize = 4096;
 
@@ -29,6 +31,8 @@ struct Waiting {
     dropped: u64,
     progress: Option<Progress>,
     next_progress: Option<Instant>,
+    /// The pump looks again by itself when progress is due: nobody need wake it for that.
+    is_on_time: bool,
 }
 
 impl Waiting {
@@ -77,10 +81,12 @@ impl Uplink {
     pub fn answer(&self, up: &Up) -> io::Result<()> {
         let frame = protocol::encode(up)?;
         let mut socket = lock(&self.socket);
+        let mut frames = Vec::new();
         for up in lock(&self.waiting).take(Instant::now(), true) {
-            protocol::write(&mut *socket, &up)?;
+            protocol::write(&mut frames, &up)?;
         }
-        io::Write::write_all(&mut *socket, &frame)
+        frames.extend_from_slice(&frame);
+        io::Write::write_all(&mut *socket, &frames)
     }
 
     /// A line for the log.
@@ -114,10 +120,14 @@ impl Uplink {
             if waiting.is_due(now) {
                 return waiting;
             }
-            let pause = match (&waiting.progress, waiting.next_progress) {
-                (Some(_), Some(next)) => next.saturating_duration_since(now),
+            // Of a run that ends at once the progress goes with its answer; so it does if one run follows the other, for
+            // which the pump stays ready.
+            let pause = match waiting.next_progress {
+                Some(next) if waiting.progress.is_some() => next.saturating_duration_since(now),
+                Some(last) if now < last + READY => PROGRESS_EVERY,
                 _ => Duration::from_secs(3600),
             };
+            waiting.is_on_time = pause <= PROGRESS_EVERY;
             waiting = self.more.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -125,8 +135,11 @@ impl Uplink {
 
 impl Reporter for Uplink {
     fn progress(&self, progress: Progress) {
-        lock(&self.waiting).progress = Some(progress);
-        self.more.notify_one();
+        let mut waiting = lock(&self.waiting);
+        waiting.progress = Some(progress);
+        if !waiting.is_on_time {
+            self.more.notify_one();
+        }
     }
 
     fn log(&self, level: LogLevel, message: &str) {

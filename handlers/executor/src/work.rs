@@ -1,24 +1,33 @@
 //! Answers one request after the other. A panic in a handler is a failed request.
 
 use std::any::Any;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
-use darkroom_api::protocol::{Down, RunRequest, Up};
-use darkroom_api::{CancelToken, DynHandler, ErrorCode, JobContext, JobError, LogLevel, Outputs, Result};
+use darkroom_api::protocol::{Down, OutputList, RunRequest, Up};
+use darkroom_api::{
+    CancelToken, Descriptor, DynHandler, ErrorCode, Inputs, JobContext, JobError, Limits, Outputs, Plan, Probes, Result,
+};
+use serde_json::Value;
 
 use crate::handlers::Table;
 use crate::uplink::Uplink;
 
+/// Longest list of outputs that is told; the protocol's frames have room for it and the rest of the answer.
+const MAX_TOLD_BYTES: usize = 256 << 10;
+
 /// The thread that works.
 pub struct Worker {
-    table: Table,
+    /// With what each handler says of itself, which takes time to say.
+    table: Vec<(Descriptor, Box<dyn DynHandler>)>,
     uplink: Arc<Uplink>,
 }
 
 impl Worker {
     pub fn new(table: Table, uplink: Arc<Uplink>) -> Worker {
+        let table = table.into_iter().map(|handler| (handler.describe(), handler)).collect();
         Worker { table, uplink }
     }
 
@@ -47,12 +56,8 @@ impl Worker {
                 }
                 Ok(Up::Ready)
             }
-            Down::Probe { path, kinds, limits } => {
-                let probe = darkroom_media::probe::probe(&path, &kinds, &limits)?;
-                Ok(Up::Probed { probe: Box::new(probe) })
-            }
-            Down::Plan { handler, params, probes } => {
-                Ok(Up::Planned { plan: self.handler(&handler)?.plan(&params, &probes)? })
+            Down::Plan { handler, params, inputs, limits } => {
+                Ok(Up::Planned { plan: self.plan(&handler, &params, &inputs, &limits)? })
             }
             Down::Run(request) => Ok(Up::Done { outputs: self.run(*request, cancel)? }),
             // The main thread keeps these.
@@ -60,9 +65,20 @@ impl Worker {
         }
     }
 
-    fn run(&self, request: RunRequest, cancel: CancelToken) -> Result<PathBuf> {
+    fn plan(&self, handler: &str, params: &Value, inputs: &Inputs, limits: &Limits) -> Result<Plan> {
+        let (described, handler) = self.find(handler)?;
+        let mut probes = Probes::new();
+        for role in &described.inputs {
+            for file in inputs.0.get(&role.name).into_iter().flatten() {
+                let probe = darkroom_media::probe::probe(file, &role.kinds, limits)?;
+                probes.entry(role.name.clone()).or_default().push(probe);
+            }
+        }
+        handler.plan(params, &probes)
+    }
+
+    fn run(&self, request: RunRequest, cancel: CancelToken) -> Result<OutputList> {
         let handler = self.handler(&request.handler)?;
-        self.uplink.line(LogLevel::Debug, &format!("run {} for job {}", request.handler, request.job_id));
         let ctx = JobContext {
             scratch_dir: request.scratch_dir.clone(),
             output_dir: request.output_dir,
@@ -71,29 +87,38 @@ impl Worker {
             reporter: Arc::clone(&self.uplink) as _,
         };
         let outputs = handler.run(&ctx, &request.inputs, &request.params)?;
-        store(&outputs, request.scratch_dir.join("outputs.json"))
+        list(outputs, &request.scratch_dir)
     }
 
     fn handler(&self, name: &str) -> Result<&dyn DynHandler> {
-        let found = self.table.iter().find(|handler| handler.describe().name == name);
-        found.map(Box::as_ref).ok_or_else(|| {
-            let names: Vec<String> = self.table.iter().map(|handler| handler.describe().name).collect();
+        self.find(name).map(|(_, handler)| handler)
+    }
+
+    fn find(&self, name: &str) -> Result<(&Descriptor, &dyn DynHandler)> {
+        let found = self.table.iter().find(|(described, _)| described.name == name);
+        found.map(|(described, handler)| (described, handler.as_ref())).ok_or_else(|| {
+            let names: Vec<_> = self.table.iter().map(|(described, _)| described.name.as_str()).collect();
             let why = format!("There is no handler `{name}`; this worker has: {}.", names.join(", "));
             JobError::new(ErrorCode::HandlerUnknown, why)
         })
     }
 }
 
-/// The list of outputs may be longer than a frame, so it travels as a file.
-fn store(outputs: &Outputs, path: PathBuf) -> Result<PathBuf> {
-    let write = || std::fs::write(&path, serde_json::to_vec(outputs)?);
-    write().map_err(|error| match error.kind() {
-        std::io::ErrorKind::StorageFull => {
+/// A list that may be longer than a frame travels as a file.
+fn list(outputs: Outputs, scratch_dir: &Path) -> Result<OutputList> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::StorageFull => {
             JobError::new(ErrorCode::ScratchFull, "The scratch disk is full: free space, or send smaller inputs.")
         }
         _ => JobError::new(ErrorCode::Internal, format!("The list of outputs could not be written: {error}.")),
-    })?;
-    Ok(path)
+    };
+    let text = serde_json::to_vec(&outputs).map_err(|error| failed(error.into()))?;
+    if text.len() <= MAX_TOLD_BYTES {
+        return Ok(OutputList::Told(Box::new(outputs)));
+    }
+    let path = scratch_dir.join("outputs.json");
+    std::fs::write(&path, text).map_err(failed)?;
+    Ok(OutputList::File(path))
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> JobError {

@@ -21,6 +21,7 @@ mod run;
 mod scratch;
 mod slot;
 mod spawner;
+mod tree;
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
+use darkroom_api::protocol::OutputList;
 use darkroom_api::{ErrorCode, JobError, OutputFile, Outputs, Result, StageReport};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
@@ -14,6 +15,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 const MAX_LIST_BYTES: u64 = 64 << 20;
 /// Most output files.
 const MAX_FILES: usize = 400_000;
+/// Outputs that are looked at without leaving the thread for it.
+const FEW_FILES: usize = 32;
 /// Longest name.
 const MAX_NAME_BYTES: usize = 512;
 /// Most stages and models, and longest text about one.
@@ -46,16 +49,33 @@ pub struct RunResult {
     pub files: Vec<LocalOutput>,
 }
 
-/// Reads the list and checks that every file on it is there.
+/// Checks the list, and that every file on it is there. `dir` has the run's `tmp` and `out`.
 ///
 /// # Errors
 /// [`ErrorCode::ExecutorProtocol`].
-pub(super) fn read(list: &Path, scratch_dir: &Path, output_dir: &Path) -> Result<RunResult> {
+pub(super) async fn read(list: OutputList, dir: &Path) -> Result<RunResult> {
+    let (scratch, output) = (dir.join("tmp"), dir.join("out"));
+    match &list {
+        OutputList::Told(outputs) if outputs.files.len() <= FEW_FILES => check(list, &scratch, &output),
+        _ => {
+            let checked = tokio::task::spawn_blocking(move || check(list, &scratch, &output)).await;
+            let failed = |e| JobError::new(ErrorCode::Internal, format!("Reading the outputs failed: {e}."));
+            checked.map_err(failed)?
+        }
+    }
+}
+
+fn check(list: OutputList, scratch_dir: &Path, output_dir: &Path) -> Result<RunResult> {
     let broken = |what: String| {
         let why = format!("The handler's outputs cannot be used ({what}): this is a bug in it, please report it.");
         JobError::new(ErrorCode::ExecutorProtocol, why)
     };
-    let mut outputs = read_list(list, scratch_dir).map_err(|error| broken(format!("their list: {error}")))?;
+    let mut outputs = match list {
+        OutputList::Told(outputs) => *outputs,
+        OutputList::File(list) => {
+            read_list(&list, scratch_dir).map_err(|error| broken(format!("their list: {error}")))?
+        }
+    };
     check_report(&mut outputs).map_err(broken)?;
     if outputs.files.len() > MAX_FILES {
         return Err(broken(format!("{} files are more than {MAX_FILES}", outputs.files.len())));
@@ -177,8 +197,15 @@ mod tests {
         fn read(&self, names: &[&str]) -> Result<RunResult> {
             let file = |name: &&str| OutputFile { name: (*name).into(), media_type: "video/webm".into() };
             let outputs = Outputs { files: names.iter().map(file).collect(), ..Outputs::default() };
-            fs::write(self.tmp().join("outputs.json"), serde_json::to_vec(&outputs).unwrap()).unwrap();
-            read(&self.tmp().join("outputs.json"), &self.tmp(), &self.out())
+            let list = self.tmp().join("outputs.json");
+            fs::write(&list, serde_json::to_vec(&outputs).unwrap()).unwrap();
+            let told = check(OutputList::Told(Box::new(outputs)), &self.tmp(), &self.out());
+            assert_eq!(
+                told,
+                check(OutputList::File(list), &self.tmp(), &self.out()),
+                "in a file or told, it is the same"
+            );
+            told
         }
     }
 
@@ -243,7 +270,8 @@ mod tests {
     #[test]
     fn the_list_itself_must_lie_in_scratch_and_be_small() {
         let dirs = Dirs::new();
-        let at = |path: &Path| read(path, &dirs.tmp(), &dirs.out()).unwrap_err().message;
+        let list = |path: &Path| OutputList::File(path.to_owned());
+        let at = |path: &Path| check(list(path), &dirs.tmp(), &dirs.out()).unwrap_err().message;
         assert!(at(Path::new("/etc/passwd")).contains("outside"));
         symlink("/etc/passwd", dirs.tmp().join("link")).unwrap();
         assert!(at(&dirs.tmp().join("link")).contains("list"));

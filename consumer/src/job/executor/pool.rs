@@ -1,9 +1,9 @@
 //! The pool: one warm executor per device slot, and a prober without a device.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use darkroom_api::{Descriptor, ErrorCode, Inputs, JobError, Limits, MediaKind, Plan, Probe, Probes, Result};
+use darkroom_api::{ErrorCode, Inputs, JobError, Limits, Plan, Result};
 use darkroom_models::RegistryConfig;
 use tokio::sync::{Semaphore, broadcast};
 
@@ -58,6 +58,8 @@ pub(super) struct Shared {
     free: Arc<Semaphore>,
     idle: Mutex<Vec<(usize, Option<Executor>)>>,
     pub(super) prober: tokio::sync::Mutex<Option<Executor>>,
+    /// Handler and parameters that were found good last.
+    good: Mutex<Option<(String, serde_json::Value)>>,
     restarts: broadcast::Sender<Restart>,
 }
 
@@ -79,6 +81,7 @@ impl Pool {
             free: Arc::new(Semaphore::new(options.slots.len())),
             idle: Mutex::default(),
             prober: tokio::sync::Mutex::new(None),
+            good: Mutex::default(),
             restarts: broadcast::channel(64).0,
             options,
         };
@@ -110,7 +113,7 @@ impl Pool {
         &self.shared.scratch
     }
 
-    /// A directory for one run: fetch into its `in/`, then [`Slot::run`].
+    /// Room for one run's files: fetch to [`JobScratch::input`], then [`Slot::run`].
     ///
     /// # Errors
     /// As [`ScratchRoot::job`].
@@ -126,49 +129,34 @@ impl Pool {
         Slot { shared: Arc::clone(&self.shared), index, executor, permit, busy: false }
     }
 
-    /// Looks at a file in a job's scratch directory (or below `read_only`), in an executor without a device.
-    ///
-    /// # Errors
-    /// As [`Executor::probe`] and [`Executor::spawn`].
-    pub async fn probe(&self, path: &Path, kinds: &[MediaKind], limits: &Limits) -> Result<Probe> {
-        self.with_prober(async |prober| prober.probe(path, kinds, limits).await).await
-    }
-
-    /// Checks parameters without loading anything.
+    /// Checks parameters without loading anything. What was found good last is not asked for again: the plan and the run
+    /// check for themselves, and jobs of one route come with the same parameters.
     ///
     /// # Errors
     /// Those of the handler's `check`; [`ErrorCode::HandlerUnknown`]; as [`Executor::spawn`].
     pub async fn check(&self, handler: &str, params: &serde_json::Value) -> Result<()> {
-        self.with_prober(async |prober| prober.warm(handler, params, false).await).await
+        let is_good = |(name, good): &(String, serde_json::Value)| name == handler && good == params;
+        if self.shared.good().as_ref().is_some_and(is_good) {
+            return Ok(());
+        }
+        self.with_prober(async |prober| prober.warm(handler, params, false).await).await?;
+        *self.shared.good() = Some((handler.to_owned(), params.clone()));
+        Ok(())
     }
 
-    /// What a run would need.
+    /// Looks at all inputs of a job, files in its scratch or below `read_only`, in an executor without a device, and plans
+    /// it: refuses what the handler cannot work on.
     ///
     /// # Errors
     /// As [`Executor::plan`] and [`Executor::spawn`].
-    pub async fn plan(&self, handler: &str, params: &serde_json::Value, probes: &Probes) -> Result<Plan> {
-        self.with_prober(async |prober| prober.plan(handler, params, probes).await).await
-    }
-
-    /// Looks at all inputs of a job, then plans it: refuses what the handler cannot work on.
-    ///
-    /// # Errors
-    /// As [`Pool::probe`] and [`Pool::plan`].
-    pub async fn admit(
+    pub async fn plan(
         &self,
-        handler: &Descriptor,
+        handler: &str,
         params: &serde_json::Value,
         inputs: &Inputs,
         limits: &Limits,
     ) -> Result<Plan> {
-        let mut probes = Probes::new();
-        for role in &handler.inputs {
-            for file in inputs.0.get(&role.name).into_iter().flatten() {
-                let probe = self.probe(file, &role.kinds, limits).await?;
-                probes.entry(role.name.clone()).or_default().push(probe);
-            }
-        }
-        self.plan(&handler.name, params, &probes).await
+        self.with_prober(async |prober| prober.plan(handler, params, inputs, limits).await).await
     }
 
     /// Ends all idle executors in peace. Slots in use end theirs when dropped.
@@ -248,8 +236,12 @@ impl Shared {
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(usize, Option<Executor>)>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(usize, Option<Executor>)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn good(&self) -> MutexGuard<'_, Option<(String, serde_json::Value)>> {
+        self.good.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use darkroom_api::protocol::{Confinement, Down, PROTOCOL_VERSION, Up};
-use darkroom_api::{ErrorCode, JobError, Limits, MediaKind, Plan, Probe, Probes, Result};
+use darkroom_api::{ErrorCode, Inputs, JobError, Limits, Plan, Result};
 use darkroom_models::RegistryConfig;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::net::UnixStream;
@@ -21,6 +21,7 @@ use super::link::{Link, SEND_LIMIT};
 use super::options::ExecutorOptions;
 use super::run::LOOK_EVERY;
 use super::slot::RestartReason;
+use super::tree::Trees;
 use super::{memory, spawner};
 
 /// All that an executor inherits of our environment.
@@ -28,7 +29,7 @@ const ENVIRONMENT: [&str; 6] =
     ["LANG", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "RUST_BACKTRACE"];
 /// From spawn to the first word.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// To look at a file, or to plan.
+/// To look at a file and to plan.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// To load models; engines built for a device take minutes.
 const WARM_LIMIT: Duration = Duration::from_secs(1800);
@@ -48,6 +49,7 @@ pub struct Executor {
     last_bytes: u64,
     kernel_kills: Option<u64>,
     confinement: Confinement,
+    trees: Arc<Trees>,
     lost: Option<RestartReason>,
 }
 
@@ -90,6 +92,7 @@ impl Executor {
             last_bytes: 0,
             kernel_kills: memory::kernel_kills(),
             confinement: Confinement::default(),
+            trees: Arc::default(),
             lost: None,
         };
         executor.greet().await?;
@@ -121,6 +124,11 @@ impl Executor {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Where its runs work, one after the other.
+    pub(super) fn trees(&self) -> &Arc<Trees> {
+        &self.trees
     }
 
     /// What confines it, by its own account.
@@ -159,25 +167,23 @@ impl Executor {
         }
     }
 
-    /// Looks at a file.
+    /// Looks at the inputs, and says what a run would need.
     ///
     /// # Errors
-    /// Permanent codes about the input; class `ExecutorLost`.
-    pub async fn probe(&mut self, path: &Path, kinds: &[MediaKind], limits: &Limits) -> Result<Probe> {
-        let request = Down::Probe { path: path.into(), kinds: kinds.to_vec(), limits: *limits };
-        match self.request("probe", &request, ANSWER_LIMIT).await? {
-            Up::Probed { probe } => Ok(*probe),
-            other => Err(self.unexpected("probe", &other).await),
-        }
-    }
-
-    /// What a run would need.
-    ///
-    /// # Errors
-    /// Those of the handler's `plan`; [`ErrorCode::HandlerUnknown`]; class `ExecutorLost`.
-    pub async fn plan(&mut self, handler: &str, params: &serde_json::Value, probes: &Probes) -> Result<Plan> {
-        let request = Down::Plan { handler: handler.into(), params: params.clone(), probes: probes.clone() };
-        match self.request("plan", &request, ANSWER_LIMIT).await? {
+    /// Permanent codes about an input; those of the handler's `plan`; [`ErrorCode::HandlerUnknown`]; class
+    /// `ExecutorLost`.
+    pub async fn plan(
+        &mut self,
+        handler: &str,
+        params: &serde_json::Value,
+        inputs: &Inputs,
+        limits: &Limits,
+    ) -> Result<Plan> {
+        let (handler, params) = (handler.into(), params.clone());
+        let request = Down::Plan { handler, params, inputs: inputs.clone(), limits: *limits };
+        let files = inputs.0.values().map(Vec::len).sum::<usize>().max(1);
+        let limit = ANSWER_LIMIT.saturating_mul(u32::try_from(files).unwrap_or(u32::MAX));
+        match self.request("plan", &request, limit).await? {
             Up::Planned { plan } => Ok(plan),
             other => Err(self.unexpected("plan", &other).await),
         }
@@ -242,7 +248,6 @@ impl Executor {
         let name = match up {
             Up::Hello { .. } => "hello",
             Up::Ready => "ready",
-            Up::Probed { .. } => "probed",
             Up::Planned { .. } => "planned",
             Up::Progress(_) => "progress",
             Up::Log { .. } => "log",

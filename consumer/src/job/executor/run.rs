@@ -1,9 +1,9 @@
 //! One run: watched for progress, memory, time and cancellation.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use darkroom_api::protocol::{Down, RunRequest, Up};
+use darkroom_api::protocol::{Down, OutputList, RunRequest, Up};
 use darkroom_api::{ErrorClass, ErrorCode, JobError, Progress, Result};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -20,13 +20,12 @@ const MAX_STAGE_CHARS: usize = 64;
 const MAX_DETAIL_BYTES: usize = 16 * 1024;
 
 impl Executor {
-    /// Does the work of one request. Returns the file that lists the outputs; it is not checked yet
-    /// ([`super::outputs::read`]).
+    /// Does the work of one request. Returns the list of outputs, which is not checked yet ([`super::outputs::read`]).
     ///
     /// # Errors
     /// The handler's; [`ErrorCode::Cancelled`] after `watch.cancel`; [`ErrorCode::RunLimitExceeded`]; class
     /// `ExecutorLost`. After the last three [`Executor::lost`] may tell that this executor is of no further use.
-    pub async fn run(&mut self, request: RunRequest, watch: RunWatch<'_>) -> Result<PathBuf> {
+    pub async fn run(&mut self, request: RunRequest, watch: RunWatch<'_>) -> Result<OutputList> {
         let scratch = request.scratch_dir.clone();
         self.begin(&Down::Run(Box::new(request))).await?;
         let mut clock = Clock::new(watch.limits);

@@ -1,12 +1,13 @@
-//! The scratch disk of one worker: a locked root, a directory per slot, a directory per job.
+//! The scratch disk of one worker: a locked root, a directory per slot, a directory of what jobs bring and leave.
 //!
 //! ```text
 //! <configured>/.lock                held while roots are made and removed
 //! <configured>/worker-<id>/lock     held as long as the worker lives
 //! <configured>/worker-<id>/slot-0/  what executor 0 sees, and nothing else
 //! <configured>/worker-<id>/jobs/    what is fetched or waits for upload; no executor writes here
-//!     <run>/work: in, out, tmp       renamed into the slot for the run, and back after it
-//!     <run>/kept/                   checkpoints, taken out of the slot
+//!     <run>.in.video-0              an input, renamed into the run's tree
+//!     <run>.tree: in, out, tmp      renamed into the slot for the run, and back after it (see `tree.rs`)
+//!     <run>.kept-0                  a checkpoint, taken out of the slot
 //! ```
 //! So transfers of neighbours overlap with a run, an executor never sees another job's files, and nothing is read here
 //! that an executor could still swap.
@@ -15,14 +16,15 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use darkroom_api::{ErrorCode, JobError, Result};
 use rustix::fs::CWD;
 
 use super::outputs;
+use super::tree::Tree;
 
 const ROOT_PREFIX: &str = "worker-";
 
@@ -71,22 +73,17 @@ impl ScratchRoot {
         Ok(dir)
     }
 
-    /// A directory for one run.
+    /// Room for one run's files.
     ///
     /// # Errors
-    /// [`ErrorCode::Internal`] for a name that is no plain word or is in use; [`ErrorCode::ScratchFull`].
+    /// [`ErrorCode::Internal`] for a name that is no plain word.
     pub fn job(self: &Arc<Self>, run_id: &str) -> Result<JobScratch> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if run_id.is_empty() || run_id.len() > 128 || !run_id.chars().all(plain) {
-            return Err(JobError::new(ErrorCode::Internal, format!("`{run_id}` is no name for a run's directory.")));
+            return Err(JobError::new(ErrorCode::Internal, format!("`{run_id}` is no name for a run's files.")));
         }
-        let dir = self.jobs().join(run_id);
-        let make = || {
-            private().create(&dir)?;
-            ["work", "work/in", "work/out", "work/tmp"].iter().try_for_each(|name| private().create(dir.join(name)))
-        };
-        make().map_err(|error| disk_error(&error, "a job's scratch directory"))?;
-        Ok(JobScratch { dir, checkpoints: AtomicU32::new(0), _root: Arc::clone(self) })
+        let (inputs, tree, checkpoints) = (Mutex::default(), Mutex::default(), AtomicU32::new(0));
+        Ok(JobScratch { run_id: run_id.to_owned(), inputs, tree, checkpoints, root: Arc::clone(self) })
     }
 }
 
@@ -125,33 +122,60 @@ impl Drop for ScratchRoot {
     }
 }
 
-/// One run's directory; removed when dropped.
+/// One run's files; removed when dropped.
 #[derive(Debug)]
 pub struct JobScratch {
-    dir: PathBuf,
+    run_id: String,
+    /// Names of inputs that were fetched, or are to be.
+    inputs: Mutex<Vec<String>>,
+    /// What the run left behind.
+    tree: Mutex<Option<Tree>>,
     checkpoints: AtomicU32,
-    _root: Arc<ScratchRoot>,
+    root: Arc<ScratchRoot>,
 }
 
 impl JobScratch {
-    /// All of it.
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    /// Where something of this run lies.
+    pub(super) fn place(&self, name: &str) -> PathBuf {
+        self.root.jobs().join(format!("{}.{name}", self.run_id))
     }
 
-    /// What the executor gets for the run.
-    pub(super) fn work_dir(&self) -> PathBuf {
-        self.dir.join("work")
+    /// Where an input goes, under the name that the executor will see.
+    pub fn input(&self, name: &str) -> PathBuf {
+        self.inputs().push(name.to_owned());
+        self.input_place(name)
     }
 
-    /// For fetched inputs, and a checkpoint to resume from.
-    pub fn input_dir(&self) -> PathBuf {
-        self.work_dir().join("in")
+    fn input_place(&self, name: &str) -> PathBuf {
+        self.place(&format!("in.{name}"))
     }
 
-    /// Where outputs lie after the run.
-    pub fn output_dir(&self) -> PathBuf {
-        self.work_dir().join("out")
+    /// Moves the inputs into this directory.
+    pub(super) fn move_inputs(&self, to: &Path) -> io::Result<()> {
+        self.inputs().drain(..).try_for_each(|name| match fs::rename(self.input_place(&name), to.join(&name)) {
+            // It was to be fetched and was not.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            moved => moved,
+        })
+    }
+
+    /// The name of one of this run's inputs.
+    pub(super) fn name_of<'a>(&self, path: &'a Path) -> Option<&'a str> {
+        let name = path.strip_prefix(self.root.jobs()).ok()?.to_str()?;
+        name.strip_prefix(self.run_id.as_str())?.strip_prefix(".in.")
+    }
+
+    /// Keeps what the run left behind as long as this.
+    pub(super) fn hold(&self, tree: Tree) {
+        *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = Some(tree);
+    }
+
+    fn inputs(&self) -> MutexGuard<'_, Vec<String>> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self, number: u32) -> PathBuf {
+        self.place(&format!("kept-{number}"))
     }
 
     /// Takes a file out of an executor's directory, so that it can no longer be replaced; the last two are kept.
@@ -163,14 +187,10 @@ impl JobScratch {
         let (parent, name) = (path.parent().ok_or_else(missing)?, path.file_name().ok_or_else(missing)?);
         let parent = outputs::open_dir(from, parent.strip_prefix(from).map_err(|_| missing())?)?;
         let number = self.checkpoints.fetch_add(1, Ordering::Relaxed);
-        let place = |number: u32| self.dir.join("kept").join(number.to_string());
-        if number == 0 {
-            private().create(self.dir.join("kept"))?;
-        }
-        let kept = place(number);
+        let kept = self.kept(number);
         rustix::fs::renameat(&parent, name, CWD, &kept)?;
         if let Some(old) = number.checked_sub(2) {
-            fs::remove_file(place(old)).ok();
+            remove(&self.kept(old));
         }
         match kept.symlink_metadata()?.is_file() {
             true => Ok(kept),
@@ -181,12 +201,21 @@ impl JobScratch {
 
 impl Drop for JobScratch {
     fn drop(&mut self) {
-        match fs::remove_dir_all(&self.dir) {
-            // Gone with an executor that was ended in the middle.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(dir = %self.dir.display(), %error, "a job's scratch could not be removed"),
-            Ok(()) => {}
+        let last = *self.checkpoints.get_mut();
+        (last.saturating_sub(2)..last).for_each(|number| remove(&self.kept(number)));
+        let inputs: Vec<String> = self.inputs().drain(..).collect();
+        inputs.iter().for_each(|name| remove(&self.input_place(name)));
+    }
+}
+
+/// Removes what an executor may have made a directory of.
+fn remove(path: &Path) {
+    let is_dir = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    match if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "a job's scratch could not be removed");
         }
+        _ => {}
     }
 }
 
@@ -200,7 +229,7 @@ pub(super) fn disk_error(error: &io::Error, what: &str) -> JobError {
     }
 }
 
-fn private() -> DirBuilder {
+pub(super) fn private() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     builder
@@ -214,16 +243,18 @@ fn lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).open(path)
 }
 
-/// Empties a directory; links are removed, not followed.
-pub(super) fn clear(dir: &Path) -> io::Result<()> {
+/// Empties a directory; links are removed, not followed. Returns how many entries it had.
+pub(super) fn clear(dir: &Path) -> io::Result<usize> {
+    let mut entries = 0;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         match entry.file_type()?.is_dir() {
             true => fs::remove_dir_all(entry.path())?,
             false => fs::remove_file(entry.path())?,
         }
+        entries += 1;
     }
-    Ok(())
+    Ok(entries)
 }
 
 /// Removes the roots of workers that are gone. One that resists, another user's for instance, is no reason not to work.
@@ -302,17 +333,26 @@ mod tests {
     }
 
     #[test]
-    fn a_run_has_one_directory_and_no_path_for_a_name() {
+    fn what_a_run_brings_and_keeps_goes_with_it_and_its_name_is_no_path() {
         let dir = tempfile::tempdir().unwrap();
         let scratch = ScratchRoot::open(dir.path()).unwrap();
-        let job = scratch.job("abc-1").unwrap();
-        assert!(job.input_dir().is_dir() && job.output_dir().is_dir());
-        for name in ["abc-1", "", "..", "a/b", ".", "ä"] {
+        for name in ["", "..", "a/b", ".", "ä"] {
             assert_eq!(scratch.job(name).unwrap_err().code, ErrorCode::Internal, "{name}");
         }
-        let path = job.dir().to_owned();
+        let job = scratch.job("abc-1").unwrap();
+        let [moved, stays, _missing] = ["video-0", "video-1", "video-2"].map(|name| job.input(name));
+        fs::write(&moved, "x").unwrap();
+        assert_eq!((job.name_of(&moved), job.name_of(Path::new("/abc-1.in.video-0"))), (Some("video-0"), None));
+        let slot = dir.path().join("slot");
+        fs::create_dir(&slot).unwrap();
+        job.move_inputs(&slot).unwrap();
+        assert!(slot.join("video-0").is_file() && !moved.exists());
+        job.input("video-1");
+        fs::write(&stays, "x").unwrap();
+        fs::create_dir(slot.join("folder")).unwrap();
+        assert!(job.keep(&slot, &slot.join("folder")).is_err());
         drop(job);
-        assert!(!path.exists());
+        assert_eq!(fs::read_dir(scratch.jobs()).unwrap().count(), 0);
     }
 
     #[test]

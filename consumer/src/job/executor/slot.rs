@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use darkroom_api::protocol::RunRequest;
+use darkroom_api::protocol::{OutputList, RunRequest};
 use darkroom_api::{Inputs, Result};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -12,6 +12,7 @@ use super::outputs::{self, RunResult};
 use super::pool::Shared;
 use super::process::Executor;
 use super::scratch::{self, JobScratch, disk_error};
+use super::tree::Tree;
 
 /// Why an executor was replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,8 +117,8 @@ impl Slot {
         result
     }
 
-    /// Does the work. The job's directory is back in its place when this returns, the outputs in its `out/`, checked.
-    /// When the future is dropped instead, the executor is ended and the directory is lost.
+    /// Does the work. When this returns the outputs are out of the executor's reach, checked; they stay as long as `job`.
+    /// When the future is dropped instead, the executor is ended and they are lost.
     ///
     /// # Errors
     /// As [`Executor::run`] and [`Executor::spawn`]; [`darkroom_api::ErrorCode::ExecutorProtocol`] for outputs that
@@ -127,9 +128,9 @@ impl Slot {
         self.busy = true;
         let slot_dir = self.shared.slot_dir(self.index);
         let here = slot_dir.join("job");
-        let result = match enter(job, &slot_dir, &here) {
-            Ok(()) => {
-                let (request, RunWatch { limits, cancel, on_note }) = (request(order, &job.work_dir(), &here), watch);
+        let result = match enter(job, &executor, &slot_dir, &here) {
+            Ok(tree) => {
+                let (request, RunWatch { limits, cancel, on_note }) = (request(order, job, &here), watch);
                 let mut relay = |note: RunNote| match keep(job, &here, note) {
                     Ok(note) => on_note(note),
                     // The run is worth more than its checkpoint.
@@ -138,7 +139,7 @@ impl Slot {
                 let watch = RunWatch { limits, cancel, on_note: &mut relay };
                 let result = executor.run(request, watch).await;
                 // The directory goes back before anything in it is looked at: here the executor could still swap files.
-                leave(job, &here).and(result)
+                leave(&tree, &here).and(result).map(|list| (list, tree))
             }
             Err(error) => Err(error),
         };
@@ -150,16 +151,10 @@ impl Slot {
         } else {
             self.put_back(executor);
         }
-        let list = result?;
-        let list = list.strip_prefix(&here).map_or(list.clone(), |rest| job.work_dir().join(rest));
-        let (scratch, output) = (job.work_dir().join("tmp"), job.output_dir());
-        match tokio::task::spawn_blocking(move || outputs::read(&list, &scratch, &output)).await {
-            Ok(result) => result,
-            Err(error) => Err(darkroom_api::JobError::new(
-                darkroom_api::ErrorCode::Internal,
-                format!("Reading the outputs failed: {error}."),
-            )),
-        }
+        let (list, tree) = result?;
+        let result = outputs::read(moved_back(list, &here, tree.dir()), tree.dir()).await;
+        job.hold(tree);
+        result
     }
 
     async fn take(&mut self) -> Result<Executor> {
@@ -197,19 +192,25 @@ fn keep(job: &JobScratch, here: &Path, note: RunNote) -> std::io::Result<RunNote
     }
 }
 
-/// Moves a job's directory into the slot, which is emptied of what earlier jobs left.
-fn enter(job: &JobScratch, slot_dir: &Path, here: &Path) -> Result<()> {
-    let enter = || scratch::clear(slot_dir).and_then(|()| std::fs::rename(job.work_dir(), here));
+/// Moves a tree with the job's inputs into the slot, which is emptied of what earlier jobs left.
+fn enter(job: &JobScratch, executor: &Executor, slot_dir: &Path, here: &Path) -> Result<Tree> {
+    let enter = || {
+        scratch::clear(slot_dir)?;
+        let tree = executor.trees().take(job.place("tree"))?;
+        std::fs::rename(tree.dir(), here)?;
+        job.move_inputs(&here.join("in"))?;
+        Ok(tree)
+    };
     enter().map_err(|error| disk_error(&error, "a slot's scratch directory"))
 }
 
-fn leave(job: &JobScratch, here: &Path) -> Result<()> {
-    std::fs::rename(here, job.work_dir()).map_err(|error| disk_error(&error, "a job's scratch directory"))
+fn leave(tree: &Tree, here: &Path) -> Result<()> {
+    std::fs::rename(here, tree.dir()).map_err(|error| disk_error(&error, "a job's scratch directory"))
 }
 
 /// The request with paths as the executor sees them.
-fn request(order: RunOrder, outside: &Path, here: &Path) -> RunRequest {
-    let moved = |path: PathBuf| path.strip_prefix(outside).map_or(path.clone(), |rest| here.join(rest));
+fn request(order: RunOrder, job: &JobScratch, here: &Path) -> RunRequest {
+    let moved = |path: PathBuf| job.name_of(&path).map(|name| here.join("in").join(name)).unwrap_or(path);
     let inputs = order.inputs.0.into_iter();
     RunRequest {
         job_id: order.job_id,
@@ -219,5 +220,13 @@ fn request(order: RunOrder, outside: &Path, here: &Path) -> RunRequest {
         scratch_dir: here.join("tmp"),
         output_dir: here.join("out"),
         resume: order.resume.map(moved),
+    }
+}
+
+/// The list of outputs as it lies after the run.
+fn moved_back(list: OutputList, here: &Path, dir: &Path) -> OutputList {
+    match list {
+        OutputList::File(path) => OutputList::File(path.strip_prefix(here).map_or(path.clone(), |rest| dir.join(rest))),
+        told @ OutputList::Told(_) => told,
     }
 }

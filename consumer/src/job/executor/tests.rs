@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use darkroom_api::{ErrorCode, Inputs, JobError, Limits, MediaKind, Probes, Result};
+use darkroom_api::{ErrorCode, Inputs, JobError, Limits, Result};
 use darkroom_models::RegistryConfig;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ impl Lab {
 
     async fn run_in(&self, slot: &mut Slot, name: &str, params: Value, mut watch: Watch) -> Result<RunResult> {
         let job = self.pool.job_scratch(name)?;
-        let clip = job.input_dir().join("clip");
+        let clip = job.input("clip");
         std::fs::write(&clip, "twelve bytes").unwrap();
         let outside = self.dir.path().join("outside");
         std::fs::write(&outside, "secret").unwrap();
@@ -80,7 +80,11 @@ impl Lab {
         let mut on_note = |note| (watch.on_note)(note);
         let result = slot.run(&job, order, RunWatch { limits, cancel, on_note: &mut on_note }).await?;
         for file in &result.files {
-            assert!(file.path.starts_with(job.output_dir()) && file.path.is_file(), "{}", file.path.display());
+            assert!(
+                file.path.starts_with(self.pool.scratch().jobs()) && file.path.is_file(),
+                "{}",
+                file.path.display()
+            );
         }
         Ok(result)
     }

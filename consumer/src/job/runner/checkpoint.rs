@@ -117,7 +117,7 @@ fn last_limit(class: ErrorClass) -> Option<Duration> {
 
 /// Brings the checkpoint of an earlier attempt, of `bytes`; none where it is gone or another by now: the run begins anew.
 pub(super) async fn bring(case: &Case<'_>, scratch: &JobScratch, bytes: u64, stop: &Stop) -> Result<Option<PathBuf>> {
-    let file = scratch.input_dir().join("checkpoint");
+    let file = scratch.input("checkpoint");
     match stop.unless(case.record.load_checkpoint(&file, bytes)).await {
         Ok(()) => Ok(Some(file)),
         Err(error)

@@ -114,7 +114,7 @@ impl Journey {
 
         Step::Fetched.reached(&case.job);
         let inputs = Inputs(files);
-        let plan = stop.unless(self.pool.admit(handler, &params, &inputs, &limits)).await?;
+        let plan = stop.unless(self.pool.plan(&handler.name, &params, &inputs, &limits)).await?;
         stop.unless(room.grow_when_free(plan.scratch_bytes)).await?;
         let resume = match checkpoint {
             Some(bytes) => checkpoint::bring(case, &scratch, bytes, stop).await?,
@@ -127,7 +127,7 @@ impl Journey {
 
 /// Where an input goes. A key is never a path: files are named by their place in the list.
 fn place(scratch: &JobScratch, role: &str, index: usize) -> PathBuf {
-    scratch.input_dir().join(format!("{role}-{index}"))
+    scratch.input(&format!("{role}-{index}"))
 }
 
 /// Fetches an input: not more than was promised, unless the very content that was named is larger than its sender said.

@@ -1,12 +1,11 @@
 //! Every message as it stands on the wire. A change here is a change of [`PROTOCOL_VERSION`].
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{AudioProbe, Colour, ErrorCode, VideoProbe};
+use crate::{ErrorCode, OutputFile};
 
 /// Both ways: what we write, and that what was written is read as the same.
 fn is_on_the_wire<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, wire: Value) {
@@ -16,44 +15,6 @@ fn is_on_the_wire<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: 
     assert_eq!(serde_json::from_value::<T>(wire).unwrap(), *message);
 }
 
-fn probe() -> Probe {
-    let name = |text: &str| text.to_owned();
-    let colour = Colour { matrix: name("bt709"), range: name("tv"), primaries: name("bt709"), transfer: name("bt709") };
-    Probe {
-        kind: MediaKind::Video,
-        container: name("mov,mp4"),
-        bytes: 1000,
-        duration_secs: Some(2.5),
-        start_secs: 0.0,
-        video: Some(VideoProbe {
-            codec: name("h264"),
-            width_px: 1080,
-            height_px: 1920,
-            rotation_degrees: 90,
-            fps: 29.97,
-            frames: Some(75),
-            pixel_format: name("yuv420p"),
-            bit_depth: 8,
-            has_alpha: false,
-            is_hdr: false,
-            colour,
-        }),
-        audio: vec![AudioProbe { codec: name("aac"), channels: 2, sample_rate: 48_000 }],
-    }
-}
-
-fn probe_on_the_wire() -> Value {
-    json!({
-        "kind": "video", "container": "mov,mp4", "bytes": 1000, "duration_secs": 2.5, "start_secs": 0.0,
-        "video": {
-            "codec": "h264", "width_px": 1080, "height_px": 1920, "rotation_degrees": 90, "fps": 29.97, "frames": 75,
-            "pixel_format": "yuv420p", "bit_depth": 8, "has_alpha": false, "is_hdr": false,
-            "colour": {"matrix": "bt709", "range": "tv", "primaries": "bt709", "transfer": "bt709"}
-        },
-        "audio": [{"codec": "aac", "channels": 2, "sample_rate": 48000}]
-    })
-}
-
 #[test]
 fn warm() {
     let message = Down::Warm { handler: "matting".into(), params: json!({"format": "png"}), load: true };
@@ -61,26 +22,15 @@ fn warm() {
 }
 
 #[test]
-fn probe_and_probed() {
+fn plan_and_planned() {
     let limits = Limits { max_bytes: 1, max_pixels: 2, max_duration_secs: 3.0, min_side_px: 4 };
-    let kinds = vec![MediaKind::Video, MediaKind::Image, MediaKind::Audio];
+    let inputs = Inputs([("video".to_owned(), vec!["/s/jobs/clip".into()])].into());
     is_on_the_wire(
-        &Down::Probe { path: "/s/in/clip".into(), kinds, limits },
+        &Down::Plan { handler: "matting".into(), params: Value::Null, inputs, limits },
         json!({
-            "type": "probe", "path": "/s/in/clip", "kinds": ["video", "image", "audio"],
+            "type": "plan", "handler": "matting", "params": null, "inputs": {"video": ["/s/jobs/clip"]},
             "limits": {"max_bytes": 1, "max_pixels": 2, "max_duration_secs": 3.0, "min_side_px": 4}
         }),
-    );
-    let probed = Up::Probed { probe: Box::new(probe()) };
-    is_on_the_wire(&probed, json!({"type": "probed", "probe": probe_on_the_wire()}));
-}
-
-#[test]
-fn plan_and_planned() {
-    let probes = BTreeMap::from([("video".to_owned(), vec![probe()])]);
-    is_on_the_wire(
-        &Down::Plan { handler: "matting".into(), params: Value::Null, probes },
-        json!({"type": "plan", "handler": "matting", "params": null, "probes": {"video": [probe_on_the_wire()]}}),
     );
     let plan = Plan { device_mib: 1, host_mib: 2, scratch_bytes: 3, exclusive: true };
     is_on_the_wire(
@@ -123,7 +73,7 @@ fn hello() {
     is_on_the_wire(
         &Up::Hello { protocol: PROTOCOL_VERSION, version: "0.1.0".into(), confinement },
         json!({
-            "type": "hello", "protocol": 1, "version": "0.1.0",
+            "type": "hello", "protocol": 2, "version": "0.1.0",
             "confinement": {"landlock_abi": 7, "seccomp": true, "memory_limit_bytes": 9}
         }),
     );
@@ -154,8 +104,14 @@ fn log() {
 fn checkpoint_and_done() {
     let checkpoint = Up::Checkpoint { path: "/s/job/tmp/c".into() };
     is_on_the_wire(&checkpoint, json!({"type": "checkpoint", "path": "/s/job/tmp/c"}));
-    let done = Up::Done { outputs: "/s/job/tmp/outputs.json".into() };
-    is_on_the_wire(&done, json!({"type": "done", "outputs": "/s/job/tmp/outputs.json"}));
+    let done = Up::Done { outputs: OutputList::File("/s/job/tmp/outputs.json".into()) };
+    is_on_the_wire(&done, json!({"type": "done", "outputs": {"file": "/s/job/tmp/outputs.json"}}));
+    let file = OutputFile { name: "matte.webm".into(), media_type: "video/webm".into() };
+    let outputs = Outputs { files: vec![file], ..Outputs::default() };
+    let wire = serde_json::to_value(&outputs).unwrap();
+    assert_eq!(wire["files"], json!([{"name": "matte.webm", "media_type": "video/webm"}]));
+    let done = Up::Done { outputs: OutputList::Told(Box::new(outputs)) };
+    is_on_the_wire(&done, json!({"type": "done", "outputs": {"told": wire}}));
 }
 
 #[test]

@@ -11,25 +11,18 @@ async fn a_clip_is_matted_within_the_walls() {
     }
     let lab = Lab::with(|options| (options.registry, options.memory_mib) = (registry, 4096)).await;
     let job = lab.pool.job_scratch("matting").unwrap();
-    let clip = job.input_dir().join("clip");
+    let clip = job.input("clip");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/media/sports2d_demo.mp4");
     std::fs::copy(source, &clip).unwrap();
 
     let params = json!({"format": "webm-alpha", "end_secs": 0.3});
     lab.pool.check("matting", &params).await.unwrap();
-    let probe = lab.pool.probe(&clip, &[MediaKind::Video], &Limits::default()).await.unwrap();
-    let probes = Probes::from([("video".to_owned(), vec![probe])]);
-    lab.pool.plan("matting", &params, &probes).await.unwrap();
+    let inputs = Inputs([("video".to_owned(), vec![clip])].into());
+    lab.pool.plan("matting", &params, &inputs, &Limits::default()).await.unwrap();
 
     let mut slot = lab.pool.acquire().await;
     slot.warm("matting", &params).await.unwrap();
-    let order = RunOrder {
-        job_id: "job".into(),
-        handler: "matting".into(),
-        params,
-        inputs: Inputs([("video".to_owned(), vec![clip])].into()),
-        resume: None,
-    };
+    let order = RunOrder { job_id: "job".into(), handler: "matting".into(), params, inputs, resume: None };
     let (mut watch, mut frames) = (Watch::default(), 0);
     watch.limits.first_stall_secs = 60.0;
     let mut on_note = |note| match note {

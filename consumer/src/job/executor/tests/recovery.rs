@@ -138,7 +138,8 @@ async fn the_prober_checks_plans_and_probes_without_a_slot() {
     let lab = Lab::new().await;
     let _busy = lab.pool.acquire().await;
     lab.pool.check("fault", &json!({"action": "ok"})).await.unwrap();
-    let plan = lab.pool.plan("fault", &json!({"action": "ok", "mib": 7}), &Probes::new()).await.unwrap();
+    let (ok, limits) = (json!({"action": "ok", "mib": 7}), Limits::default());
+    let plan = lab.pool.plan("fault", &ok, &Inputs::default(), &limits).await.unwrap();
     assert_eq!(plan.host_mib, 7);
     let unknown = lab.pool.check("fault", &json!({"action": "ok", "colour": 1})).await.unwrap_err();
     assert_eq!(unknown.code, ErrorCode::ParamsInvalid);
@@ -148,9 +149,10 @@ async fn the_prober_checks_plans_and_probes_without_a_slot() {
     assert!(nobody.message.contains("fault"), "{nobody}");
 
     let job = lab.pool.job_scratch("probe").unwrap();
-    let text = job.input_dir().join("text.mp4");
+    let text = job.input("text.mp4");
     std::fs::write(&text, "this is no video\n".repeat(100)).unwrap();
-    let error = lab.pool.probe(&text, &[MediaKind::Video], &Limits::default()).await.unwrap_err();
+    let inputs = Inputs([("video".to_owned(), vec![text])].into());
+    let error = lab.pool.plan("fault", &ok, &inputs, &limits).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::InputNotMedia, "{error}");
 }
 

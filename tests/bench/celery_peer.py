@@ -1,7 +1,8 @@
 """The peer of `jobs.py`: a Celery worker that does for each job the durable writes that Darkroom does, and nothing else.
 
 A task is acknowledged late, reads its input, writes the same objects by boto3, and tells its end by a confirmed message.
-Settings come in the environment: BROKER, S3, ACCESS_KEY, SECRET_KEY, EXCHANGE, PUTS (names of the objects, spaces between).
+Settings come in the environment: BROKER, S3, ACCESS_KEY, SECRET_KEY, EXCHANGE, UPLOADS (the bucket), PUTS (names of the objects,
+spaces between).
 """
 
 import os
@@ -50,7 +51,7 @@ def bucket():
 def noop(job, key):
     """One job: the input comes, the objects go."""
     s3 = bucket()
-    body = s3.get_object(Bucket="inbox", Key=key)["Body"].read()
+    body = s3.get_object(Bucket=os.environ["UPLOADS"], Key=key)["Body"].read()
     for name in os.environ["PUTS"].split():
         once = {"IfNoneMatch": "*"} if name in ("attempt-1.json", "manifest.json") else {}
         s3.put_object(Bucket="results", Key=f"celery/{job}/{name}", Body=body, **once)

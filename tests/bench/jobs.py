@@ -2,13 +2,14 @@
 
     python tests/bench/jobs.py --binaries target/release --amqp amqp://127.0.0.1:5672
 
-Both read one 1 KiB object a job, write the same number of objects to the same S3 server (an embedded one, started here) and
-take their jobs from quorum queues of the same RabbitMQ, whose events' queue tells when all are done. A proxy counts the
-requests of a few jobs of each first, apart from what is measured. Then an idle Darkroom worker is looked at.
+Darkroom is told of uploads as S3 tells of them. Both read one 1 KiB upload a job, write the same number of objects to the
+same S3 server (an embedded one, started here) and take their jobs from quorum queues of the same RabbitMQ, whose events'
+queue tells when all are done. A proxy counts the requests of a few jobs of each first, apart from what is measured. Then an idle Darkroom worker is looked at.
 Needs the release binaries with `--features fault-injection`, and the packages of `requirements.txt`.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -28,6 +30,7 @@ from botocore.config import Config
 from kombu import Connection, Exchange, Producer, Queue
 
 EXCHANGE = "bench.events"
+UPLOADS = "bench-uploads"
 TICKS = os.sysconf("SC_CLK_TCK")
 REQUEST = re.compile(rb"^(GET|PUT|HEAD|POST|DELETE) /([^ ]*) HTTP/1\.1\r$", re.M)
 
@@ -75,6 +78,7 @@ class Counting:
                 for method, path in REQUEST.findall(data) if count else ():
                     path, _, query = path.partition(b"?")
                     name = "(list)" if b"list-type" in query else path.rsplit(b"/", 1)[-1].decode()
+                    name = "input" if path.startswith(UPLOADS.encode()) else name
                     self.seen[f"{method.decode()} {name}"] += 1
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
@@ -103,7 +107,7 @@ class Site:
             region_name="us-east-1",
             config=Config(s3={"addressing_style": "path"}),
         )
-        self.s3.put_object(Bucket="inbox", Key="bench.bin", Body=clip())
+        self.s3.create_bucket(Bucket=UPLOADS)
         self.connection = Connection(args.amqp, transport_options={"confirm_publish": True})
         self.channel = self.connection.channel()
         exchange = Exchange(EXCHANGE, "topic", durable=True)
@@ -126,6 +130,11 @@ class Site:
     def empty(self):
         self.channel.queue_purge(EXCHANGE)
 
+    def upload(self, names):
+        """The inputs of these jobs."""
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda name: self.s3.put_object(Bucket=UPLOADS, Key=f"{name}.bin", Body=clip()), names))
+
     def environment(self, s3):
         return os.environ | {
             "BROKER": self.args.amqp,
@@ -133,6 +142,7 @@ class Site:
             "ACCESS_KEY": self.facts["access_key"],
             "SECRET_KEY": self.facts["secret_key"],
             "EXCHANGE": EXCHANGE,
+            "UPLOADS": UPLOADS,
             "DARKROOM_EXECUTOR": str(self.args.binaries / "darkroom-executor-fault"),
         }
 
@@ -188,9 +198,14 @@ endpoint = "{s3}"
 access_key = "{key['access_key']}"
 secret_key = "{key['secret_key']}"
 [[sources]]
-bucket = "inbox"
+bucket = "{UPLOADS}"
 [[destinations]]
 bucket = "results"
+[[routes]]
+bucket = "{UPLOADS}"
+handler = "fault"
+params = {{ action = "ok" }}
+output = "s3://results/bench/"
 [[sinks]]
 kind = "amqp"
 required = true
@@ -205,16 +220,13 @@ level = "warn"
 
     def send(self, names):
         producer = Producer(self.site.channel)
+        etag = hashlib.md5(clip(), usedforsecurity=False).hexdigest()
         for name in names:
-            message = {
-                "schema": "darkroom.job.v1",
-                "handler": "fault",
-                "input": "s3://inbox/bench.bin",
-                "output": "s3://results/bench/",
-                "params": {"action": "ok"},
-                "rerun": name,
-            }
-            producer.publish(json.dumps(message), routing_key=self.queue, delivery_mode=2, content_type="application/json")
+            object = {"key": f"{name}.bin", "size": len(clip()), "eTag": etag}
+            record = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}
+            record["s3"] = {"bucket": {"name": UPLOADS}, "object": object}
+            body = json.dumps({"Records": [record]})
+            producer.publish(body, routing_key=self.queue, delivery_mode=2, content_type="application/json")
 
     def close(self):
         end(self.process)
@@ -242,7 +254,7 @@ class Celery:
 
     def send(self, names):
         for name in names:
-            self.task.delay(name, "bench.bin")
+            self.task.delay(name, f"{name}.bin")
 
     def close(self):
         end(self.process)
@@ -255,6 +267,7 @@ def end(process):
 
 def run(site, worker, names):
     """Seconds of wall and of the worker's CPU until these jobs are done."""
+    site.upload(names)
     site.empty()
     cpu, begun = cpu_secs(worker.process.pid), time.monotonic()
     worker.send(names)

@@ -21,6 +21,7 @@ use backon::{ExponentialBuilder, Retryable};
 use darkroom_api::{ErrorCode, JobError, Result};
 
 use super::config::{Encryption, Payer};
+use super::endpoints::Endpoints;
 use super::error::{Access, Failure};
 use super::{Checksums, ObjectRef, StoreConfig, Web};
 
@@ -84,6 +85,7 @@ impl Store {
             base = base.endpoint_url(endpoint);
         }
         let mut builder = Builder::from(&base.load().await)
+            .endpoint_resolver(Endpoints::default())
             .force_path_style(config.path_style.unwrap_or(custom))
             // Repeated here instead (see `attempt`), where each try can be seen and bounded.
             .retry_config(RetryConfig::disabled())

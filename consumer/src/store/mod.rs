@@ -7,6 +7,7 @@
 mod client;
 mod config;
 pub mod embedded;
+mod endpoints;
 pub mod error;
 mod hosts;
 mod https;

@@ -93,19 +93,21 @@ pub(super) async fn fetch(
         return Err(too_large(from, bytes, max_bytes));
     }
     let pinned = ObjectRef { etag: etag.clone(), version: version.clone(), ..from.clone() };
-    let is_small = bytes <= SMALL_BYTES && first.span == (0..bytes);
-    let collected = if is_small { Some(collect(&mut first).await) } else { None };
-    if let Some(Ok(content)) = &collected {
-        file.write_all(content).map_err(|e| disk(&e))?;
-        on_bytes(bytes);
-        return Ok(Fetched { bytes, etag, version });
+    if bytes <= SMALL_BYTES && first.span == (0..bytes) {
+        let (content, broken) = collect(&mut first).await;
+        if broken.is_none() && content.len() as u64 == bytes {
+            file.write_all(&content).map_err(|e| disk(&e))?;
+            on_bytes(bytes);
+            return Ok(Fetched { bytes, etag, version });
+        }
+        // What has come is received again, and then goes on like the others.
+        first.body = stream::iter([Ok(content.into())].into_iter().chain(broken.map(Err))).boxed();
     }
     // Ranges of what may change meanwhile are not asked for: they might be of different contents.
     let parallel = pinned.is_pinned() && (first.span.end < bytes || first.ranges);
     let step = if parallel { RANGE_BYTES } else { bytes.max(1) };
     let transfer = Transfer { source, pinned, to, bytes, done: AtomicU64::new(0), on_bytes };
-    // A small one that broke off comes again.
-    let mut first = collected.is_none().then_some(first);
+    let mut first = Some(first);
     let ranges = (0..bytes.div_ceil(step)).map(|n| (n * step)..((n + 1) * step).min(bytes));
     stream::iter(ranges.map(|range| Ok((range, first.take()))))
         .try_for_each_concurrent(RANGES_AT_ONCE, |(range, answer)| transfer.bring(range, answer))
@@ -113,18 +115,19 @@ pub(super) async fn fetch(
     Ok(Fetched { bytes, etag, version })
 }
 
-/// All bytes of a content that comes whole, or why they did not come.
-async fn collect(opened: &mut Opened) -> Result<Vec<u8>, String> {
+/// The bytes of a content that comes whole, and why they stopped, if they did.
+async fn collect(opened: &mut Opened) -> (Vec<u8>, Option<String>) {
     let mut content = Vec::with_capacity(usize::try_from(opened.bytes).unwrap_or_default());
     while let Some(chunk) = opened.body.next().await {
-        let chunk = chunk?;
-        if (content.len() + chunk.len()) as u64 > opened.bytes {
-            return Err("more bytes come than it said".into());
+        match chunk {
+            Ok(chunk) if (content.len() + chunk.len()) as u64 > opened.bytes => {
+                return (content, Some("more bytes come than it said".into()));
+            }
+            Ok(chunk) => content.extend_from_slice(&chunk),
+            Err(reason) => return (content, Some(reason)),
         }
-        content.extend_from_slice(&chunk);
     }
-    let came = content.len();
-    (came as u64 == opened.bytes).then_some(content).ok_or_else(|| format!("{came} of {} bytes came", opened.bytes))
+    (content, None)
 }
 
 impl Transfer<'_> {

@@ -4,8 +4,8 @@
 
 Darkroom is told of uploads as S3 tells of them. Both read one 1 KiB upload a job, write the same number of objects to the
 same S3 server (an embedded one, started here) and take their jobs from quorum queues of the same RabbitMQ, whose events'
-queue tells when all are done. A proxy counts the requests of a few jobs of each first, apart from what is measured. Then an idle Darkroom worker is looked at.
-Needs the release binaries with `--features fault-injection`, and the packages of `requirements.txt`.
+queue tells when all are done. A proxy counts the requests of a few jobs of each first, apart from what is measured. Then
+an idle Darkroom worker is looked at. Needs the release binaries with `--features fault-injection`, and the packages of `requirements.txt`.
 """
 
 import argparse

@@ -174,7 +174,7 @@ async fn attempt(
 
     let run_id = RunId::new();
     let scratch = pool.job_scratch(run_id.as_str())?;
-    let order = RunOrder { job_id: id.to_string(), handler: handler.name.clone(), params, inputs, resume: None };
+    let order = RunOrder { handler: handler.name.clone(), params, inputs, resume: None };
     // Somebody sits and waits: a run that is told to stop is not waited for as long as one of a worker.
     let run_limits =
         RunLimits { cancel_grace: GRACE, ..RunLimits::of(handler, around.run_limit_secs, around.stall_secs) };

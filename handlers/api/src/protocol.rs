@@ -53,8 +53,6 @@ pub enum Down {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
-    /// The job, for logs.
-    pub job_id: String,
     /// Handler's name.
     pub handler: String,
     /// Parameters as written.

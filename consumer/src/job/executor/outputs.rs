@@ -151,7 +151,8 @@ pub(super) fn open_dir(dir: &Path, name: &Path) -> io::Result<OwnedFd> {
 }
 
 fn open_below(dir: &Path, name: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    let dir = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let root = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(dir, root, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     Ok(openat2(&dir, name, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }

@@ -152,11 +152,15 @@ impl JobScratch {
 
     /// Moves the inputs into this directory.
     pub(super) fn move_inputs(&self, to: &Path) -> io::Result<()> {
-        self.inputs().drain(..).try_for_each(|name| match fs::rename(self.input_place(&name), to.join(&name)) {
+        // They stay on the list where one cannot be moved, so that all of them go with this.
+        let mut inputs = self.inputs();
+        inputs.iter().try_for_each(|name| match fs::rename(self.input_place(name), to.join(name)) {
             // It was to be fetched and was not.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             moved => moved,
-        })
+        })?;
+        inputs.clear();
+        Ok(())
     }
 
     /// The name of one of this run's inputs.

@@ -66,8 +66,6 @@ pub struct Restart {
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct RunOrder {
-    /// The job, for logs.
-    pub job_id: String,
     /// Handler's name.
     pub handler: String,
     /// Parameters as written.
@@ -213,7 +211,6 @@ fn request(order: RunOrder, job: &JobScratch, here: &Path) -> RunRequest {
     let moved = |path: PathBuf| job.name_of(&path).map(|name| here.join("in").join(name)).unwrap_or(path);
     let inputs = order.inputs.0.into_iter();
     RunRequest {
-        job_id: order.job_id,
         handler: order.handler,
         params: order.params,
         inputs: Inputs(inputs.map(|(role, files)| (role, files.into_iter().map(moved).collect())).collect()),

@@ -69,13 +69,7 @@ impl Lab {
         let outside = self.dir.path().join("outside");
         std::fs::write(&outside, "secret").unwrap();
         let roles = [("video".to_owned(), vec![clip]), ("outside".to_owned(), vec![outside])];
-        let order = RunOrder {
-            job_id: "job".into(),
-            handler: "fault".into(),
-            params,
-            inputs: Inputs(roles.into()),
-            resume: None,
-        };
+        let order = RunOrder { handler: "fault".into(), params, inputs: Inputs(roles.into()), resume: None };
         let (limits, cancel) = (watch.limits.clone(), watch.cancel.clone());
         let mut on_note = |note| (watch.on_note)(note);
         let result = slot.run(&job, order, RunWatch { limits, cancel, on_note: &mut on_note }).await?;

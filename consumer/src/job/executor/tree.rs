@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -13,6 +14,8 @@ use super::scratch::{clear, private};
 const ROOMS: [&str; 3] = ["in", "out", "tmp"];
 /// Entries after which a tree is not kept: directories grow, and do not shrink.
 const MAX_ENTRIES: usize = 64;
+/// The same by size, for entries that the run removed itself.
+const MAX_ROOM_BYTES: u64 = 64 << 10;
 
 /// Trees that runs of one executor have left behind, empty. No other executor gets them: one that was taken over by its
 /// input may still have them open. There are as many as runs of this executor that wait for upload at once.
@@ -68,10 +71,13 @@ impl Drop for Tree {
 /// Empties a tree. False where that fails, or the run has made something else of it.
 fn is_as_new(dir: &Path) -> bool {
     let emptied = || -> io::Result<bool> {
+        if !is_ours(&dir.symlink_metadata()?) {
+            return Ok(false);
+        }
         let (mut rooms, mut entries) = (0, 0);
         for room in fs::read_dir(dir)? {
             let room = room?;
-            if !ROOMS.iter().any(|name| room.file_name() == *name) || !room.file_type()?.is_dir() {
+            if !ROOMS.iter().any(|name| room.file_name() == *name) || !is_ours(&room.metadata()?) {
                 return Ok(false);
             }
             entries += clear(&room.path())?;
@@ -80,6 +86,11 @@ fn is_as_new(dir: &Path) -> bool {
         Ok(rooms == ROOMS.len() && entries <= MAX_ENTRIES)
     };
     emptied().unwrap_or(false)
+}
+
+/// Whether it is a directory as it was made: with the same permissions, which the run may change, and small.
+fn is_ours(meta: &fs::Metadata) -> bool {
+    meta.is_dir() && meta.permissions().mode() & 0o777 == 0o700 && meta.len() <= MAX_ROOM_BYTES
 }
 
 fn remove(dir: &Path) {
@@ -111,13 +122,14 @@ mod tests {
         assert_eq!(fs::read_dir(again.dir().join("out")).unwrap().count(), 0);
         assert!(!place("unused").exists());
 
-        // A room that is gone, a room that is a link, another one beside them, and too much in one.
+        // A room that is gone, a room that is a link, another one beside them, too much in one, and one that is locked.
         fs::remove_dir(again.dir().join("tmp")).unwrap();
         std::os::unix::fs::symlink("out", again.dir().join("tmp")).unwrap();
         fs::write(second.dir().join("more"), "x").unwrap();
-        let third = trees.take(place("third")).unwrap();
+        let (third, fourth) = (trees.take(place("third")).unwrap(), trees.take(place("fourth")).unwrap());
         (0..=MAX_ENTRIES).for_each(|n| fs::write(third.dir().join(format!("tmp/{n}")), "x").unwrap());
-        drop((again, second, third));
+        fs::set_permissions(fourth.dir().join("out"), fs::Permissions::from_mode(0o500)).unwrap();
+        drop((again, second, third, fourth));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 
         let (kept, used) = (trees.take(place("kept")).unwrap(), trees.take(place("used")).unwrap());

@@ -98,7 +98,6 @@ impl Journey {
         let busy = self.telemetry.metrics().busy_slot();
         case.aside(pulse, Change::Running).await;
         let order = RunOrder {
-            job_id: case.job.to_string(),
             handler: handler.name.clone(),
             params: serde_json::Value::Object(case.submission.params.clone()),
             inputs: fetched.inputs.clone(),

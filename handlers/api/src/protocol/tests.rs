@@ -42,7 +42,6 @@ fn plan_and_planned() {
 #[test]
 fn run() {
     let mut request = RunRequest {
-        job_id: "j".into(),
         handler: "matting".into(),
         params: json!({}),
         inputs: Inputs([("video".to_owned(), vec!["/s/job/in/0".into()])].into()),
@@ -51,7 +50,7 @@ fn run() {
         resume: None,
     };
     let mut wire = json!({
-        "type": "run", "job_id": "j", "handler": "matting", "params": {}, "inputs": {"video": ["/s/job/in/0"]},
+        "type": "run", "handler": "matting", "params": {}, "inputs": {"video": ["/s/job/in/0"]},
         "scratch_dir": "/s/job/tmp", "output_dir": "/s/job/out"
     });
     is_on_the_wire(&Down::Run(Box::new(request.clone())), wire.clone());
@@ -132,7 +131,7 @@ fn what_is_not_of_the_protocol_is_refused() {
     let refused = |wire: Value| read::<Down>(encode(&wire).unwrap().as_slice()).unwrap_err().to_string();
     assert!(refused(json!({"type": "format-disk"})).contains("format-disk"));
     assert!(refused(json!({"type": "warm", "handler": "x", "params": {}, "load": true, "more": 1})).contains("more"));
-    assert!(refused(json!({"type": "run", "job_id": "j"})).contains("handler"));
+    assert!(refused(json!({"type": "run", "params": {}})).contains("handler"));
     assert!(!refused(json!([])).is_empty());
 }
 

@@ -22,7 +22,7 @@ async fn a_clip_is_matted_within_the_walls() {
 
     let mut slot = lab.pool.acquire().await;
     slot.warm("matting", &params).await.unwrap();
-    let order = RunOrder { job_id: "job".into(), handler: "matting".into(), params, inputs, resume: None };
+    let order = RunOrder { handler: "matting".into(), params, inputs, resume: None };
     let (mut watch, mut frames) = (Watch::default(), 0);
     watch.limits.first_stall_secs = 60.0;
     let mut on_note = |note| match note {

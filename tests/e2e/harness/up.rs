@@ -128,9 +128,14 @@ impl Up {
         let entries = |dir: &Path| -> Vec<PathBuf> {
             fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
         };
+        // What an executor keeps for its next run: rooms, and nothing in them.
+        let is_kept = |dir: &PathBuf| {
+            let empty = |room: &PathBuf| room.is_dir() && entries(room).is_empty();
+            dir.extension().is_some_and(|name| name == "tree") && entries(dir).iter().all(empty)
+        };
         let inside = |root: &PathBuf| {
             let parts = entries(root).into_iter().filter(|part| part.is_dir());
-            parts.flat_map(|part| entries(&part)).collect::<Vec<_>>()
+            parts.flat_map(|part| entries(&part)).filter(|path| !is_kept(path)).collect::<Vec<_>>()
         };
         entries(&self.dir().join("scratch")).iter().flat_map(inside).collect()
     }

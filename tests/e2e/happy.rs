@@ -56,5 +56,5 @@ fn assert_alpha(path: &std::path::Path, frames: usize) {
 /// Nothing of the run of a completed job is left on the scratch disk.
 fn assert_no_scratch(up: &Up, event: &Value) {
     let run = event["data"]["run_id"].as_str().unwrap();
-    assert!(!up.scratch().iter().any(|path| path.ends_with(run)), "{:?}", up.scratch());
+    assert_eq!(up.scratch_of(run), Vec::<std::path::PathBuf>::new());
 }

@@ -140,6 +140,12 @@ impl Up {
         entries(&self.dir().join("scratch")).iter().flat_map(inside).collect()
     }
 
+    /// What of it is this run's.
+    pub(crate) fn scratch_of(&self, run: &str) -> Vec<PathBuf> {
+        let is_its = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(run));
+        self.scratch().into_iter().filter(is_its).collect()
+    }
+
     /// Sends a signal to the process.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();

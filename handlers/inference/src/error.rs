@@ -27,7 +27,7 @@ fn classify(code: Ort, text: &str, what: &str) -> (ErrorCode, String) {
     let lower = text.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if says(&OUT_OF_MEMORY) {
-        let remedy = "use a smaller `batch_size`, a smaller input, or a device with more memory";
+        let remedy = "use less at once (`batch_size`, `memory_mib`), a smaller input, or a device with more memory";
         return (ErrorCode::OutOfMemory, format!("Not enough memory for {what}: {remedy}."));
     }
     if says(&DEVICE_LOST) || code == Ort::DeviceReset {

@@ -57,6 +57,16 @@ impl Pool {
         drop(idle);
     }
 
+    /// Frees the idle sessions of all models but one.
+    pub fn keep(&self, sha256: &str) {
+        let others: Vec<_> = {
+            let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.extract_if(.., |(key, _)| key.sha256 != sha256).collect()
+        };
+        // Dropped outside the lock, as in `give`.
+        drop(others);
+    }
+
     /// How many sessions are idle.
     pub fn idle(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()

@@ -117,6 +117,15 @@ impl Runtime {
         self.pool.clear();
     }
 
+    /// Frees the idle sessions of all other models.
+    ///
+    /// # Errors
+    /// As the registry's, for a name that it does not know.
+    pub fn release_others(&self, name: &str) -> Result<()> {
+        self.pool.keep(&self.options.registry.resolve(name)?.sha256);
+        Ok(())
+    }
+
     /// A session for a model of the registry: a warm one where there is one, else a new one.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ const FAR: Overlap = Overlap { margin: 24, fade: 24 };
 const MIN_TILE_PIXELS: usize = 48 * 48;
 /// Largest tile: beyond, what neighbours share hardly matters, and memory is only slower.
 const MAX_TILE_PIXELS: usize = 1 << 19;
+/// Longest that a call should take: progress is told, and cancellation heard, between calls.
+const CALL_SECS: f64 = 10.0;
 /// Pixels a call on an accelerator, where frames are small and the model takes several.
 const CALL_PIXELS: usize = 512 * 512;
 /// Most pictures a call.
@@ -62,6 +64,8 @@ impl<'a> Enlarger<'a> {
     pub fn open(runtime: &'a Runtime, model: &str, room: Room, known: &Known) -> Result<Enlarger<'a>> {
         // On a CPU threads of one session wait for one another in each operation; sessions of one thread do not.
         let threads = runtime.intra_threads().div_ceil(room.sessions);
+        // Sessions of other models, with the memory of their largest tiles, make room.
+        runtime.release_others(model)?;
         let net = known.net(runtime, model, room.precision, threads)?;
         let open = || runtime.session_with_threads(model, room.precision, threads);
         let mut sessions = vec![open()?];
@@ -69,7 +73,10 @@ impl<'a> Enlarger<'a> {
             sessions.push(open()?);
         }
         let bytes = (room.memory_mib << 20) / room.sessions as u64 / net.bytes_a_pixel;
-        let max_pixels = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(MIN_TILE_PIXELS, MAX_TILE_PIXELS);
+        let max_pixels = usize::try_from(bytes).unwrap_or(usize::MAX);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+        let in_time = (CALL_SECS / net.secs_a_pixel.max(1e-12)) as usize;
+        let max_pixels = max_pixels.min(in_time).clamp(MIN_TILE_PIXELS, MAX_TILE_PIXELS);
         Ok(Enlarger { sessions, net, max_pixels, overlap: None, tilings: HashMap::new(), resize: Resize::new() })
     }
 
@@ -277,14 +284,22 @@ impl Job<'_> {
                 for item in at..at + count {
                     self.tiling.take(item % tiles, &self.pictures[item / tiles], self.net.white, input);
                 }
-                self.net.run(session, count, size, input, |_, values| {
+                let wanted = (count, self.net.channels, size.1 * scale, size.0 * scale);
+                self.net.run(session, count, size, input, |shape, values| {
+                    if shape != wanted {
+                        let why = format!(
+                            "The model made {shape:?} where {wanted:?} was due (n, c, h, w): it cannot be used."
+                        );
+                        return Err(JobError::new(ErrorCode::ModelInvalid, why));
+                    }
                     let each = values.len() / count;
                     for (item, values) in (at..at + count).zip(values.chunks_exact(each.max(1))) {
                         let result = &self.results[item / tiles];
                         let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
                         self.tiling.put(item % tiles, values, scale, self.net.white, &mut result);
                     }
-                })
+                    Ok(())
+                })?
             })?;
             at += count;
             let done = self.done.fetch_add(count, Ordering::Relaxed) + count;

@@ -13,6 +13,10 @@ const MAX_FACTOR: f64 = 16.0;
 const MAX_SIDE_PX: u32 = 16_384;
 /// Most pixels of a result: 8K with room for other shapes.
 const MAX_PIXELS: u64 = 8192 * 8192;
+/// Most pixels of a picture as the model leaves it, before it is fitted: 1.2 GB of floats.
+const MAX_PICTURE_PIXELS: u64 = 100_000_000;
+/// From here on encoder and pictures need most of 4 GB.
+const LARGE_PIXELS: u64 = 16 << 20;
 
 /// The size of the result.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,7 +64,7 @@ impl Goal {
         let (max_width, max_height) = bounds.unwrap_or((MAX_SIDE_PX, MAX_SIDE_PX));
         let grown = |side: f64, max: u32| even(nearly(side * factor, max, factor), max);
         let goal = Goal { width_px: grown(w, max_width), height_px: grown(h, max_height), factor };
-        if goal.width_px.max(goal.height_px) >= MAX_SIDE_PX || goal.pixels() > MAX_PIXELS {
+        if goal.width_px.max(goal.height_px) > MAX_SIDE_PX || goal.pixels() > MAX_PIXELS {
             let why = format!(
                 "The result would be {:.0}x{:.0} pixels, which encoders do not take: choose a smaller `scale` or `size`.",
                 w * factor,
@@ -74,6 +78,33 @@ impl Goal {
     /// Pixels of the result.
     pub fn pixels(&self) -> u64 {
         u64::from(self.width_px) * u64::from(self.height_px)
+    }
+
+    /// Whether the result is so large that memory is short.
+    pub fn is_large(&self) -> bool {
+        self.pixels() > LARGE_PIXELS
+    }
+
+    /// Pixels of a picture that a model of this scale leaves.
+    pub fn picture_pixels(&self, width_px: u32, height_px: u32, scale: usize) -> u64 {
+        let growth = (scale as u64).saturating_pow(2 * self.passes(scale));
+        (u64::from(width_px) * u64::from(height_px)).saturating_mul(growth)
+    }
+
+    /// Refuses a model that would overshoot by far.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ParamsInvalid`].
+    pub fn check_picture(&self, width_px: u32, height_px: u32, scale: usize) -> Result<()> {
+        if self.picture_pixels(width_px, height_px, scale) <= MAX_PICTURE_PIXELS {
+            return Ok(());
+        }
+        let why = format!(
+            "The model makes sides {scale} times as long, {} times in a row here: pictures on the way would be far larger than \
+             the result. Choose a model of a smaller scale (`span` has one of two).",
+            self.passes(scale)
+        );
+        Err(JobError::new(ErrorCode::ParamsInvalid, why))
     }
 
     /// How often a model of this scale is applied.

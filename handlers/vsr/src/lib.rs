@@ -20,8 +20,8 @@ mod tiles;
 use std::sync::Arc;
 
 use darkroom_api::{
-    Alone, Descriptor, Handler, InputRole, Inputs, JobContext, Limits, MediaKind, Outputs, Part, Plan, Probe, Probes,
-    Result, Stage,
+    Alone, Descriptor, ErrorCode, Handler, InputRole, Inputs, JobContext, JobError, Limits, MediaKind, Outputs, Part,
+    Plan, Probe, Probes, Result, Stage,
 };
 use darkroom_inference::Runtime;
 use darkroom_media::compare::check_sizes;
@@ -49,8 +49,10 @@ const STALL_SECS: f64 = 120.0;
 const BASE_MIB: u64 = 230;
 /// Bytes a pixel of the result: pictures in floats on their way (two at 8K), frames, and the encoder's own.
 const BYTES_A_PIXEL: u64 = 75;
-/// Thousandths of a byte that a pixel of a result's frame may take in the file, generously.
-const MILLIBYTES_A_PIXEL: u64 = 400;
+/// Thousandths of a byte that a pixel of a result's frame takes in the file at quality 75, generously: half a bit.
+const MILLIBYTES_A_PIXEL: u64 = 60;
+/// The same for what is asked to be finer.
+const FINE_MILLIBYTES_A_PIXEL: u64 = 250;
 
 /// The handler.
 pub struct Vsr {
@@ -68,6 +70,7 @@ impl Vsr {
         let Some(video) = &probe.video else { return Ok(Plan::default()) };
         let goal = Goal::of(params, video.width_px, video.height_px)?;
         self.runtime.registry().resolve(params.model_name(goal.wanted_scale()))?;
+        goal.check_picture(video.width_px, video.height_px, params::family_scale(params, &goal))?;
         let source = Source {
             still: probe.kind == MediaKind::Image,
             hdr: video.is_hdr,
@@ -84,15 +87,45 @@ impl Vsr {
             look.options.check_size(goal.width_px, goal.height_px, frames, 0)?;
         }
         let on_device = self.runtime.expects_accelerator();
-        let models_mib = pipeline::memory_mib(params, &goal, on_device)?;
+        let models_mib = pipeline::memory_mib(&self.runtime, params, goal.is_large(), on_device)?;
         let own_mib = BASE_MIB + ((pixels * BYTES_A_PIXEL) >> 20);
         Ok(Plan {
             device_mib: if on_device { models_mib } else { 0 },
             host_mib: if on_device { own_mib } else { own_mib + models_mib },
-            scratch_bytes: frames.saturating_mul(pixels * MILLIBYTES_A_PIXEL / 1000),
+            scratch_bytes: scratch_bytes(params, pixels, frames, video.fps),
             exclusive: false,
         })
     }
+}
+
+/// Bytes that the result, and what is made of it where it may not be larger than something, take on the disk.
+fn scratch_bytes(params: &Params, pixels: u64, frames: u64, fps: f64) -> u64 {
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
+    let frames = match (params.start_secs, params.end_secs) {
+        (start, Some(end)) => {
+            let secs = end.get() - start.map_or(0.0, darkroom_api::Seconds::get);
+            ((secs * fps.max(1.0)).ceil() as u64).clamp(1, frames)
+        }
+        _ => frames,
+    };
+    let fine = params.quality.get() > 80 || params.crf.is_some_and(|crf| crf.get() < 18);
+    let by_quality =
+        frames.saturating_mul(pixels * if fine { FINE_MILLIBYTES_A_PIXEL } else { MILLIBYTES_A_PIXEL } / 1000);
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
+    let by_rate = params.bitrate_kbps.map(|kbps| (f64::from(kbps.get()) * 150.0 * frames as f64 / fps.max(1.0)) as u64);
+    let first = by_rate.unwrap_or(by_quality);
+    // A capped file may be made twice.
+    params.max_bytes().map_or(first, |max| first.min(max.saturating_mul(3)))
 }
 
 impl Handler for Vsr {
@@ -116,18 +149,22 @@ impl Handler for Vsr {
 
     fn check(&self, params: &Params) -> Result<()> {
         params.check()?;
-        self.runtime.registry().resolve(params.model_name(params.likely_goal()?.wanted_scale())).map(drop)
+        self.runtime.registry().resolve(params.model_name(params.likely_scale())).map(drop)
     }
 
     fn warm(&self, params: &Params) -> Result<()> {
-        let goal = params.likely_goal()?;
-        let room = pipeline::room(&self.runtime, params, &goal)?;
-        Enlarger::open(&self.runtime, params.model_name(goal.wanted_scale()), room, &self.known).map(drop)
+        let room = pipeline::room(&self.runtime, params, false)?;
+        Enlarger::open(&self.runtime, params.model_name(params.likely_scale()), room, &self.known).map(drop)
     }
 
     fn plan(&self, params: &Params, probes: &Probes) -> Result<Plan> {
         let first = |role: &str| probes.get(role).and_then(|probes| probes.first());
         let Some(probe) = first(VIDEO) else { return Ok(Plan::default()) };
+        if first(REFERENCE).is_some() && params.start_secs.is_some() {
+            let why = "The input `reference` is compared from its start: cut it to the part that `start_secs` begins, and give that \
+                       part as the video too.";
+            return Err(JobError::new(ErrorCode::InputsInvalid, why));
+        }
         if let (Some(video), Some(reference)) = (&probe.video, first(REFERENCE).and_then(|probe| probe.video.as_ref()))
         {
             let goal = Goal::of(params, video.width_px, video.height_px)?;

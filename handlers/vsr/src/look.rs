@@ -44,7 +44,7 @@ impl Look {
             let format = OutputFormat { codec: VideoCodec::Png, container: Container::Picture, alpha: source.alpha };
             (format, if deep { 16 } else { 8 })
         } else {
-            let codec = codec(params.codec, source, deep);
+            let codec = codec(params.codec, params.container, source, deep);
             let alpha = source.alpha && codec == VideoCodec::Vp9;
             let format = OutputFormat { codec, container: container(params.container, codec), alpha };
             // libvpx holds an alpha plane beside 8 bits only.
@@ -82,9 +82,9 @@ impl Look {
     }
 }
 
-fn codec(asked: Codec, source: Source, deep: bool) -> VideoCodec {
+fn codec(asked: Codec, container: Holder, source: Source, deep: bool) -> VideoCodec {
     match asked {
-        Codec::Auto if source.alpha => VideoCodec::Vp9,
+        Codec::Auto if container == Holder::Webm || (source.alpha && container != Holder::Mp4) => VideoCodec::Vp9,
         Codec::Auto if deep => VideoCodec::Hevc,
         Codec::Auto | Codec::H264 => VideoCodec::H264,
         Codec::Hevc => VideoCodec::Hevc,
@@ -109,11 +109,15 @@ fn hdr(params: &Params, source: Source, codec: VideoCodec, bit_depth: u32) -> Re
     if params.tone_map {
         return Ok(Hdr::ToneMap);
     }
+    if source.still {
+        let why = "The picture is HDR (PQ or HLG), which a PNG would not show as such: set `tone_map`.";
+        return Err(JobError::new(ErrorCode::InputHdr, why));
+    }
     // Players take HDR in H.264 for standard range.
     if bit_depth < 10 || codec == VideoCodec::H264 {
         let why = format!(
-            "The video is HDR (PQ or HLG), which {} with {bit_depth} bits would not show as such: leave `codec` at `auto`, choose \
-             `hevc`, `av1` or `vp9`, or set `tone_map`.",
+            "The video is HDR (PQ or HLG), which {} with {bit_depth} bits would not show as such: choose `codec` = `hevc` or `av1` \
+             (neither holds alpha), or set `tone_map`.",
             codec.name()
         );
         return Err(JobError::new(ErrorCode::InputHdr, why));
@@ -129,8 +133,11 @@ fn warnings(params: &Params, source: Source, format: OutputFormat, deep: bool) -
     if deep && format.alpha && !source.still {
         warnings.push("VP9 with alpha has 8 bits: the video's deeper colours were dithered.".to_owned());
     }
-    if source.still && (params.codec != Codec::Auto || params.container != Holder::Auto) {
-        warnings.push("The input is a picture: `codec` and `container` were ignored, the result is a PNG.".to_owned());
+    let of_videos = params.codec != Codec::Auto || params.container != Holder::Auto || params.max_bytes().is_some();
+    if source.still && (of_videos || params.crf.is_some() || params.bitrate_kbps.is_some()) {
+        let why =
+            "The input is a picture: the result is a PNG without loss, and what bounds or encodes videos was ignored.";
+        warnings.push(why.to_owned());
     }
     warnings
 }
@@ -165,6 +172,10 @@ mod tests {
         assert_eq!(what(json!({ "codec": "h264", "container": "mkv" }), deep).1, Container::Matroska);
         assert_eq!(look(json!({ "codec": "h264" }), alpha).unwrap().warnings.len(), 1);
         assert_eq!(look(json!({}), PLAIN).unwrap().name, "upscaled.mp4");
+        assert_eq!(what(json!({ "container": "webm" }), PLAIN), (VideoCodec::Vp9, Container::Webm, 8, false));
+        assert_eq!(what(json!({ "container": "mp4" }), alpha), (VideoCodec::H264, Container::Mp4, 8, false));
+        let hdr_still = Source { still: true, hdr: true, bit_depth: 10, ..PLAIN };
+        assert_eq!(look(json!({}), hdr_still).unwrap_err().code, ErrorCode::InputHdr);
     }
 
     #[test]

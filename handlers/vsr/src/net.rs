@@ -26,6 +26,10 @@ const MAX_SCALE: usize = 8;
 const MAX_ERROR: f32 = 0.2;
 /// Less than this a pixel no model takes: its input and its result.
 const MIN_BYTES_A_PIXEL: u64 = 64;
+/// Assumed where ONNX Runtime does not count: SPAN's, and a little more.
+const UNCOUNTED_BYTES_A_PIXEL: u64 = 3000;
+/// How a refusal begins.
+const REFUSED: &str = "The model does not enlarge pictures";
 
 /// A model that enlarges pictures.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +52,8 @@ pub struct Net {
     pub white: f32,
     /// Memory of a call, per pixel of its input.
     pub bytes_a_pixel: u64,
+    /// Time of a call, per pixel of its input.
+    pub secs_a_pixel: f64,
 }
 
 impl Net {
@@ -106,19 +112,28 @@ impl Net {
             takes_several,
             white: 1.0,
             bytes_a_pixel: MIN_BYTES_A_PIXEL,
+            secs_a_pixel: 0.0,
         })
     }
 
     /// Finds the scale, the sizes it takes and the memory it needs.
     fn try_sizes(&mut self, session: &mut PooledSession<'_>) -> Result<()> {
+        let in_use = |session: &PooledSession<'_>| peak_bytes(session, session.device());
+        // Read once: what a size that failed has needed counts for those that come after it.
+        let before = in_use(session).unwrap_or(0);
         let grains = if self.fixed.is_some() { &GRAINS[..1] } else { &GRAINS[..] };
         let mut failure = None;
         for &grain in grains {
             // Multiples of the grain and of nothing larger.
             let size = self.fixed.unwrap_or((TRIAL_PX + grain, TRIAL_PX + 3 * grain));
             match self.try_size(session, size) {
-                Ok(_) => {
+                Ok(pixels) => {
                     self.grain = grain;
+                    let grown = in_use(session).map(|peak| peak.saturating_sub(before) / pixels as u64);
+                    self.bytes_a_pixel = grown.unwrap_or(UNCOUNTED_BYTES_A_PIXEL).max(MIN_BYTES_A_PIXEL);
+                    self.takes_several &= self.try_two(session, size);
+                    let Net { scale, bytes_a_pixel, secs_a_pixel, .. } = self;
+                    tracing::debug!(scale, grain, bytes_a_pixel, secs_a_pixel, "tried a model");
                     return Ok(());
                 }
                 Err(error) if error.code == ErrorCode::ModelInvalid || error.code == ErrorCode::Internal => {
@@ -127,14 +142,24 @@ impl Net {
                 Err(error) => return Err(error),
             }
         }
-        Err(failure.unwrap_or_else(|| refuse(session, "it takes no size that was tried")))
+        let failure = failure.map_or_else(|| "it takes no size that was tried".to_owned(), |error| error.message);
+        if failure.starts_with(REFUSED) {
+            return Err(JobError::new(ErrorCode::ModelInvalid, failure));
+        }
+        Err(refuse(session, &format!("it runs on no picture that was tried ({failure})")))
     }
 
-    fn try_size(&mut self, session: &mut PooledSession<'_>, size: (usize, usize)) -> Result<()> {
+    /// Whether it takes two pictures a call: a file's word for it is often wrong.
+    fn try_two(&self, session: &mut PooledSession<'_>, (width, height): (usize, usize)) -> bool {
+        let two = vec![0.5; 2 * self.channels * width * height];
+        let shape = self.run(session, 2, (width, height), &two, |shape, _| shape);
+        shape.is_ok_and(|shape| shape == (2, self.channels, height * self.scale, width * self.scale))
+    }
+
+    /// Tries a size, and a longer one where that is quick; tells the pixels of the longest.
+    fn try_size(&mut self, session: &mut PooledSession<'_>, size: (usize, usize)) -> Result<usize> {
         let (width, height) = size;
-        let in_use = |session: &PooledSession<'_>| peak_bytes(session, session.device()).unwrap_or(0);
-        let before = in_use(session);
-        let started = Instant::now();
+        let mut started = Instant::now();
         let shape = self.trial(session, size, 0.5)?;
         let mut pixels = width * height;
         let scale = (shape.3 / width, shape.2 / height);
@@ -150,13 +175,14 @@ impl Net {
         self.scale = scale.0;
         if self.fixed.is_none() && started.elapsed() < QUICK {
             let longer = (2 * width, 2 * height);
+            started = Instant::now();
             self.trial(session, longer, 0.5)?;
             pixels = longer.0 * longer.1;
         }
-        let grown = in_use(session).saturating_sub(before);
-        self.bytes_a_pixel = (grown / pixels as u64).max(MIN_BYTES_A_PIXEL);
-        tracing::debug!(scale = self.scale, bytes_a_pixel = self.bytes_a_pixel, "tried a model");
-        Ok(())
+        #[allow(clippy::cast_precision_loss, reason = "a rate")]
+        let secs = started.elapsed().as_secs_f64() / pixels as f64;
+        self.secs_a_pixel = secs;
+        Ok(pixels)
     }
 
     /// Runs it on a grey picture and tells the shape of what comes out: n, c, h, w.
@@ -298,7 +324,7 @@ fn noise(count: usize) -> Vec<f32> {
 /// The error for a model that does something else, with what it has.
 fn refuse(session: &Session, why: &str) -> JobError {
     let message = format!(
-        "The model does not enlarge pictures: {why}. Found: {}. Register a file that makes [n,c,s*h,s*w] of [n,c,h,w].",
+        "{REFUSED}: {why}. Found: {}. Register a file that makes [n,c,s*h,s*w] of [n,c,h,w].",
         signature(session)
     );
     JobError::new(ErrorCode::ModelInvalid, message)
@@ -320,6 +346,7 @@ impl Net {
             takes_several: true,
             white: 1.0,
             bytes_a_pixel: MIN_BYTES_A_PIXEL,
+            secs_a_pixel: 0.0,
         }
     }
 }

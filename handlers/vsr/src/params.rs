@@ -226,6 +226,14 @@ pub fn models() -> Vec<String> {
     FAMILIES.iter().flat_map(|(_, members)| members.iter()).map(|(_, name)| (*name).to_owned()).collect()
 }
 
+/// The scale of the model that the parameters name, as far as its name tells it; 2 for a user's own.
+pub fn family_scale(params: &Params, goal: &Goal) -> usize {
+    let name = params.model_name(goal.wanted_scale());
+    let members = FAMILIES.iter().flat_map(|(_, members)| members.iter());
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "2, 3 or 4")]
+    members.clone().find(|(_, member)| *member == name).map_or(2, |(scale, _)| *scale as usize)
+}
+
 impl Params {
     /// What the result is to be.
     ///
@@ -255,11 +263,17 @@ impl Params {
         self.maximum_optimized_size_mb.map(|megabytes| (megabytes.get() * 1e6) as u64)
     }
 
+    /// The scale that a model most likely has to do, where no video is known yet.
+    pub fn likely_scale(&self) -> f64 {
+        // Without a better guess each side doubles.
+        self.likely_goal().map_or(1.6, |goal| goal.wanted_scale())
+    }
+
     /// What most likely becomes of a video, where none is known yet.
     ///
     /// # Errors
     /// As [`Params::aim`].
-    pub fn likely_goal(&self) -> Result<Goal> {
+    fn likely_goal(&self) -> Result<Goal> {
         let (width, height) = match self.aim()? {
             Aim::Task(task) => task.expects(),
             Aim::Scale(_) => (640, 360),

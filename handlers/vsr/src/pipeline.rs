@@ -24,11 +24,14 @@ use crate::{Aim, Codec, Goal, Params, REFERENCE, STAGE, VIDEO, reference};
 const GPU_SESSIONS: usize = 8;
 /// Memory of all sessions on a CPU, and of each on a GPU.
 const MEMORY_MIB: u64 = 1024;
-/// The same on a CPU where results have more pixels than this: encoder and pictures then need the rest of 4 GB.
+/// The same on a CPU where the result is large: encoder and pictures then need the rest of 4 GB.
 const LARGE_MEMORY_MIB: u64 = 512;
-const LARGE_PIXELS: u64 = 16 << 20;
+/// Least memory of a session on a CPU with many cores: smaller tiles would mostly be what they share.
+const LEAST_SESSION_MIB: u64 = 192;
+/// Most sessions on a CPU.
+const MAX_CPU_SESSIONS: usize = 12;
 /// Enlarged pictures of more bytes than this do not wait for the next stage: there is one in each.
-const MAX_WAITING_BYTES: usize = 128 << 20;
+const MAX_WAITING_BYTES: u64 = 128 << 20;
 /// A frame that takes longer says how far it is.
 const SLOW_FRAME: Duration = Duration::from_secs(2);
 
@@ -68,9 +71,11 @@ pub fn set_up<'a>(
     let source =
         Source { still: info.is_still, hdr: info.colour.is_hdr(), alpha: info.has_alpha, bit_depth: info.bit_depth };
     let look = Look::of(params, source, threads)?;
-    let room = room(runtime, params, &goal)?;
+    let room = room(runtime, params, goal.is_large())?;
     let mut enlarger = Enlarger::open(runtime, params.model_name(goal.wanted_scale()), room, known)?;
-    let passes = goal.passes(enlarger.net().scale);
+    let scale = enlarger.net().scale;
+    goal.check_picture(info.width_px, info.height_px, scale)?;
+    let passes = goal.passes(scale);
     let batch = enlarger.batch(info.width_px as usize, info.height_px as usize)?;
     let out_info = look.describe(&info, &goal);
     Ok((reader, Setup { enlarger, passes, batch, goal, look, info, out_info }))
@@ -80,13 +85,13 @@ pub fn set_up<'a>(
 ///
 /// # Errors
 /// As [`Runtime::device`].
-pub fn room(runtime: &Runtime, params: &Params, goal: &Goal) -> Result<Room> {
+pub fn room(runtime: &Runtime, params: &Params, large: bool) -> Result<Room> {
     let on_cpu = runtime.device()? == Device::Cpu;
     let sessions = match params.sessions {
-        Auto::Auto if on_cpu => runtime.intra_threads(),
+        Auto::Auto if on_cpu => cpu_sessions(runtime),
         sessions => gpu_sessions(sessions, params.aim()?),
     };
-    let memory_mib = memory_mib(params, goal, !on_cpu)?;
+    let memory_mib = memory_mib(runtime, params, large, !on_cpu)?;
     let precision = if params.half_precision { Precision::Half } else { Precision::Full };
     Ok(Room { sessions, memory_mib, precision })
 }
@@ -95,13 +100,19 @@ pub fn room(runtime: &Runtime, params: &Params, goal: &Goal) -> Result<Room> {
 ///
 /// # Errors
 /// As [`Params::aim`].
-pub fn memory_mib(params: &Params, goal: &Goal, on_gpu: bool) -> Result<u64> {
+pub fn memory_mib(runtime: &Runtime, params: &Params, large: bool, on_gpu: bool) -> Result<u64> {
     Ok(match params.memory_mib {
         Auto::Set(mib) => u64::from(mib.get()),
         Auto::Auto if on_gpu => MEMORY_MIB * gpu_sessions(params.sessions, params.aim()?) as u64,
-        Auto::Auto if goal.pixels() > LARGE_PIXELS => LARGE_MEMORY_MIB,
-        Auto::Auto => MEMORY_MIB,
+        Auto::Auto => {
+            let least = LEAST_SESSION_MIB * cpu_sessions(runtime) as u64;
+            least.max(if large { LARGE_MEMORY_MIB } else { MEMORY_MIB })
+        }
     })
+}
+
+fn cpu_sessions(runtime: &Runtime) -> usize {
+    runtime.intra_threads().min(MAX_CPU_SESSIONS)
 }
 
 fn gpu_sessions(asked: Auto<Sessions>, aim: Aim) -> usize {
@@ -121,7 +132,8 @@ pub fn run(runtime: &Runtime, known: &Known, ctx: &JobContext, inputs: &Inputs, 
     let (reader, mut setup) = set_up(runtime, known, ctx, video, params)?;
     let path = ctx.output_dir.join(&setup.look.name);
     let writer = Writer::create(&path, &setup.look.options, &setup.out_info, reader.tracks())?;
-    let picture_bytes = size_of::<f32>() * 3 * setup.goal.width_px as usize * setup.goal.height_px as usize;
+    let (info, scale) = (&setup.info, setup.enlarger.net().scale);
+    let picture_bytes = size_of::<f32>() as u64 * 3 * setup.goal.picture_pixels(info.width_px, info.height_px, scale);
     let options = PipelineOptions {
         batch: setup.batch,
         queue_results: if picture_bytes > MAX_WAITING_BYTES { 0 } else { setup.batch },
@@ -157,6 +169,7 @@ pub fn run(runtime: &Runtime, known: &Known, ctx: &JobContext, inputs: &Inputs, 
     if let Some(reference) = inputs.optional(REFERENCE) {
         // The models' memory is not needed any more.
         drop(setup);
+        runtime.release_idle();
         let (scores, warnings) = reference::metrics(runtime, ctx, &path, reference, runtime.intra_threads())?;
         outputs.metrics.insert(REFERENCE.to_owned(), scores);
         outputs.warnings.extend(warnings);

@@ -43,14 +43,22 @@ pub async fn tune(
             let with: Vec<_> = set.iter().cloned().chain([(name.clone(), (*value).to_owned())]).collect();
             let scratch = super::scratch()?;
             let run = Measurement { params: serde_json::Value::from(params(&with)).to_string(), ..ours.clone() };
-            let measured = run.take(None, scratch.path()).await?;
-            let known = fastest.entry(place).or_insert_with(|| measured.clone());
-            if measured.wall_secs < known.wall_secs {
-                *known = measured;
+            match run.take(None, scratch.path()).await {
+                Ok(measured) => {
+                    let known = fastest.entry(place).or_insert_with(|| measured.clone());
+                    if measured.wall_secs < known.wall_secs {
+                        *known = measured;
+                    }
+                }
+                // What does not fit the device is a finding too.
+                Err(error) => global.note(&format!("{name} = {value} failed: {error}")),
             }
         }
     }
-    let runs: Vec<(String, Measured)> = values.iter().map(|v| (*v).to_owned()).zip(fastest.into_values()).collect();
+    let runs: Vec<_> = fastest.into_iter().map(|(place, measured)| (values[place].to_owned(), measured)).collect();
+    if runs.is_empty() {
+        return Err(Failure::Failed(format!("no value of `{name}` worked: see the messages above")));
+    }
     let best = best(&runs).to_owned();
     if global.json {
         let text = serde_json::to_string(&Tuned { name, runs, best }).map_err(|e| Failure::Failed(e.to_string()))?;

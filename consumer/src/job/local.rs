@@ -116,7 +116,7 @@ fn facts(job: &LocalJob, submission: &Submission) -> JobFacts {
         job_id: id,
         submission_id: submission.submission_id.clone(),
         handler: submission.handler.clone(),
-        input: job.files().next().map(|file| file.display().to_string()),
+        input: submission.inputs.first().map(|input| input.object.key.clone()),
         reference: None,
         attempt: Some(1),
     }

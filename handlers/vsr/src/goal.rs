@@ -7,6 +7,8 @@ use crate::{Aim, Params};
 /// Most that the final resampling may enlarge: beyond, the model is applied once more and the result made smaller. The
 /// replaced service's own table asks 1.125 of it (854x480 to 1920x1080 with a model that doubles).
 const MAX_STRETCH: f64 = 1.25;
+/// The same from four times on, where another pass would cost many times what there was before, and show nothing.
+const MAX_LATE_STRETCH: f64 = 1.5;
 /// Most that a video may grow to a side.
 const MAX_FACTOR: f64 = 16.0;
 /// Longest side that the encoders take.
@@ -110,7 +112,8 @@ impl Goal {
     /// How often a model of this scale is applied.
     pub fn passes(&self, scale: usize) -> u32 {
         let (mut passes, mut reached) = (0, 1.0);
-        while reached * MAX_STRETCH < self.factor {
+        let stretch = |reached: f64| if reached < 4.0 { MAX_STRETCH } else { MAX_LATE_STRETCH };
+        while reached * stretch(reached) < self.factor {
             #[allow(clippy::cast_precision_loss, reason = "a small number")]
             let scale = scale.max(2) as f64;
             (passes, reached) = (passes + 1, reached * scale);
@@ -189,6 +192,12 @@ mod tests {
         for (scale, model, passes) in [(2, 2, 1), (3, 2, 2), (4, 2, 2), (3, 4, 1), (4, 3, 2), (3, 3, 1)] {
             assert_eq!(goal(json!({ "scale": scale }), 320, 180).unwrap().passes(model), passes, "{scale} by {model}");
         }
+    }
+
+    #[test]
+    fn from_four_times_on_another_pass_is_not_worth_it() {
+        assert_eq!(goal(json!({ "task_type": "SD2HD" }), 320, 180).unwrap().passes(4), 1, "six times");
+        assert_eq!(goal(json!({ "size": "3200x1800" }), 320, 180).unwrap().passes(4), 2, "ten times");
     }
 
     #[test]

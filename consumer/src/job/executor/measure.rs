@@ -55,12 +55,14 @@ impl Measurement<'_> {
 /// As [`Measurement::take`].
 pub async fn last_line<T: DeserializeOwned>(mut command: Command) -> Result<T> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
-    command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
     let missing = |error| JobError::new(ErrorCode::RuntimeMissing, format!("`{program}` does not run ({error})."));
     let failed = |why: String| {
         JobError::new(ErrorCode::Internal, format!("`{program}` measured nothing ({why}): see its message above."))
     };
-    let ended = tokio::time::timeout(LIMIT, command.output()).await.map_err(|_| failed("it takes too long".into()))?;
+    // Not `output()`, which would keep what the program says to people.
+    let ended = command.spawn().map_err(missing)?.wait_with_output();
+    let ended = tokio::time::timeout(LIMIT, ended).await.map_err(|_| failed("it takes too long".into()))?;
     let output = ended.map_err(missing)?;
     if !output.status.success() {
         return Err(failed(output.status.to_string()));

@@ -84,7 +84,7 @@ pub async fn run(job: &LocalJob, around: &Surroundings<'_>, on_progress: &(dyn F
         Ok(id) => attempt(job, around, &submission, id, on_progress).await,
         Err(error) => Err(error),
     };
-    let facts = facts(job, &submission);
+    let facts = facts(&submission);
     match outcome {
         Ok(manifest) => {
             let frames = manifest.metrics.get("frames").and_then(Value::as_u64);
@@ -110,7 +110,7 @@ fn json(event: &Event) -> Value {
     serde_json::to_value(event).unwrap_or_default()
 }
 
-fn facts(job: &LocalJob, submission: &Submission) -> JobFacts {
+fn facts(submission: &Submission) -> JobFacts {
     let id = JobId::of(submission).map(String::from).unwrap_or_default();
     JobFacts {
         job_id: id,

@@ -8,7 +8,7 @@ use crate::harness::media::{self, Workshop};
 #[test]
 fn a_put_becomes_a_larger_video() {
     let (up, shop) = (Up::shared(), Workshop::new());
-    let small = "-map 0:v -map 1:a -c:a aac -vf scale=72:128 -c:v libx264 -crf 12";
+    let small = "-map 0:v -map 1:a -c:a aac -c:v libx264 -crf 12";
     let source = shop.man_and("-f lavfi -i sine=440:sample_rate=48000:duration=0.2", 6, small, "man.mp4");
     up.inbox().put("vsr/man.mp4", source);
 
@@ -16,7 +16,7 @@ fn a_put_becomes_a_larger_video() {
     assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
     let data = &event["data"];
     let metrics = &data["metrics"];
-    assert_eq!((&metrics["width_px"], &metrics["height_px"]), (&144.into(), &256.into()), "{event:#}");
+    assert_eq!((&metrics["width_px"], &metrics["height_px"]), (&384.into(), &640.into()), "{event:#}");
     let output = &data["outputs"][0];
     assert_eq!(output["media_type"], "video/mp4");
     let made = up.results().get(output["key"].as_str().unwrap());
@@ -31,17 +31,17 @@ fn a_put_becomes_a_larger_video() {
 }
 
 #[test]
-fn a_task_that_would_not_enlarge_is_refused_in_words() {
+fn a_size_that_would_not_enlarge_is_refused_in_words() {
     let (up, shop) = (Up::shared(), Workshop::new());
-    let large = shop.man(2, "-vf scale=1080:1920 -c:v libx264 -preset ultrafast", "large.mp4");
+    let large = shop.man(2, "-c:v libx264", "large.mp4");
     up.inbox().put("tasks/large.mp4", large);
     let job = serde_json::json!({
         "schema": "darkroom.job.v1", "handler": "vsr", "input": "s3://inbox/tasks/large.mp4", "output": "s3://results/vsr/",
-        "params": {"task_type": "SD2HD"},
+        "params": {"size": "192x320"},
     });
     let id = up.queues().send(&job.to_string());
     let event = up.event_of(&id);
     assert_eq!(event["type"], "dev.darkroom.job.failed.v1", "{event:#}");
     assert_eq!(event["data"]["error"]["code"], "input-too-large", "{event:#}");
-    assert!(event["data"]["error"]["message"].as_str().unwrap().contains("SD2HD"), "{event:#}");
+    assert!(event["data"]["error"]["message"].as_str().unwrap().contains("192x320"), "{event:#}");
 }

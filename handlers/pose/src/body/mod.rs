@@ -1,0 +1,1 @@
+//! A posable body: rest shape, bones, skinning.

@@ -1,0 +1,1 @@
+//! Finds the pose of a body from landmarks.

@@ -1,0 +1,1 @@
+//! What is told of the people found: JSON, NPZ, GLB, BVH.

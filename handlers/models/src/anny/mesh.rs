@@ -90,7 +90,11 @@ impl Mesh {
                 *sum += axis;
             }
         }
-        if members.is_empty() { Err("a joint has no vertices".into()) } else { Ok(sum.map(|s| s / members.len() as f64)) }
+        if members.is_empty() {
+            Err("a joint has no vertices".into())
+        } else {
+            Ok(sum.map(|s| s / members.len() as f64))
+        }
     }
 
     /// Whether a vertex is of an eye.

@@ -5,7 +5,8 @@ use safetensors::SafeTensors;
 use super::*;
 
 /// A quad and a triangle of body, an eye, a helper, and cubes of one face for two joints.
-const MESH_TEXT: &str = "v 0 0 0\nv 10 0 0\nv 10 10 0\nv 0 10 0\nv 5 20 1\nv 0 30 0\nv 1 30 0\nv 0 31 0\nv 9 9 9\nv 9 9 8\nv 9 8 8
+const MESH_TEXT: &str =
+    "v 0 0 0\nv 10 0 0\nv 10 10 0\nv 0 10 0\nv 5 20 1\nv 0 30 0\nv 1 30 0\nv 0 31 0\nv 9 9 9\nv 9 9 8\nv 9 8 8
 g body\nf 1/1 2/2 3/3 4/4\nf 4 3 5\ng helper-l-eye\nf 6 7 8\ng helper-tights\nf 9 10 11
 g joint-low\nf 1 2 1 2\ng joint-high\nf 3 4 3\n";
 const RIG_TEXT: &str = r#"{

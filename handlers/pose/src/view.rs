@@ -41,6 +41,6 @@ pub struct BodyPose {
     pub rotations: Vec<Quat>,
     /// Where the root bone's head is.
     pub translation: Vec3,
-    /// Length of each bone as a multiple of the rest pose's.
+    /// How far each bone's head is from its parent's head, as a multiple of the rest pose's distance.
     pub scales: Vec<f32>,
 }

@@ -34,8 +34,10 @@ def shape(home, points):
     for sex in ("male", "female"):
         names = [(f"{origin}-{sex}-young", 1 / 6) for origin in ("caucasian", "african", "asian")]
         for name, share in [*names, (f"universal-{sex}-young-averagemuscle-averageweight", 0.5)]:
-            rows = np.loadtxt(gzip.open(f"{home}/targets/macrodetails/{name}.target.gz", "rt"), ndmin=2)
-            points[rows[:, 0].astype(int)] += share * rows[:, 1:]
+            for line in gzip.open(f"{home}/targets/macrodetails/{name}.target.gz", "rt"):
+                if line.strip() and not line.startswith("#"):
+                    vertex, *offset = line.split()
+                    points[int(vertex)] += share * np.array(offset, float)
     return points * 0.1
 
 
@@ -68,7 +70,6 @@ def main(home, path):
     weights = weights[kept]
     fourth = np.sort(weights, 1)[:, -4:-3]
     ours = np.zeros_like(weights)
-    np.put_along_axis(ours, body["influences"].astype(int), 0, 1)
     for slot in range(4):
         np.add.at(ours, (np.arange(len(kept)), body["influences"][:, slot].astype(int)), body["weights"][:, slot])
     # Which of equal fourth weights is kept is free: compare where a bone was kept, and that none stronger was left out.

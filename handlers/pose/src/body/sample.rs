@@ -110,3 +110,10 @@ pub fn sample() -> Body {
     }
     Body { stretch: stretch(&bones), regions: vec![Region::Suit; vertices.len()], bones, vertices, triangles, skin }
 }
+
+/// The body with a bone of another name.
+pub fn without(name: &str) -> Body {
+    let mut body = sample();
+    body.bones.iter_mut().filter(|bone| bone.name == name).for_each(|bone| bone.name.insert(0, '_'));
+    body
+}

@@ -22,8 +22,7 @@ pub fn analytic(rig: &Rig, world: &World) -> Option<[DMat3; BONES]> {
     let up = (world[11]? + world[12]? - world[23]? - world[24]?) / 2.0;
     let (rest_hips, rest_shoulders) =
         (rest[bone::THIGH] - rest[bone::THIGH + 1], rest[bone::UPPERARM] - rest[bone::UPPERARM + 1]);
-    let rest_up =
-        (rest[bone::UPPERARM] + rest[bone::UPPERARM + 1] - rest[bone::THIGH] - rest[bone::THIGH + 1]) / 2.0;
+    let rest_up = (rest[bone::UPPERARM] + rest[bone::UPPERARM + 1] - rest[bone::THIGH] - rest[bone::THIGH + 1]) / 2.0;
     let pelvis = frame_x(hips, up)? * frame_x(rest_hips, rest_up)?.transpose();
     let chest = frame_x(shoulders, up)? * frame_x(rest_shoulders, rest_up)?.transpose();
     let mut turns = [pelvis; BONES];

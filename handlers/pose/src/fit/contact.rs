@@ -3,7 +3,7 @@
 //! A foot that hardly moves for a while stands. The place it stood at is the median of its places; the whole body is moved so that
 //! standing feet come there, and where both stand and disagree, each leg reaches for the rest. The camera is taken to stand too.
 
-use glam::{DVec3, Vec3};
+use glam::DVec3;
 
 use super::fitter::Fitter;
 use super::leg::move_ankle;
@@ -120,7 +120,7 @@ fn median(places: &[DVec3]) -> DVec3 {
 mod tests {
     use std::sync::Arc;
 
-    use glam::Quat;
+    use glam::{Quat, Vec3};
 
     use super::*;
     use crate::body::sample::sample;
@@ -136,7 +136,8 @@ mod tests {
             let gone = i.saturating_sub(30) as f32 * 2.0 / 30.0;
             pose.translation += Vec3::new(gone, 0.0, 3.0) + tremble;
             for side in 0..2 {
-                pose.rotations[fitter.rig.index[bone::CALF + side]] = Quat::from_rotation_x(0.4 + 0.002 * (i % 5) as f32);
+                pose.rotations[fitter.rig.index[bone::CALF + side]] =
+                    Quat::from_rotation_x(0.4 + 0.002 * (i % 5) as f32);
             }
             pose
         };

@@ -110,7 +110,7 @@ impl Problem<'_> {
         posed
     }
 
-    /// Hands all residuals over and returns half... the cost: the sum of their squares, robust in the picture; infinite where
+    /// Hands all residuals over and returns the cost: the sum of their squares, robust in the picture; infinite where
     /// something is not before the camera.
     pub fn rows<R: Rows>(&self, state: &State, rows: &mut R) -> f64 {
         let posed = self.posed(state);
@@ -177,7 +177,12 @@ impl Problem<'_> {
         let mut prior = |column: usize, value: f64, slope: f64| {
             derivatives[column] = slope;
             cost += (value * slope).powi(2);
-            rows.row(value * slope, 1.0, if R::DERIVATIVES { std::slice::from_ref(&column) } else { &[] }, &derivatives);
+            rows.row(
+                value * slope,
+                1.0,
+                if R::DERIVATIVES { std::slice::from_ref(&column) } else { &[] },
+                &derivatives,
+            );
         };
         for (bone, active) in self.rig.active.iter().enumerate() {
             let Some(active) = *active else { continue };

@@ -143,7 +143,8 @@ mod tests {
         let mut one = vec![pose(Quat::IDENTITY, Vec3::ONE)];
         smooth(&mut one, 5.0);
         assert_eq!(one[0].translation, Vec3::ONE);
-        let mut three: Vec<BodyPose> = (0..3).map(|i| pose(Quat::from_rotation_x(i as f32), Vec3::X * (i * i) as f32)).collect();
+        let mut three: Vec<BodyPose> =
+            (0..3).map(|i| pose(Quat::from_rotation_x(i as f32), Vec3::X * (i * i) as f32)).collect();
         let before = three.clone();
         for sigma in [0.0, -1.0, f64::NAN] {
             smooth(&mut three, sigma);

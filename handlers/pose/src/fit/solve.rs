@@ -14,8 +14,6 @@ pub struct Solved {
     pub state: State,
     /// Steps tried.
     pub steps: u32,
-    /// Cost at the start and at the end.
-    pub cost: (f64, f64),
 }
 
 /// Improves a state; none where its cost is not finite.
@@ -23,7 +21,6 @@ pub fn solve(problem: &Problem<'_>, start: State) -> Option<Solved> {
     let mut normal = Normal::new(problem.free);
     let mut state = start;
     let mut cost = problem.rows(&state, &mut normal);
-    let first = cost;
     if !cost.is_finite() {
         return None;
     }
@@ -49,5 +46,5 @@ pub fn solve(problem: &Problem<'_>, start: State) -> Option<Solved> {
         normal.clear();
         problem.rows(&state, &mut normal);
     }
-    Some(Solved { state, steps, cost: (first, cost) })
+    Some(Solved { state, steps })
 }

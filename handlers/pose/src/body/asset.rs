@@ -234,7 +234,7 @@ mod tests {
         let i = |values: &[i32]| bytes(values, |x| x.to_le_bytes());
         let heavy = [[0.5; 4], [1.0, 0.0, 0.0, 0.0], [2.0, -1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]].concat();
         let influences = bytes(&[2u16; 16], |x| x.to_le_bytes());
-        let cases: [(&str, Dtype, Vec<usize>, Vec<u8>, &str); 10] = [
+        let cases = [
             ("triangles", Dtype::U32, vec![1, 3], i(&[0, 1, 4]), "4 in `triangles`"),
             ("triangles", Dtype::I32, vec![1, 3], i(&[0, 1, -1]), "-1 in `triangles`"),
             ("triangles", Dtype::U32, vec![0, 3], vec![], "0 triangles"),

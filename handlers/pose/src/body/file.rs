@@ -75,7 +75,7 @@ impl<'a> Tensors<'a> {
             Dtype::F64 => data.as_chunks().0.iter().map(|c| f64::from_le_bytes(*c) as f32).collect(),
             other => return Err(invalid(&format!("has `{name}` as {other:?}, not F32 or F64"))),
         };
-        match floats.iter().find(|x| !(x.abs() <= MAX_MAGNITUDE)) {
+        match floats.iter().find(|x| x.is_nan() || x.abs() > MAX_MAGNITUDE) {
             Some(x) => Err(invalid(&format!("has {x} in `{name}`"))),
             None => Ok(floats),
         }

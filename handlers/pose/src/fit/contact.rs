@@ -65,8 +65,7 @@ fn ball(fitter: &Fitter, pose: &BodyPose, ankle: usize) -> DVec3 {
     clippy::cast_sign_loss,
     reason = "pictures of a second are few"
 )]
-fn pulls(places: &[DVec3], pictures_a_second: f64) -> Vec<Pull> {
-    let rate = if pictures_a_second.is_finite() { pictures_a_second.clamp(1.0, 1000.0) } else { 30.0 };
+fn pulls(places: &[DVec3], rate: f64) -> Vec<Pull> {
     let least = ((LEAST_SECONDS * rate).ceil() as usize).max(3);
     let fade = ((FADE_SECONDS * rate).ceil() as usize).max(1);
     let mut pulls = vec![Pull::default(); places.len()];

@@ -24,6 +24,6 @@ mod tests;
 mod track;
 
 pub use fitter::{Fit, Fitter, Lengths};
-pub use motion::{fill_gaps, jitter_mm};
+pub use motion::fill_gaps;
 pub use smooth::smooth;
 pub use track::{FittedTrack, TrackOptions};

@@ -1,8 +1,9 @@
 //! Poses of a person through a clip: gaps, and how much they shake.
 
-use glam::Vec3;
+use glam::{Quat, Vec3};
 
-use crate::body::Body;
+use super::fitter::Fitter;
+use super::rig::BONES;
 use crate::view::BodyPose;
 
 /// Fills gaps of at most `most` pictures between two poses, at constant speed; returns how many pictures were filled.
@@ -46,32 +47,64 @@ pub fn runs(poses: &[Option<BodyPose>]) -> Vec<std::ops::Range<usize>> {
     runs
 }
 
-/// How much a person shakes: the mean acceleration of the joints, in millimetres a picture and picture. None where there are no
-/// three pictures on end. True motion is in it too.
-pub fn jitter_mm(body: &Body, poses: &[Option<BodyPose>]) -> Option<f64> {
-    let (mut sum, mut count) = (0.0, 0u32);
-    let mut last: [Option<Vec<Vec3>>; 2] = [None, None];
-    for pose in poses {
-        let now = pose.as_ref().map(|pose| body.joints(pose).heads);
-        if let [Some(before), Some(middle)] = &last
-            && let Some(now) = &now
-        {
-            for ((a, b), c) in before.iter().zip(middle).zip(now) {
-                sum += f64::from((*a - 2.0 * *b + *c).length()) * 1000.0;
-                count += 1;
-            }
-        }
-        let [_, middle] = last;
-        last = [middle, now];
+/// A pelvis that is turned further than this, in radians, from both before and after is none of a person.
+const GLITCH: f32 = 1.0;
+/// Before and after agree up to this.
+const AGREE: f32 = 0.7;
+
+/// Takes out poses that for at most `most` pictures on end are turned away from those around, which agree: a network that takes
+/// left for right, or front for back, does so for a moment. Returns how many were taken out; `pelvis` is the bone's index.
+pub fn drop_glitches(poses: &mut [Option<BodyPose>], pelvis: usize, most: usize) -> usize {
+    let turns: Vec<Option<Quat>> = poses.iter().map(|pose| pose.as_ref()?.rotations.get(pelvis).copied()).collect();
+    let mut dropped = 0;
+    let mut before = 0;
+    while before < turns.len() {
+        let ends = before + 2..(before + most + 2).min(turns.len());
+        let glitch = |after: &usize| {
+            let (Some(a), Some(b)) = (turns[before], turns[*after]) else { return false };
+            let away = |turn: &Option<Quat>| {
+                turn.is_some_and(|turn| turn.angle_between(a) > GLITCH && turn.angle_between(b) > GLITCH)
+            };
+            a.angle_between(b) < AGREE && turns[before + 1..*after].iter().all(away)
+        };
+        let after = ends.clone().find(glitch).unwrap_or(before + 1);
+        dropped += after - before - 1;
+        poses[before + 1..after].fill(None);
+        before = after;
     }
-    (count > 0).then(|| sum / f64::from(count))
+    dropped
+}
+
+impl Fitter {
+    /// How much a person shakes: the mean acceleration of the joints that a fit moves, in millimetres a picture and picture.
+    /// None where there are no three pictures on end. True motion is in it too.
+    pub fn jitter_mm(&self, poses: &[Option<BodyPose>]) -> Option<f64> {
+        let heads = |pose: &BodyPose| {
+            let heads = self.body.joints(pose).heads;
+            self.rig.index.map(|bone| heads[bone])
+        };
+        let (mut sum, mut count) = (0.0, 0u32);
+        let mut last: [Option<[Vec3; BONES]>; 2] = [None; 2];
+        for pose in poses {
+            let now = pose.as_ref().map(heads);
+            if let ([Some(before), Some(middle)], Some(now)) = (last, now) {
+                for ((a, b), c) in before.iter().zip(middle).zip(now) {
+                    sum += f64::from((*a - 2.0 * b + c).length()) * 1000.0;
+                    count += 1;
+                }
+            }
+            last = [last[1], now];
+        }
+        (count > 0).then(|| sum / f64::from(count))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use glam::Quat;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::body::Body;
     use crate::body::sample::sample;
 
     fn at(body: &Body, x: f32) -> Option<BodyPose> {
@@ -93,12 +126,34 @@ mod tests {
     }
 
     #[test]
-    fn acceleration_alone_is_jitter() {
+    fn a_moment_turned_round_is_taken_out_and_a_real_turn_is_not() {
         let body = sample();
-        let steady: Vec<_> = (0..9).map(|i| at(&body, i as f32 * 0.5)).collect();
-        assert!(jitter_mm(&body, &steady).unwrap() < 1e-2);
-        let shaken: Vec<_> = (0..9).map(|i| at(&body, (i % 2) as f32 * 0.005)).collect();
-        assert!((jitter_mm(&body, &shaken).unwrap() - 10.0).abs() < 0.01, "5 mm to and fro is 10 mm");
-        assert_eq!(jitter_mm(&body, &[at(&body, 0.0), None, at(&body, 0.0), at(&body, 0.0)]), None);
+        let facing = |angles: &[f32]| -> Vec<Option<BodyPose>> {
+            let turned = |angle: &f32| {
+                let mut pose = body.rest();
+                pose.rotations[1] = Quat::from_rotation_y(*angle);
+                Some(pose)
+            };
+            angles.iter().map(turned).collect()
+        };
+        let mut flipped = facing(&[0.0, 0.1, 3.1, 2.9, 0.3, 0.4, 3.0]);
+        assert_eq!(drop_glitches(&mut flipped, 1, 3), 2);
+        let there: Vec<bool> = flipped.iter().map(Option::is_some).collect();
+        assert_eq!(there, [true, true, false, false, true, true, true], "what comes after the last is not known");
+        for steady in [&[0.0, 0.9, 1.8, 2.7, 3.6, 4.5, 5.4][..], &[0.0, 0.0, 3.0, 3.0, 3.0, 3.0, 0.0], &[0.0, 0.5, 0.0]]
+        {
+            assert_eq!(drop_glitches(&mut facing(steady), 1, 3), 0, "{steady:?}");
+        }
+    }
+
+    #[test]
+    fn acceleration_alone_is_jitter() {
+        let fitter = Fitter::new(Arc::new(sample())).unwrap();
+        let body = fitter.body();
+        let steady: Vec<_> = (0..9).map(|i| at(body, i as f32 * 0.5)).collect();
+        assert!(fitter.jitter_mm(&steady).unwrap() < 1e-2);
+        let shaken: Vec<_> = (0..9).map(|i| at(body, (i % 2) as f32 * 0.005)).collect();
+        assert!((fitter.jitter_mm(&shaken).unwrap() - 10.0).abs() < 0.01, "5 mm to and fro is 10 mm");
+        assert_eq!(fitter.jitter_mm(&[at(body, 0.0), None, at(body, 0.0), at(body, 0.0)]), None);
     }
 }

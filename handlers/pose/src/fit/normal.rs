@@ -32,7 +32,7 @@ impl Normal {
                 line[column] = (line[column] - dot(&line[..column], &solved[..column])) / solved[column];
             }
             let diagonal = line[row] + damping * (line[row] + 1e-6) - dot(&line[..row], &line[..row]);
-            if !(diagonal > 0.0) {
+            if diagonal.is_nan() || diagonal <= 0.0 {
                 return None;
             }
             line[row] = diagonal.sqrt();

@@ -44,7 +44,8 @@ pub fn problem<'a>(rig: &'a Rig, landmarks: &Landmarks, camera: &Camera, free: u
     }
     let size = (high - low).max_element();
     let focal = f64::from(camera.focal_px);
-    if !(size > 1.0) || !(focal > 1.0) || !camera.centre_px.is_finite() {
+    let whole = |length: f64| length.is_finite() && length > 1.0;
+    if !whole(size) || !whole(focal) || !camera.centre_px.is_finite() {
         return None;
     }
     let mut seen = Vec::with_capacity(POINTS);

@@ -124,7 +124,7 @@ impl Problem<'_> {
         let mut derivatives = [0.0; PARAMETERS];
         for (point, seen, visible) in &self.seen {
             let at = posed.points[*point] + state.place;
-            if !(at.z > NEAREST) {
+            if at.z.is_nan() || at.z <= NEAREST {
                 return f64::INFINITY;
             }
             let scale = PICTURE / self.size * visible;

@@ -14,7 +14,7 @@ const REACH: f64 = 3.0;
 
 /// Smooths translation and rotations of poses that follow each other without gaps; `sigma` is in pictures, 0 changes nothing.
 pub fn smooth(poses: &mut [BodyPose], sigma: f64) {
-    if !(sigma > 0.0) || poses.len() < 3 {
+    if sigma.is_nan() || sigma <= 0.0 || poses.len() < 3 {
         return;
     }
     let windows: Vec<Window> = (0..poses.len()).map(|middle| Window::new(middle, poses.len(), sigma)).collect();
@@ -70,7 +70,7 @@ impl Window {
         let level = m0 * m2 - m1 * m1;
         let share = |(w, d): (&f64, &f64)| w * (m2 - m1 * d) / level;
         let mut shares: Vec<f64> = weights.iter().zip(&away).map(share).collect();
-        if !(level > 1e-12) {
+        if level < 1e-12 {
             // So small a sigma sees the middle alone.
             shares = away.iter().map(|d| if *d == 0.0 { 1.0 } else { 0.0 }).collect();
         }

@@ -33,7 +33,7 @@ pub fn solve(problem: &Problem<'_>, start: State) -> Option<Solved> {
         };
         let next = state.stepped(problem.rig, &step);
         let next_cost = problem.rows(&next, &mut CostOnly);
-        if !(next_cost < cost) {
+        if next_cost.is_nan() || next_cost >= cost {
             damping *= 5.0;
             continue;
         }

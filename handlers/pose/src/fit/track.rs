@@ -4,30 +4,48 @@ use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterato
 
 use super::contact::keep_feet;
 use super::fitter::{Fit, Fitter, Lengths};
-use super::motion::{fill_gaps, jitter_mm, runs};
+use super::motion::{drop_glitches, fill_gaps, runs};
+use super::rig::bone;
 use super::smooth::smooth;
 use crate::view::{BodyPose, Camera, Landmarks};
 
 /// Pictures that lengths are taken from: more make them no better.
 const LENGTH_SAMPLES: usize = 48;
+/// No person turns round and back in this time.
+const GLITCH_SECS: f64 = 0.1;
+/// No time counts as more pictures.
+const MOST_PICTURES: f64 = 10_000.0;
 
 /// How a track is fitted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrackOptions {
-    /// Width of the smoothing in pictures; 0 for none.
-    pub sigma: f64,
-    /// Longest gap that is filled, in pictures.
-    pub max_gap: usize,
+    /// Pictures a second.
+    pub rate_fps: f64,
+    /// Width of the smoothing, the Gaussian's sigma; 0 for none.
+    pub smooth_secs: f64,
+    /// Longest gap that is filled.
+    pub max_gap_secs: f64,
     /// Whether feet that stand are kept in their places; for cameras that do not move.
     pub keep_feet: bool,
-    /// Pictures a second.
-    pub rate: f64,
 }
 
 impl Default for TrackOptions {
-    /// Two pictures, which for people at 60 a second quiets a tenfold jitter; gaps of a second at 30; feet are let go.
+    /// A thirtieth of a second, which quiets BlazePose tenfold and follows a jump; gaps of a second; feet are let go.
     fn default() -> Self {
-        TrackOptions { sigma: 2.0, max_gap: 30, keep_feet: false, rate: 30.0 }
+        TrackOptions { rate_fps: 30.0, smooth_secs: 1.0 / 30.0, max_gap_secs: 1.0, keep_feet: false }
+    }
+}
+
+impl TrackOptions {
+    /// Pictures in a time, for rates that a camera has.
+    fn pictures(&self, secs: f64) -> f64 {
+        let rate = if self.rate_fps.is_finite() { self.rate_fps.clamp(1.0, 1000.0) } else { 30.0 };
+        (secs * rate).clamp(0.0, MOST_PICTURES)
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to a few thousand")]
+    fn whole_pictures(&self, secs: f64) -> usize {
+        self.pictures(secs).round() as usize
     }
 }
 
@@ -42,11 +60,13 @@ pub struct FittedTrack {
     pub lengths: Lengths,
     /// Pictures that have landmarks, but which told no pose.
     pub failed: usize,
-    /// Pictures whose pose is between others.
+    /// Pictures whose pose was for a moment turned away from all around it, and dropped.
+    pub glitches: usize,
+    /// Pictures whose pose is between others: of gaps, of what failed and of what was dropped.
     pub filled: usize,
     /// Pictures in which a foot stands; 0 where feet are let go.
     pub standing: usize,
-    /// [`jitter_mm`] before and after smoothing, over the pictures of `poses`.
+    /// [`Fitter::jitter_mm`] of the single fits, and of `poses`.
     pub jitter_mm: (Option<f64>, Option<f64>),
 }
 
@@ -59,21 +79,23 @@ impl Fitter {
         let failed = landmarks.iter().zip(&fits).filter(|(seen, fit)| seen.is_some() && fit.is_none()).count();
         let errors = fits.iter().map(|fit| Some(fit.as_ref()?.error)).collect();
         let mut poses: Vec<Option<BodyPose>> = fits.into_iter().map(|fit| Some(fit?.pose)).collect();
-        let filled = fill_gaps(&mut poses, options.max_gap);
-        let before = jitter_mm(&self.body, &poses);
+        let before = self.jitter_mm(&poses);
+        let pelvis = self.rig.index[bone::PELVIS];
+        let glitches = drop_glitches(&mut poses, pelvis, options.whole_pictures(GLITCH_SECS).max(1));
+        let filled = fill_gaps(&mut poses, options.whole_pictures(options.max_gap_secs));
         let mut standing = 0;
         for run in runs(&poses) {
             let mut part: Vec<BodyPose> = poses[run.clone()].iter().flatten().cloned().collect();
-            smooth(&mut part, options.sigma);
+            smooth(&mut part, options.pictures(options.smooth_secs));
             if options.keep_feet {
-                standing += keep_feet(self, &mut part, options.rate);
+                standing += keep_feet(self, &mut part, options.pictures(1.0));
             }
             for (pose, smoothed) in poses[run].iter_mut().zip(part) {
                 *pose = Some(smoothed);
             }
         }
-        let jitter_mm = (before, jitter_mm(&self.body, &poses));
-        FittedTrack { poses, errors, lengths, failed, filled, standing, jitter_mm }
+        let jitter_mm = (before, self.jitter_mm(&poses));
+        FittedTrack { poses, errors, lengths, failed, glitches, filled, standing, jitter_mm }
     }
 
     /// Lengths that suit a person in pictures spread over the clip; the body's own where there is no fit.

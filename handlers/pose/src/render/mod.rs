@@ -11,6 +11,7 @@ mod bins;
 mod blend;
 mod canvas;
 mod clip;
+mod lanes;
 mod layer;
 mod mesh;
 mod mode;

@@ -2,8 +2,8 @@
 
 use glam::DVec2;
 
+use super::lanes::{LANES, Lanes};
 use super::setup::Triangle;
-use super::simd::vectorised;
 
 /// Pixels along a tile's side. Even, so that pixels that share their chroma share their tile.
 pub(super) const TILE: usize = 32;
@@ -13,8 +13,20 @@ pub(super) const SAMPLES: usize = 4;
 pub(super) const OFFSETS: [[f32; 2]; SAMPLES] = [[0.375, 0.125], [0.875, 0.375], [0.125, 0.625], [0.625, 0.875]];
 /// Pixels of a block along its side, which a triangle enters or not as a whole.
 const BLOCK: usize = 8;
-/// Samples worked on at once: those of two neighbours.
-const LANES: usize = 8;
+/// Where the samples of two neighbours are.
+const ACROSS: [f32; LANES] = across_and_down()[0];
+const DOWN: [f32; LANES] = across_and_down()[1];
+
+const fn across_and_down() -> [[f32; LANES]; 2] {
+    let mut places = [[0.0; LANES]; 2];
+    let mut lane = 0;
+    while lane < LANES {
+        places[0][lane] = OFFSETS[lane % SAMPLES][0] + (lane / SAMPLES) as f32;
+        places[1][lane] = OFFSETS[lane % SAMPLES][1];
+        lane += 1;
+    }
+    places
+}
 
 /// What is seen at the samples of a tile, those of a pixel together, pixels in rows.
 pub(super) struct Samples {
@@ -37,82 +49,104 @@ impl Samples {
     }
 }
 
-vectorised! {
-    fn draw_all(depths: &mut [f32], ids: &mut [u32], triangles: &[Triangle], list: &[u32], corner: [usize; 2]) {
-        for id in list {
-            draw_one(depths, ids, &triangles[*id as usize], *id, corner);
+/// Draws with the widest registers that the processor has.
+fn draw_all(depths: &mut [f32], ids: &mut [u32], triangles: &[Triangle], list: &[u32], corner: [usize; 2]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn avx2(depths: &mut [f32], ids: &mut [u32], triangles: &[Triangle], list: &[u32], corner: [usize; 2]) {
+            for id in list {
+                draw_one::<super::lanes::Avx2>(depths, ids, &triangles[*id as usize], *id, corner);
+            }
         }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, as was just asked.
+            return unsafe { avx2(depths, ids, triangles, list, corner) };
+        }
+    }
+    for id in list {
+        draw_one::<[f32; LANES]>(depths, ids, &triangles[*id as usize], *id, corner);
     }
 }
 
 #[inline(always)]
-fn draw_one(depths: &mut [f32], ids: &mut [u32], triangle: &Triangle, id: u32, corner: [usize; 2]) {
+fn draw_one<L: Lanes>(depths: &mut [f32], ids: &mut [u32], triangle: &Triangle, id: u32, corner: [usize; 2]) {
     let origin = DVec2::new(corner[0] as f64, corner[1] as f64);
     let edges = triangle.edges.map(|edge| edge.at_tile(origin));
-    let depth = triangle.inverse_depth.at_tile(origin);
+    let pen = Pen::<L> {
+        edges: edges.map(Slope::new),
+        depth: Slope::new(triangle.inverse_depth.at_tile(origin)),
+        least: triangle.least.map(L::splat),
+        range: triangle.depth_range.map(L::splat),
+        id,
+    };
     let inside = |range: [u32; 2], from: usize| {
         [(range[0] as usize).max(from) - from, (range[1] as usize - from).min(TILE - 1)]
     };
     let (columns, rows) = (inside(triangle.columns, corner[0]), inside(triangle.rows, corner[1]));
-    let lanes = [Lanes::new(edges[0]), Lanes::new(edges[1]), Lanes::new(edges[2]), Lanes::new(depth)];
     let one_block = columns[0] / BLOCK == columns[1] / BLOCK && rows[0] / BLOCK == rows[1] / BLOCK;
     for block_row in rows[0] / BLOCK..=rows[1] / BLOCK {
-        let from_row = rows[0].max(block_row * BLOCK);
-        let to_row = rows[1].min(block_row * BLOCK + BLOCK - 1);
+        let rows = [rows[0].max(block_row * BLOCK), rows[1].min(block_row * BLOCK + BLOCK - 1)];
         for block_column in columns[0] / BLOCK..=columns[1] / BLOCK {
-            if !one_block && edges.iter().any(|edge| misses(edge, block_column, block_row)) {
-                continue;
-            }
-            let from_pair = columns[0].max(block_column * BLOCK) / 2;
-            let to_pair = columns[1].min(block_column * BLOCK + BLOCK - 1) / 2;
-            for row in from_row..=to_row {
-                let start = (row * TILE / 2 + from_pair) * LANES;
-                let end = (row * TILE / 2 + to_pair + 1) * LANES;
-                let pairs = depths[start..end].chunks_exact_mut(LANES).zip(ids[start..end].chunks_exact_mut(LANES));
-                let mut x = (2 * from_pair) as f32;
-                for (depths, ids) in pairs {
-                    draw_pair(depths, ids, &lanes, [x, row as f32], triangle, id);
-                    x += 2.0;
-                }
+            if one_block || !edges.iter().any(|edge| misses(edge, block_column, block_row)) {
+                let first = columns[0].max(block_column * BLOCK);
+                let last = columns[1].min(block_column * BLOCK + BLOCK - 1);
+                pen.draw(depths, ids, rows, [first / 2, last / 2]);
             }
         }
     }
 }
 
-/// A linear function at the samples of the tile's first two pixels.
-struct Lanes {
-    first: [f32; LANES],
-    slope: [f32; 2],
+/// A linear function over a tile.
+#[derive(Clone, Copy)]
+struct Slope<L> {
+    /// At the samples of the first two pixels.
+    first: L,
+    along_x: L,
+    along_y: f32,
 }
 
-impl Lanes {
+impl<L: Lanes> Slope<L> {
     #[inline(always)]
-    fn new([along_x, along_y, at_origin]: [f32; 3]) -> Lanes {
-        let first = std::array::from_fn(|lane| {
-            let [x, y] = OFFSETS[lane % SAMPLES];
-            along_x * (x + (lane / SAMPLES) as f32) + along_y * y + at_origin
-        });
-        Lanes { first, slope: [along_x, along_y] }
+    fn new([along_x, along_y, at_origin]: [f32; 3]) -> Slope<L> {
+        let (x, y) = (L::load(&ACROSS).mul(L::splat(along_x)), L::load(&DOWN).mul(L::splat(along_y)));
+        Slope { first: x.add(y).add(L::splat(at_origin)), along_x: L::splat(along_x), along_y }
     }
 
-    /// What is added for the pair of pixels at `at`. Each sample's value is the same wherever a walk begins.
     #[inline(always)]
-    fn step(&self, at: [f32; 2]) -> f32 {
-        self.slope[0] * at[0] + self.slope[1] * at[1]
+    fn in_row(&self, row: f32) -> L {
+        self.first.add(L::splat(self.along_y * row))
     }
 }
 
-#[inline(always)]
-fn draw_pair(depths: &mut [f32], ids: &mut [u32], lanes: &[Lanes; 4], at: [f32; 2], triangle: &Triangle, id: u32) {
-    let steps = [lanes[0].step(at), lanes[1].step(at), lanes[2].step(at), lanes[3].step(at)];
-    let (least, [low, high]) = (&triangle.least, triangle.depth_range);
-    for lane in 0..LANES {
-        let edge = |i: usize| lanes[i].first[lane] + steps[i] >= least[i];
-        // Of a sliver the slope is steep: rounding must not carry a depth beyond the corners'.
-        let depth = (lanes[3].first[lane] + steps[3]).max(low).min(high);
-        let seen = edge(0) & edge(1) & edge(2) & (depth > depths[lane]);
-        depths[lane] = if seen { depth } else { depths[lane] };
-        ids[lane] = if seen { id } else { ids[lane] };
+/// One triangle, ready to be drawn in a tile. The value of a function at a sample is the same wherever drawing begins.
+struct Pen<L> {
+    edges: [Slope<L>; 3],
+    depth: Slope<L>,
+    least: [L; 3],
+    /// Of a sliver the depth is steep: rounding must not carry it beyond the corners'.
+    range: [L; 2],
+    id: u32,
+}
+
+impl<L: Lanes> Pen<L> {
+    /// From the first to the last of some rows, and of pairs of columns.
+    #[inline(always)]
+    fn draw(&self, depths: &mut [f32], ids: &mut [u32], rows: [usize; 2], pairs: [usize; 2]) {
+        for row in rows[0]..=rows[1] {
+            let y = row as f32;
+            let edges = [self.edges[0].in_row(y), self.edges[1].in_row(y), self.edges[2].in_row(y)];
+            let depth = self.depth.in_row(y);
+            let range = (row * TILE / 2 + pairs[0]) * LANES..(row * TILE / 2 + pairs[1] + 1) * LANES;
+            let depths = depths[range.clone()].as_chunks_mut::<LANES>().0;
+            let ids = ids[range].as_chunks_mut::<LANES>().0;
+            for ((depths, ids), pair) in depths.iter_mut().zip(ids).zip(pairs[0]..) {
+                let x = L::splat((2 * pair) as f32);
+                let edge = |i: usize| edges[i].add(self.edges[i].along_x.mul(x));
+                let depth = depth.add(self.depth.along_x.mul(x)).between(self.range[0], self.range[1]);
+                L::put(depth, self.id, [edge(0), edge(1), edge(2)], self.least, depths, ids);
+            }
+        }
     }
 }
 

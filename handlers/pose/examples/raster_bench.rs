@@ -52,8 +52,8 @@ fn measure(name: &str, body: &[Vec3], triangles: &[[u32; 3]], places: &[Vec3]) -
         let meshes: Vec<Mesh<'_>> = posed
             .iter()
             .zip(&normals)
-            .zip(COLOURS)
-            .map(|((positions, normals), colour)| Mesh { positions, normals, triangles, colour })
+            .zip(COLOURS.chunks(1))
+            .map(|((positions, normals), colours)| Mesh { positions, normals, triangles, colours, parts: &[] })
             .collect();
         let camera = Camera { focal_px: 1.2 * WIDTH as f32, centre_px: Vec2::new(WIDTH as f32 / 2.0, HEIGHT as f32 / 2.0) };
         let scene = Scene { camera, meshes: &meshes, opacity: 0.8, strokes: &[] };

@@ -126,8 +126,9 @@ mod tests {
         fn run<L: Lanes>(round: u32) -> ([f32; LANES], [u32; LANES]) {
             let numbers = |salt: u32| -> [f32; LANES] {
                 std::array::from_fn(|i| {
-                    let bits = (round * 31 + salt * 7 + i as u32).wrapping_mul(0x9e37_79b9);
-                    [0.0, -0.0, f32::from_bits(1), f32::NAN, (bits >> 8) as f32 * 1e-6 - 8.0][(bits >> 5) as usize % 5]
+                    let bits = (round * 131 + salt * 17 + i as u32).wrapping_mul(0x9e37_79b9) >> 8;
+                    let special = [0.0, -0.0, f32::from_bits(1), f32::NAN];
+                    special.get(bits as usize % 20).copied().unwrap_or(bits as f32 * 1e-6 - 8.0)
                 })
             };
             let lanes = |salt| L::load(&numbers(salt)).mul(L::splat(1.5)).add(L::load(&numbers(salt + 1)));

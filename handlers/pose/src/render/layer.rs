@@ -1,7 +1,5 @@
 //! The drawing of one tile: colours multiplied by how much they cover.
 
-use glam::Vec3;
-
 use super::simd::vectorised;
 use super::stroke::Stroke;
 use super::tile::TILE;
@@ -26,12 +24,12 @@ impl Layer {
         self.colour.iter_mut().chain([&mut self.alpha]).for_each(|plane| plane.fill(0.0));
     }
 
-    /// Adds a part of a pixel that nothing else covers.
+    /// Adds a part of a pixel that nothing else covers; the colour is already times alpha.
     #[inline(always)]
-    pub(super) fn add(&mut self, pixel: usize, colour: Vec3, alpha: f32) {
-        self.colour[0][pixel] += colour.x * alpha;
-        self.colour[1][pixel] += colour.y * alpha;
-        self.colour[2][pixel] += colour.z * alpha;
+    pub(super) fn add(&mut self, pixel: usize, colour: [f32; 3], alpha: f32) {
+        self.colour[0][pixel] += colour[0];
+        self.colour[1][pixel] += colour[1];
+        self.colour[2][pixel] += colour[2];
         self.alpha[pixel] += alpha;
     }
 

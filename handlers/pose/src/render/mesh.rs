@@ -17,8 +17,18 @@ pub struct Mesh<'a> {
     pub normals: &'a [Vec3],
     /// Three vertices each.
     pub triangles: &'a [[u32; 3]],
-    /// Red, green, blue of 0 to 1, as signals (not linear light).
-    pub colour: Vec3,
+    /// Red, green, blue of 0 to 1, as signals (not linear light): one for each part.
+    pub colours: &'a [Vec3],
+    /// Index of each vertex's colour; the first one's where there are too few. A triangle is of its first vertex's part.
+    pub parts: &'a [u8],
+}
+
+impl Mesh<'_> {
+    /// The colour of a part; grey where there is none.
+    pub(super) fn colour(&self, part: u8) -> Vec3 {
+        let colour = self.colours.get(usize::from(part)).or(self.colours.first());
+        colour.copied().unwrap_or(Vec3::splat(0.7))
+    }
 }
 
 /// One picture's drawing.

@@ -43,8 +43,9 @@ pub(super) struct Triangle {
     /// First and last pixel along x and y that it may touch, inside the picture.
     pub columns: [u32; 2],
     pub rows: [u32; 2],
-    /// Which of the scene's meshes.
+    /// Which of the scene's meshes, and which of its colours.
     pub mesh: u32,
+    pub part: u8,
 }
 
 /// Adds what is seen of a mesh in a picture of `size` pixels.
@@ -70,9 +71,10 @@ pub(super) fn set_up(
         .map(|chunk| {
             // About half of a body's faces turn away.
             let mut ready = Vec::with_capacity(chunk.len() * 5 / 8);
-            for corners in chunk {
-                one(scene, mesh, vertices, corners, |corners| {
-                    ready.extend(Triangle::new(corners, index as u32, size));
+            for named in chunk {
+                let part = mesh.parts.get(named[0] as usize).copied().unwrap_or(0);
+                one(scene, mesh, vertices, named, |corners| {
+                    ready.extend(Triangle::new(corners, (index as u32, part), size));
                 });
             }
             ready
@@ -116,7 +118,7 @@ fn one(
 
 impl Triangle {
     /// `None` when it turns away, has no area or lies outside the picture.
-    fn new(corners: &[Corner; 3], mesh: u32, size: [usize; 2]) -> Option<Triangle> {
+    fn new(corners: &[Corner; 3], (mesh, part): (u32, u8), size: [usize; 2]) -> Option<Triangle> {
         // As y points down, faces towards us are clockwise in numbers: two corners change places.
         let [a, c, b] = corners;
         let area = (b.at - a.at).perp_dot(c.at - a.at);
@@ -159,6 +161,7 @@ impl Triangle {
             columns,
             rows,
             mesh,
+            part,
         })
     }
 }

@@ -30,9 +30,10 @@ pub(super) struct Pieces {
     pixel: Vec<u16>,
     /// Samples they stand for.
     samples: Vec<f32>,
-    mesh: Vec<u32>,
-    light: Vec<f32>,
-    rim: Vec<f32>,
+    /// Mesh and part.
+    paint: Vec<(u32, u8)>,
+    /// Red, green and blue times what they cover.
+    colour: [Vec<f32>; 3],
 }
 
 /// How a scene's camera looks at a tile: direction of its first pixel's centre and the step to the next.
@@ -50,9 +51,8 @@ impl Pieces {
             normal: [floats(), floats(), floats()],
             pixel: vec![0; most],
             samples: floats(),
-            mesh: vec![0; most],
-            light: floats(),
-            rim: floats(),
+            paint: vec![(0, 0); most],
+            colour: [floats(), floats(), floats()],
         }
     }
 
@@ -72,15 +72,26 @@ impl Pieces {
             first: [(corner[0] as f32 + 0.5 - centre.x) * step, (corner[1] as f32 + 0.5 - centre.y) * step],
             step,
         };
-        let count = self.count;
-        let [x, y, z] = &self.normal;
-        let normals = [&x[..count], &y[..count], &z[..count]];
-        light(normals, &self.pixel[..count], &view, &mut self.light[..count], &mut self.rim[..count]);
         let share = scene.opacity.clamp(0.0, 1.0) / SAMPLES as f32;
-        for piece in 0..count {
-            let colour = scene.meshes[self.mesh[piece] as usize].colour * self.light[piece] + self.rim[piece];
-            let weight = self.samples[piece] * share;
-            layer.add(self.pixel[piece] as usize, colour.clamp(Vec3::ZERO, Vec3::ONE), weight);
+        let mut from = 0;
+        for run in self.paint[..self.count].chunk_by(|a, b| a == b) {
+            let (at, [x, y, z]) = (from..from + run.len(), &self.normal);
+            let [red, green, blue] = &mut self.colour;
+            light(
+                [&x[at.clone()], &y[at.clone()], &z[at.clone()]],
+                &self.pixel[at.clone()],
+                &self.samples[at.clone()],
+                &view,
+                scene.meshes[run[0].0 as usize].colour(run[0].1),
+                share,
+                [&mut red[at.clone()], &mut green[at.clone()], &mut blue[at]],
+            );
+            from += run.len();
+        }
+        for piece in 0..self.count {
+            let [red, green, blue] = &self.colour;
+            let colour = [red[piece], green[piece], blue[piece]];
+            layer.add(self.pixel[piece] as usize, colour, self.samples[piece] * share);
         }
     }
 
@@ -90,23 +101,27 @@ impl Pieces {
         let depths = samples.inverse_depth.as_chunks::<SAMPLES>().0;
         let ids = samples.triangle.as_chunks::<SAMPLES>().0;
         for (pixel, (depth, id)) in depths.iter().zip(ids).enumerate() {
-            let mut left = depth.map(|d| d > 0.0);
-            if left == [false; SAMPLES] {
+            // Depths are positive numbers: none of their bits is set where nothing is.
+            let [a, b, c, d] = depth.map(f32::to_bits);
+            if a | b | c | d == 0 {
                 continue;
             }
             let at = |offset: [f32; 2]| {
                 [(corner[0] + pixel % TILE) as f32 + offset[0], (corner[1] + pixel / TILE) as f32 + offset[1]]
             };
-            if left == [true; SAMPLES] && *id == [id[0]; SAMPLES] {
+            let one = id[0] == id[1] && id[0] == id[2] && id[0] == id[3];
+            if one && a != 0 && b != 0 && c != 0 && d != 0 {
                 self.push(&triangles[id[0] as usize], at([0.5, 0.5]), pixel, SAMPLES);
                 continue;
             }
+            let mut left = depth.map(|d| d > 0.0);
             while let Some(first) = left.iter().position(|l| *l) {
                 let triangle = &triangles[id[first] as usize];
                 let mut together = 0;
                 for other in first..SAMPLES {
                     let near = (depth[other] - depth[first]).abs() <= ONE_SURFACE * depth[first];
-                    if left[other] && near && triangles[id[other] as usize].mesh == triangle.mesh {
+                    let its = &triangles[id[other] as usize];
+                    if left[other] && near && its.mesh == triangle.mesh && its.part == triangle.part {
                         left[other] = false;
                         together += 1;
                     }
@@ -127,28 +142,42 @@ impl Pieces {
         self.normal[2][at] = normal.z;
         self.pixel[at] = pixel as u16;
         self.samples[at] = samples as f32;
-        self.mesh[at] = triangle.mesh;
+        self.paint[at] = (triangle.mesh, triangle.part);
         self.count += 1;
     }
 }
 
 vectorised! {
-    /// How bright each piece of surface is, as a factor of its colour and as an addition.
-    fn light(normals: [&[f32]; 3], pixels: &[u16], view: &View, light: &mut [f32], rim: &mut [f32]) {
-        let [x, y, z] = normals;
-        let pieces = x.iter().zip(y).zip(z).zip(pixels).zip(light.iter_mut().zip(rim.iter_mut()));
-        for ((((x, y), z), pixel), (light, rim)) in pieces {
+    /// The colour of each piece of surface of a mesh, times what it covers: `share` for each of its samples.
+    fn light(
+        normals: [&[f32]; 3],
+        pixels: &[u16],
+        samples: &[f32],
+        view: &View,
+        colour: Vec3,
+        share: f32,
+        out: [&mut [f32]; 3],
+    ) {
+        let ([x, y, z], [red, green, blue]) = (normals, out);
+        let out = red.iter_mut().zip(green).zip(blue);
+        let pieces = x.iter().zip(y).zip(z).zip(pixels.iter().zip(samples)).zip(out);
+        for ((((x, y), z), (pixel, samples)), ((red, green), blue)) in pieces {
             let long = 1.0 / (x * x + y * y + z * z).max(1e-30).sqrt();
             let (x, y, z) = (x * long, y * long, z * long);
             let key = (x * KEY.x + y * KEY.y + z * KEY.z + KEY_WRAP).max(0.0) * (1.0 / (1.0 + KEY_WRAP));
             let fill = (x * FILL.x + y * FILL.y + z * FILL.z).max(0.0);
-            *light = AMBIENT + KEY_STRENGTH * key + FILL_STRENGTH * fill;
+            let light = AMBIENT + KEY_STRENGTH * key + FILL_STRENGTH * fill;
 
             let across = view.first[0] + f32::from(pixel % TILE as u16) * view.step;
             let down = view.first[1] + f32::from(pixel / TILE as u16) * view.step;
             let towards = (x * across + y * down + z).abs() / (across * across + down * down + 1.0).sqrt();
             let away = (1.0 - towards).max(0.0);
-            *rim = RIM_STRENGTH * away * away * away;
+            let rim = RIM_STRENGTH * away * away * away;
+
+            let cover = samples * share;
+            *red = (colour.x * light + rim).max(0.0).min(1.0) * cover;
+            *green = (colour.y * light + rim).max(0.0).min(1.0) * cover;
+            *blue = (colour.z * light + rim).max(0.0).min(1.0) * cover;
         }
     }
 }

@@ -72,12 +72,15 @@ fn draw_all(depths: &mut [f32], ids: &mut [u32], triangles: &[Triangle], list: &
 #[inline(always)]
 fn draw_one<L: Lanes>(depths: &mut [f32], ids: &mut [u32], triangle: &Triangle, id: u32, corner: [usize; 2]) {
     let origin = DVec2::new(corner[0] as f64, corner[1] as f64);
-    let edges = triangle.edges.map(|edge| edge.at_tile(origin));
+    let [bc, ca, ab] = &triangle.edges;
+    let edges = [bc.at_tile(origin), ca.at_tile(origin), ab.at_tile(origin)];
+    // Not by `map`: what is called from within it does not know of the registers.
+    let (least, range) = (&triangle.least, &triangle.depth_range);
     let pen = Pen::<L> {
-        edges: edges.map(Slope::new),
+        edges: [Slope::new(edges[0]), Slope::new(edges[1]), Slope::new(edges[2])],
         depth: Slope::new(triangle.inverse_depth.at_tile(origin)),
-        least: triangle.least.map(L::splat),
-        range: triangle.depth_range.map(L::splat),
+        least: [L::splat(least[0]), L::splat(least[1]), L::splat(least[2])],
+        range: [L::splat(range[0]), L::splat(range[1])],
         id,
     };
     let inside = |range: [u32; 2], from: usize| {

@@ -19,7 +19,8 @@ pub struct Mesh<'a> {
     pub triangles: &'a [[u32; 3]],
     /// Red, green, blue of 0 to 1, as signals (not linear light): one for each part.
     pub colours: &'a [Vec3],
-    /// Index of each vertex's colour; the first one's where there are too few. A triangle is of its first vertex's part.
+    /// Index of each vertex's colour; the first one's where there are too few. A triangle is of the part that most of its
+    /// vertices are of.
     pub parts: &'a [u8],
 }
 

@@ -72,7 +72,8 @@ pub(super) fn set_up(
             // About half of a body's faces turn away.
             let mut ready = Vec::with_capacity(chunk.len() * 5 / 8);
             for named in chunk {
-                let part = mesh.parts.get(named[0] as usize).copied().unwrap_or(0);
+                let [a, b, c] = named.map(|i| mesh.parts.get(i as usize).copied().unwrap_or(0));
+                let part = if b == c { b } else { a };
                 one(scene, mesh, vertices, named, |corners| {
                     ready.extend(Triangle::new(corners, (index as u32, part), size));
                 });

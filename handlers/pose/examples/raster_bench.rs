@@ -1,12 +1,15 @@
 //! CPU time of drawing bodies over frames of 1920x1080 in 4:2:0.
 //!
-//! `cargo run --release -p darkroom-pose --example raster_bench [positions triangles [out.ppm in.ppm]]` takes a body as raw little-endian
-//! f32 and u32 triples (metres, y down, z away, feet towards +y); without, a figure of 27,000 triangles made of spheroids.
+//! `cargo run --release -p darkroom-pose --example raster_bench [positions triangles]` takes a body as raw little-endian f32
+//! and u32 triples (metres, y down, z away); without, a figure of 27,000 triangles made of spheroids.
 //! `RAYON_NUM_THREADS=1` measures one core.
+
+#![allow(clippy::print_stdout, reason = "that is what it is for")]
 
 use std::time::Instant;
 
-use darkroom_pose::render::{Canvas, Coding, Mesh, Pixels, PlaneMut, Renderer, Scene, vertex_normals};
+use darkroom_pose::body::normals as vertex_normals;
+use darkroom_pose::render::{Canvas, Coding, Mesh, Pixels, PlaneMut, Renderer, Scene};
 use darkroom_pose::view::Camera;
 use glam::{Vec2, Vec3};
 
@@ -37,11 +40,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn measure(name: &str, body: &[Vec3], triangles: &[[u32; 3]], places: &[Vec3]) -> Result<(), Box<dyn std::error::Error>> {
+fn measure(
+    name: &str,
+    body: &[Vec3],
+    triangles: &[[u32; 3]],
+    places: &[Vec3],
+) -> Result<(), Box<dyn std::error::Error>> {
     let posed: Vec<Vec<Vec3>> = places.iter().map(|at| body.iter().map(|p| *p + *at).collect()).collect();
     let mut normals: Vec<Vec<Vec3>> = vec![Vec::new(); posed.len()];
     let mut renderer = Renderer::default();
-    let (mut luma, mut u, mut v) = (vec![90; WIDTH * HEIGHT], vec![128; WIDTH * HEIGHT / 4], vec![128; WIDTH * HEIGHT / 4]);
+    let (mut luma, mut u, mut v) =
+        (vec![90; WIDTH * HEIGHT], vec![128; WIDTH * HEIGHT / 4], vec![128; WIDTH * HEIGHT / 4]);
     let (mut of_normals, mut best, mut cpu) = (0.0, f64::INFINITY, f64::INFINITY);
     for _ in 0..ROUNDS {
         let start = Instant::now();
@@ -55,10 +64,18 @@ fn measure(name: &str, body: &[Vec3], triangles: &[[u32; 3]], places: &[Vec3]) -
             .zip(COLOURS.chunks(1))
             .map(|((positions, normals), colours)| Mesh { positions, normals, triangles, colours, parts: &[] })
             .collect();
-        let camera = Camera { focal_px: 1.2 * WIDTH as f32, centre_px: Vec2::new(WIDTH as f32 / 2.0, HEIGHT as f32 / 2.0) };
+        let camera =
+            Camera { focal_px: 1.2 * WIDTH as f32, centre_px: Vec2::new(WIDTH as f32 / 2.0, HEIGHT as f32 / 2.0) };
         let scene = Scene { camera, meshes: &meshes, opacity: 0.8, strokes: &[] };
         let coding = Coding {
-            kr: 0.2126, kb: 0.0722, full_range: false, depth: 8, log2_chroma_w: 1, log2_chroma_h: 1, cosited: true, white: 1.0,
+            kr: 0.2126,
+            kb: 0.0722,
+            full_range: false,
+            depth: 8,
+            log2_chroma_w: 1,
+            log2_chroma_h: 1,
+            cosited: true,
+            white: 1.0,
         };
         let half = |data| PlaneMut { data, stride: WIDTH / 2 };
         let pixels = Pixels::Yuv {

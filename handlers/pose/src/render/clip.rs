@@ -34,7 +34,7 @@ pub(super) enum Vertex {
 
 impl Vertex {
     pub(super) fn new(camera: &Camera, position: Vec3) -> Vertex {
-        if !(position.abs().max_element() < FAR_METRES) || position.is_nan() {
+        if !position.is_finite() || position.abs().max_element() >= FAR_METRES {
             Vertex::Lost
         } else if f64::from(position.z) < NEAR_METRES {
             Vertex::Behind

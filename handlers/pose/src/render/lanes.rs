@@ -40,7 +40,14 @@ impl Lanes for [f32; LANES] {
         std::array::from_fn(|i| self[i].max(low[i]).min(high[i]))
     }
     #[inline(always)]
-    fn put(depth: Self, id: u32, edges: [Self; 3], least: [Self; 3], depths: &mut [f32; LANES], ids: &mut [u32; LANES]) {
+    fn put(
+        depth: Self,
+        id: u32,
+        edges: [Self; 3],
+        least: [Self; 3],
+        depths: &mut [f32; LANES],
+        ids: &mut [u32; LANES],
+    ) {
         for i in 0..LANES {
             let inside = (0..3).all(|edge| edges[edge][i] >= least[edge][i]);
             if inside && depth[i] > depths[i] {

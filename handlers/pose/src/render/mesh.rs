@@ -13,7 +13,7 @@ use crate::view::Camera;
 pub struct Mesh<'a> {
     /// Vertices.
     pub positions: &'a [Vec3],
-    /// Direction out of the surface at each vertex, of any length.
+    /// Direction out of the surface at each vertex, of any length (see [`crate::body::normals`]).
     pub normals: &'a [Vec3],
     /// Three vertices each.
     pub triangles: &'a [[u32; 3]],
@@ -43,36 +43,4 @@ pub struct Scene<'a> {
     pub opacity: f32,
     /// Lines and discs over the bodies, the later over the earlier.
     pub strokes: &'a [Stroke],
-}
-
-/// The normals of a posed mesh: at each vertex the sum of its faces' normals, weighted by their areas. Of any length;
-/// none for a vertex without faces.
-pub fn vertex_normals(positions: &[Vec3], triangles: &[[u32; 3]], normals: &mut Vec<Vec3>) {
-    normals.clear();
-    normals.resize(positions.len(), Vec3::ZERO);
-    for triangle in triangles {
-        let corners = triangle.map(|i| positions.get(i as usize));
-        let [Some(a), Some(b), Some(c)] = corners else { continue };
-        let normal = (b - a).cross(c - a);
-        for i in triangle {
-            normals[*i as usize] += normal;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn normals_of_a_closed_mesh_point_outward_and_bad_indices_are_left_out() {
-        let positions = [Vec3::ZERO, Vec3::X, Vec3::Y, Vec3::Z];
-        let triangles = [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3], [0, 1, 9]];
-        let mut normals = Vec::new();
-        vertex_normals(&positions, &triangles, &mut normals);
-        let centre = Vec3::splat(0.25);
-        for (p, n) in positions.iter().zip(&normals) {
-            assert!(n.dot(p - centre) > 0.0, "{p} {n}");
-        }
-    }
 }

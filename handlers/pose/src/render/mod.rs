@@ -29,7 +29,7 @@ use rayon::prelude::*;
 
 pub use canvas::{Canvas, Coding, Pixels, PlaneMut};
 pub use clip::NEAR_METRES;
-pub use mesh::{Mesh, Scene, vertex_normals};
+pub use mesh::{Mesh, Scene};
 pub use mode::{Mode, put_side_by_side};
 pub use skeleton::{BLAZEPOSE, COCO, Limb, Side, Skeleton};
 pub use stroke::Stroke;

@@ -111,7 +111,8 @@ fn one(
     if all.iter().any(|v| matches!(v, Vertex::Lost)) || all.iter().all(|v| matches!(v, Vertex::Behind)) {
         return;
     }
-    let (corners, count) = clip(&scene.camera, [i, j, k].map(|i| mesh.positions[i]), [i, j, k].map(|i| mesh.normals[i]));
+    let (corners, count) =
+        clip(&scene.camera, [i, j, k].map(|i| mesh.positions[i]), [i, j, k].map(|i| mesh.normals[i]));
     for last in 2..count {
         emit(&[corners[0], corners[last - 1], corners[last]]);
     }
@@ -135,10 +136,7 @@ impl Triangle {
         let depths = [a.inverse_depth, b.inverse_depth, c.inverse_depth];
         let weigh = |w: [f64; 3]| (w[0] * depths[0] + w[1] * depths[1] + w[2] * depths[2]) / area;
         let inverse_depth = Linear {
-            slope: DVec2::new(
-                weigh([bc.slope.x, ca.slope.x, ab.slope.x]),
-                weigh([bc.slope.y, ca.slope.y, ab.slope.y]),
-            ),
+            slope: DVec2::new(weigh([bc.slope.x, ca.slope.x, ab.slope.x]), weigh([bc.slope.y, ca.slope.y, ab.slope.y])),
             at_origin: weigh([bc.at_origin, ca.at_origin, ab.at_origin]),
         };
         let normals = [a, b, c].map(|corner| corner.normal * corner.inverse_depth as f32);

@@ -5,7 +5,7 @@ use glam::Vec3;
 use super::layer::Layer;
 use super::mesh::Scene;
 use super::setup::Triangle;
-use super::simd::vectorised;
+use super::simd::{unit, vectorised};
 use super::tile::{OFFSETS, SAMPLES, Samples, TILE};
 
 /// Samples of a pixel whose inverse depths differ by less than this share are of one surface.
@@ -175,9 +175,9 @@ vectorised! {
             let rim = RIM_STRENGTH * away * away * away;
 
             let cover = samples * share;
-            *red = (colour.x * light + rim).max(0.0).min(1.0) * cover;
-            *green = (colour.y * light + rim).max(0.0).min(1.0) * cover;
-            *blue = (colour.z * light + rim).max(0.0).min(1.0) * cover;
+            *red = unit(colour.x * light + rim) * cover;
+            *green = unit(colour.y * light + rim) * cover;
+            *blue = unit(colour.z * light + rim) * cover;
         }
     }
 }

@@ -32,3 +32,10 @@ pub(super) use vectorised;
 
 /// Adding it leaves a float of up to 22 bits as a rounded integer in its lowest bits: vectors have no saturating cast.
 pub(super) const ROUND: f32 = 8_388_608.0;
+
+/// At least 0 and at most 1; 0 for what is no number.
+#[inline(always)]
+#[allow(clippy::manual_clamp, reason = "clamp would keep NaN")]
+pub(super) fn unit(value: f32) -> f32 {
+    value.max(0.0).min(1.0)
+}

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use glam::{Vec2, Vec3};
 
+use super::simd::unit;
+
 /// A thick line with round ends; a disc where both ends are the same.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stroke {
@@ -25,10 +27,9 @@ const FAR_PX: f32 = 1e6;
 impl Stroke {
     /// Whether there is something to be drawn, and arithmetic on it is safe.
     pub(super) fn is_sane(&self) -> bool {
-        let ends = self.from.abs().max(self.to.abs()).max_element();
-        // NaN passes through `max`, but not through all of these.
         let finite = self.from.is_finite() && self.to.is_finite() && self.colour.is_finite();
-        finite && ends < FAR_PX && self.radius_px > 0.0 && self.radius_px < FAR_PX && self.opacity > 0.0
+        let near = || self.from.abs().max(self.to.abs()).max_element() < FAR_PX;
+        finite && near() && self.radius_px > 0.0 && self.radius_px < FAR_PX && self.opacity > 0.0
     }
 
     /// Share of the pixel around a point that it covers, times its opacity: one pixel from full to none.
@@ -37,10 +38,10 @@ impl Stroke {
         let (along_x, along_y) = (self.to.x - self.from.x, self.to.y - self.from.y);
         let (x, y) = (x - self.from.x, y - self.from.y);
         let length = (along_x * along_x + along_y * along_y).max(1e-12);
-        let share = ((x * along_x + y * along_y) / length).max(0.0).min(1.0);
+        let share = unit((x * along_x + y * along_y) / length);
         let (x, y) = (x - share * along_x, y - share * along_y);
         let distance = (x * x + y * y).sqrt();
-        (self.radius_px + 0.5 - distance).max(0.0).min(1.0) * self.opacity.min(1.0)
+        unit(self.radius_px + 0.5 - distance) * self.opacity.min(1.0)
     }
 
     /// Columns and rows of a tile at `corner` that it may touch.

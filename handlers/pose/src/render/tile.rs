@@ -83,9 +83,8 @@ fn draw_one<L: Lanes>(depths: &mut [f32], ids: &mut [u32], triangle: &Triangle, 
         range: [L::splat(range[0]), L::splat(range[1])],
         id,
     };
-    let inside = |range: [u32; 2], from: usize| {
-        [(range[0] as usize).max(from) - from, (range[1] as usize - from).min(TILE - 1)]
-    };
+    let inside =
+        |range: [u32; 2], from: usize| [(range[0] as usize).max(from) - from, (range[1] as usize - from).min(TILE - 1)];
     let (columns, rows) = (inside(triangle.columns, corner[0]), inside(triangle.rows, corner[1]));
     let one_block = columns[0] / BLOCK == columns[1] / BLOCK && rows[0] / BLOCK == rows[1] / BLOCK;
     for block_row in rows[0] / BLOCK..=rows[1] / BLOCK {

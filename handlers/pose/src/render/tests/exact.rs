@@ -3,7 +3,7 @@
 use glam::{Vec2, Vec3};
 
 use super::super::bins::Bins;
-use super::super::mesh::{Mesh, vertex_normals};
+use super::super::mesh::Mesh;
 use super::super::setup::set_up;
 use super::super::tile::SAMPLES;
 use super::{Dice, look, scene, sphere};
@@ -58,7 +58,13 @@ fn samples_on_shared_edges_and_corners_are_drawn_once() {
             [Vec2::new(0.375, 0.125), (by * 8.0).round() / 8.0, by.round(), by][round]
         };
         let (positions, triangles) = sheet(8, 60.0, &mut shift);
-        let mesh = Mesh { positions: &positions, normals: &positions, triangles: &triangles, colours: &[Vec3::ONE], parts: &[] };
+        let mesh = Mesh {
+            positions: &positions,
+            normals: &positions,
+            triangles: &triangles,
+            colours: &[Vec3::ONE],
+            parts: &[],
+        };
         let counts = counts(mesh, PLAIN, [54, 54]);
         assert!(counts.iter().all(|c| *c == 1), "{round}: {:?}", counts.iter().position(|c| *c != 1));
     }
@@ -66,10 +72,9 @@ fn samples_on_shared_edges_and_corners_are_drawn_once() {
 
 #[test]
 fn the_outline_of_a_closed_body_is_drawn_once_everywhere_inside() {
-    let (positions, _, triangles) = sphere(Vec3::new(0.1, -0.05, 2.0), 0.7, 14);
-    let mut normals = vec![];
-    vertex_normals(&positions, &triangles, &mut normals);
-    let mesh = Mesh { positions: &positions, normals: &normals, triangles: &triangles, colours: &[Vec3::ONE], parts: &[] };
+    let (positions, normals, triangles) = sphere(Vec3::new(0.1, -0.05, 2.0), 0.7, 14);
+    let mesh =
+        Mesh { positions: &positions, normals: &normals, triangles: &triangles, colours: &[Vec3::ONE], parts: &[] };
     let camera = Camera { focal_px: 90.0, centre_px: Vec2::new(40.0, 40.0) };
     let counts = counts(mesh, camera, [80, 80]);
     // A convex body: twice nowhere; holes would be zeros between ones of a row.

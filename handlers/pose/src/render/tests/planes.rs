@@ -107,9 +107,9 @@ fn a_covered_pixel_is_the_exact_mix_of_codes() {
         }
         blend(&mut planes.canvas(), 0, &mut layer, &mut Carry::new());
         for (pixel, (alpha, colour)) in wants.iter().enumerate() {
-            for plane in 0..3 {
+            for (plane, colour) in colour.iter().enumerate() {
                 let (x, y) = (pixel % TILE, pixel / TILE);
-                let want = before.code(plane, x, y) * (1.0 - alpha) + colour[plane] * alpha;
+                let want = before.code(plane, x, y) * (1.0 - alpha) + colour * alpha;
                 let want = want.clamp(0.0, f64::from(top));
                 // Rounded to the nearest, but for what single precision cannot tell from a half.
                 let off = (planes.code(plane, x, y) - want).abs();
@@ -173,7 +173,7 @@ fn worst_difference(planes: &Planes, rgb: &[u8]) -> [f64; 3] {
         codes([0, 1, 2].map(|c| f64::from(rgb[pixel + c]) / 255.0), coding)
     };
     let mut worst = [0.0_f64; 3];
-    for plane in 0..3 {
+    for (plane, worst) in worst.iter_mut().enumerate() {
         let (columns, rows) = dimensions(planes.size, coding, plane);
         let (sx, sy) = if plane == 0 { (0, 0) } else { (coding.log2_chroma_w, coding.log2_chroma_h) };
         let taps: &[(isize, f64)] = match (sx, coding.cosited) {
@@ -190,7 +190,7 @@ fn worst_difference(planes: &Planes, rgb: &[u8]) -> [f64; 3] {
                         want += at(x, (y << sy) + line)[plane] * weight / f64::from(1 << sy);
                     }
                 }
-                worst[plane] = worst[plane].max((planes.code(plane, x, y) - want).abs());
+                *worst = worst.max((planes.code(plane, x, y) - want).abs());
             }
         }
     }
@@ -202,11 +202,20 @@ fn hostile_vertices_and_odd_pictures_write_nothing_outside() {
     let mut dice = Dice::new(5);
     let wild = [0.0, 1e30, -1e30, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-30, 9e5, f32::MAX, -0.05];
     for size in [[1, 1], [2, 1], [33, 31], [64, 5], [5, 70]] {
-        let any = |dice: &mut Dice| if dice.roll() < 0.5 { dice.between(-1.0, 2.0) } else { wild[(dice.roll() * 10.0) as usize % 10] };
-        let positions: Vec<Vec3> = (0..600).map(|_| Vec3::new(any(&mut dice), any(&mut dice), any(&mut dice))).collect();
+        let any = |dice: &mut Dice| {
+            if dice.roll() < 0.5 { dice.between(-1.0, 2.0) } else { wild[(dice.roll() * 10.0) as usize % 10] }
+        };
+        let positions: Vec<Vec3> =
+            (0..600).map(|_| Vec3::new(any(&mut dice), any(&mut dice), any(&mut dice))).collect();
         // Some name vertices that are not there.
         let triangles: Vec<[u32; 3]> = (0..900).map(|_| [0; 3].map(|_: u32| (dice.roll() * 620.0) as u32)).collect();
-        let meshes = [Mesh { positions: &positions, normals: &positions, triangles: &triangles, colours: &[Vec3::NAN], parts: &[] }];
+        let meshes = [Mesh {
+            positions: &positions,
+            normals: &positions,
+            triangles: &triangles,
+            colours: &[Vec3::NAN],
+            parts: &[],
+        }];
         let strokes: Vec<Stroke> = (0..60)
             .map(|_| Stroke {
                 from: Vec2::new(any(&mut dice), any(&mut dice)) * 40.0,
@@ -229,7 +238,8 @@ fn hostile_vertices_and_odd_pictures_write_nothing_outside() {
 fn what_nothing_covers_keeps_its_bits_and_the_left_half_too() {
     let size = [200, 120];
     let (positions, normals, triangles) = sphere(Vec3::new(-0.4, 0.0, 2.0), 0.3, 16);
-    let meshes = [Mesh { positions: &positions, normals: &normals, triangles: &triangles, colours: &[Vec3::ONE], parts: &[] }];
+    let meshes =
+        [Mesh { positions: &positions, normals: &normals, triangles: &triangles, colours: &[Vec3::ONE], parts: &[] }];
     let mut dice = Dice::new(8);
     let mut planes = Planes::new(size, BT709, |_, _, _| (dice.roll() * 255.0) as u16);
     let before = Planes { data: planes.data.clone(), ..planes };
@@ -260,8 +270,13 @@ fn planes_that_are_too_short_and_scenes_beyond_measure_are_refused() {
     // A distorted body: each of its triangles covers all of a large picture.
     let size = [4096, 4096];
     let positions = [Vec3::new(-9.0, -9.0, 1.0), Vec3::new(-9.0, 30.0, 1.0), Vec3::new(30.0, -9.0, 1.0)];
-    let meshes =
-        [Mesh { positions: &positions, normals: &positions, triangles: &vec![[0, 1, 2]; 2000], colours: &[Vec3::ONE], parts: &[] }];
+    let meshes = [Mesh {
+        positions: &positions,
+        normals: &positions,
+        triangles: &vec![[0, 1, 2]; 2000],
+        colours: &[Vec3::ONE],
+        parts: &[],
+    }];
     let mut bytes = vec![7; 3 * size[0] * size[1]];
     let pixels = Pixels::Rgb { plane: PlaneMut { data: &mut bytes, stride: 3 * size[0] }, channels: 3 };
     let scene = Scene { camera: camera(size), meshes: &meshes, opacity: 1.0, strokes: &[] };

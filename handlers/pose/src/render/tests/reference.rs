@@ -51,7 +51,8 @@ fn compare(scene: &Scene<'_>, size: [usize; 2]) -> [usize; 3] {
             continue;
         }
         // Not as expected: only where the reference itself changes within the tolerance.
-        let around = [(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7)];
+        let around =
+            [(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7)];
         let excused = around.iter().any(|(dx, dy)| {
             let near = hit(scene, point + DVec2::new(*dx, *dy) * EDGE_PX);
             got == near.map(|n| n.1) && near.is_none_or(|(z, _)| (z * f64::from(*inverse_depth) - 1.0).abs() < 1e-3)
@@ -67,7 +68,8 @@ fn soup(dice: &mut Dice, count: u32, size: f32) -> (Vec<Vec3>, Vec<[u32; 3]>) {
     let mut positions = vec![];
     for _ in 0..count {
         let z = dice.between(-0.3, 3.0);
-        let centre = Vec3::new(dice.between(-1.0, 1.0) * z.abs().max(0.2), dice.between(-1.0, 1.0) * z.abs().max(0.2), z);
+        let centre =
+            Vec3::new(dice.between(-1.0, 1.0) * z.abs().max(0.2), dice.between(-1.0, 1.0) * z.abs().max(0.2), z);
         let spread = size * dice.between(0.05, 1.0);
         for _ in 0..3 {
             let by = |dice: &mut Dice| dice.between(-spread, spread);
@@ -102,10 +104,19 @@ fn samples_see_what_rays_hit() {
 #[test]
 fn a_floor_under_the_camera_is_cut_at_the_near_plane_and_not_dropped() {
     let size = [64, 64];
-    let positions =
-        [Vec3::new(-40.0, 0.5, -9.0), Vec3::new(40.0, 0.5, -9.0), Vec3::new(40.0, 0.5, 90.0), Vec3::new(-40.0, 0.5, 90.0)];
-    let mesh =
-        Mesh { positions: &positions, normals: &positions, triangles: &[[0, 1, 2], [0, 2, 3]], colours: &[Vec3::ONE], parts: &[] };
+    let positions = [
+        Vec3::new(-40.0, 0.5, -9.0),
+        Vec3::new(40.0, 0.5, -9.0),
+        Vec3::new(40.0, 0.5, 90.0),
+        Vec3::new(-40.0, 0.5, 90.0),
+    ];
+    let mesh = Mesh {
+        positions: &positions,
+        normals: &positions,
+        triangles: &[[0, 1, 2], [0, 2, 3]],
+        colours: &[Vec3::ONE],
+        parts: &[],
+    };
     let meshes = [mesh];
     let scene = scene(camera(size), &meshes);
     let [_, covered, _] = compare(&scene, size);

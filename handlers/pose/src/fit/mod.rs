@@ -17,6 +17,7 @@ mod normal;
 mod observe;
 mod problem;
 mod rig;
+mod slopes;
 mod smooth;
 mod solve;
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use glam::{DMat3, DQuat, DVec2, DVec3};
 
 use super::rig::{ACTIVE, BONES, POINTS, Rig, SCALES};
+use super::slopes::Motion;
 
 /// Where the place of the pelvis begins among the parameters.
 pub const PLACE: usize = 3 * ACTIVE;
@@ -85,11 +86,12 @@ pub trait Rows {
 
 /// Where bones and points are, and how they move.
 pub struct Posed {
-    turns: [DMat3; BONES],
+    /// From the rest pose.
+    pub turns: [DMat3; BONES],
     /// Against the pelvis.
-    heads: [DVec3; BONES],
+    pub heads: [DVec3; BONES],
     /// From the parent's head.
-    ways: [DVec3; BONES],
+    pub ways: [DVec3; BONES],
     /// Against the pelvis.
     pub points: [DVec3; POINTS],
 }
@@ -194,47 +196,5 @@ impl Problem<'_> {
             prior(LENGTHS + scale, *length, STRETCHED);
         }
         cost
-    }
-
-    /// How each point moves with each parameter.
-    fn motion(&self, posed: &Posed) -> Vec<Motion> {
-        let motion = |(place, at): (&super::rig::Point, &DVec3)| {
-            let mut motion = Motion { ways: [DVec3::ZERO; PARAMETERS], moves: [false; PARAMETERS], seen: vec![] };
-            let mut bone = place.bone;
-            loop {
-                if let Some(active) = self.rig.active[bone] {
-                    for axis in 0..3 {
-                        motion.set(3 * active + axis, posed.turns[bone].col(axis).cross(*at - posed.heads[bone]));
-                    }
-                }
-                if let Some(scale) = Rig::scale(bone).filter(|scale| LENGTHS + scale < self.free) {
-                    motion.set(LENGTHS + scale, posed.ways[bone]);
-                }
-                if bone == 0 {
-                    break;
-                }
-                bone = Rig::parent(bone);
-            }
-            motion.seen = (0..self.free).filter(|c| motion.moves[*c] || (PLACE..LENGTHS).contains(c)).collect();
-            motion.ways[PLACE..LENGTHS].copy_from_slice(&DVec3::AXES);
-            motion
-        };
-        self.rig.points.iter().zip(&posed.points).map(motion).collect()
-    }
-}
-
-/// How a point moves with each parameter.
-struct Motion {
-    ways: [DVec3; PARAMETERS],
-    /// Which parameters move it, the place aside: that moves all alike, and no direction.
-    moves: [bool; PARAMETERS],
-    /// Columns of its residuals in the picture.
-    seen: Vec<usize>,
-}
-
-impl Motion {
-    fn set(&mut self, column: usize, way: DVec3) {
-        self.ways[column] += way;
-        self.moves[column] = true;
     }
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use glam::{DMat3, DQuat, DVec2, DVec3, Vec2, Vec3};
+use glam::{Vec2, Vec3};
 
-use super::normal::CostOnly;
-use super::problem::{PARAMETERS, Problem, Rows, State};
-use super::rig::{ACTIVE, BONES, POINTS, Rig, SCALES};
+use super::rig::{BONES, Rig, SCALES};
 use super::*;
 use crate::body::sample::sample;
 use crate::view::{BodyPose, Camera, Landmarks};
 
+mod bad_input;
+mod derivatives;
 #[path = "../../examples/plausible/mod.rs"]
 mod plausible;
 use plausible::Chance;
@@ -83,128 +83,6 @@ fn known_poses_are_recovered() {
     }
 }
 
-/// Keeps rows whole.
-#[derive(Default)]
-struct Dense {
-    residuals: Vec<f64>,
-    weights: Vec<f64>,
-    derivatives: Vec<[f64; PARAMETERS]>,
-}
-
-impl Rows for Dense {
-    const DERIVATIVES: bool = true;
-
-    fn row(&mut self, residual: f64, weight: f64, columns: &[usize], derivatives: &[f64; PARAMETERS]) {
-        self.residuals.push(residual);
-        self.weights.push(weight);
-        let mut row = [0.0; PARAMETERS];
-        columns.iter().for_each(|c| row[*c] = derivatives[*c]);
-        self.derivatives.push(row);
-    }
-}
-
-#[test]
-fn derivatives_are_those_of_finite_differences() {
-    let (fitter, mut chance) = (fitter(), Chance(3));
-    let mut vector = |size: f32| (chance.normal3() * size).as_dvec3();
-    let problem = Problem {
-        rig: &fitter.rig,
-        focal: 1200.0,
-        centre: DVec2::new(640.0, 360.0),
-        size: 400.0,
-        seen: (0..POINTS)
-            .map(|i| (i, vector(300.0).truncate() + DVec2::new(640.0, 360.0), 0.1 + 0.03 * i as f64))
-            .collect(),
-        ways: (1..POINTS).map(|i| (i - 1, i, vector(1.0).normalize())).collect(),
-        free: PARAMETERS,
-    };
-    let state = State {
-        locals: std::array::from_fn(|_| DMat3::from_quat(DQuat::from_scaled_axis(vector(0.5)))),
-        moved: [(); ACTIVE].map(|()| vector(0.3)),
-        place: DVec3::new(0.2, -0.1, 4.0),
-        lengths: std::array::from_fn(|i| 0.05 * i as f64 - 0.2),
-    };
-    let mut rows = Dense::default();
-    let cost = problem.rows(&state, &mut rows);
-    assert!((cost - problem.rows(&state, &mut CostOnly)).abs() < 1e-9 * cost);
-    let step = 1e-5;
-    let mut gradient = [0.0; PARAMETERS];
-    for column in 0..PARAMETERS {
-        let at = |by: f64| {
-            let mut change = [0.0; PARAMETERS];
-            change[column] = by;
-            let mut rows = Dense::default();
-            let cost = problem.rows(&state.stepped(problem.rig, &change), &mut rows);
-            (rows.residuals, cost)
-        };
-        let ((ahead, cost_ahead), (behind, cost_behind)) = (at(step), at(-step));
-        let largest = rows.derivatives.iter().map(|row| row[column].abs()).fold(0.0, f64::max);
-        assert!(largest > 0.0, "parameter {column} moves something");
-        for (row, found) in rows.derivatives.iter().enumerate() {
-            let expected = (ahead[row] - behind[row]) / (2.0 * step);
-            let off = (found[column] - expected).abs() / largest;
-            assert!(off < 1e-6, "row {row}, parameter {column}: {} not {expected}", found[column]);
-            gradient[column] += 2.0 * rows.weights[row] * rows.residuals[row] * found[column];
-        }
-        // The weights are those of the robust cost: its slope is the weighted rows'.
-        let expected = (cost_ahead - cost_behind) / (2.0 * step);
-        assert!((gradient[column] - expected).abs() < 1e-5 * expected.abs().max(1.0), "the cost by parameter {column}");
-    }
-}
-
-#[test]
-fn landmarks_that_tell_nothing_give_no_pose_and_no_panic() {
-    let (fitter, mut chance) = (fitter(), Chance(11));
-    let truth = truth(&fitter, &mut chance);
-    let whole = seen(&fitter, &truth, &mut chance, 1.0, 0.01);
-    let none = |change: &dyn Fn(&mut Landmarks)| {
-        let mut landmarks = whole.clone();
-        change(&mut landmarks);
-        fitter.fit(&landmarks, &CAMERA, None)
-    };
-    assert_eq!(none(&|l| l.image = [Vec2::new(500.0, 500.0); 33]), None, "one point in the picture");
-    assert_eq!(none(&|l| l.world = [Vec3::ZERO; 33]), None, "one point in space");
-    assert_eq!(none(&|l| l.image = [Vec2::NAN; 33]), None);
-    assert_eq!(none(&|l| l.world[23] = Vec3::NAN), None, "no hip");
-    assert_eq!(none(&|l| l.world[12] = Vec3::splat(f32::INFINITY)), None, "no shoulder");
-    for focal_px in [0.0, f32::NAN, f32::INFINITY, -5.0] {
-        if let Some(fit) = fitter.fit(&whole, &Camera { focal_px, ..CAMERA }, None) {
-            assert!(fit.pose.translation.is_finite());
-        }
-    }
-}
-
-#[test]
-fn what_is_not_seen_stays_plausible_and_finite() {
-    let (fitter, mut chance) = (fitter(), Chance(13));
-    for round in 0..40 {
-        let truth = truth(&fitter, &mut chance);
-        let mut landmarks = seen(&fitter, &truth, &mut chance, 2.0, 0.02);
-        for landmark in 0..33 {
-            // Some limbs nowhere, some unseen, some anywhere.
-            match (round + landmark) % 5 {
-                0 if ![11, 12, 23, 24].contains(&landmark) => landmarks.world[landmark] = Vec3::NAN,
-                1 => landmarks.image[landmark] = Vec2::NAN,
-                2 => landmarks.visibility[landmark] = [0.0, f32::NAN, -3.0][round % 3],
-                3 => landmarks.image[landmark] += Vec2::splat(chance.between(-900.0, 900.0)),
-                _ => {}
-            }
-        }
-        let fit = fitter.fit(&landmarks, &CAMERA, None).unwrap();
-        assert!(fit.pose.rotations.iter().all(|q| (q.length() - 1.0).abs() < 1e-4));
-        assert!(fit.pose.translation.is_finite() && fit.pose.scales.iter().all(|s| (0.2..5.0).contains(s)));
-    }
-    // Both legs unknown: they hang from the pelvis as at rest.
-    let mut landmarks = fitter.landmarks(&truth(&fitter, &mut chance), &CAMERA);
-    for landmark in 25..33 {
-        landmarks.world[landmark] = Vec3::NAN;
-        landmarks.image[landmark] = Vec2::NAN;
-    }
-    let fit = fitter.fit(&landmarks, &CAMERA, None).unwrap();
-    let thigh = fit.pose.rotations[fitter.body().bone("thigh_l").unwrap()];
-    assert!(thigh.to_axis_angle().1 < 0.05);
-}
-
 #[test]
 fn a_track_is_steadier_and_nearer_to_the_truth_than_its_pictures() {
     let (fitter, mut chance) = (fitter(), Chance(5));
@@ -243,25 +121,4 @@ fn a_track_is_steadier_and_nearer_to_the_truth_than_its_pictures() {
     let scales: Vec<&Vec<f32>> = smooth.poses.iter().map(|pose| &pose.as_ref().unwrap().scales).collect();
     let same = |other: &&Vec<f32>| other.iter().zip(scales[0]).all(|(a, b)| (a - b).abs() < 1e-6);
     assert!(scales.iter().all(same), "one person, one body");
-}
-
-#[test]
-fn a_track_without_people_or_of_one_picture_is_no_panic() {
-    let (fitter, mut chance) = (fitter(), Chance(17));
-    let options = TrackOptions { keep_feet: true, ..TrackOptions::default() };
-    assert!(fitter.fit_track(&[], &CAMERA, &options).poses.is_empty());
-    let nobody = fitter.fit_track(&[None, None], &CAMERA, &options);
-    assert_eq!((nobody.poses, nobody.jitter_mm, nobody.lengths), (vec![None, None], (None, None), Lengths::REST));
-    let truth = truth(&fitter, &mut chance);
-    let one = fitter.fit_track(&[Some(fitter.landmarks(&truth, &CAMERA))], &CAMERA, &options);
-    assert!(one.poses[0].is_some());
-}
-
-#[test]
-fn a_body_with_other_bones_is_refused() {
-    let other = crate::body::Body::parse(b"").err().map(|e| e.code);
-    assert_eq!(other, Some(darkroom_api::ErrorCode::ModelInvalid));
-    let body = crate::body::sample::without("head");
-    let error = Fitter::new(Arc::new(body)).unwrap_err();
-    assert!(error.message.contains("no bone `head`"), "{}", error.message);
 }

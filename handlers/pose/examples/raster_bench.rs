@@ -1,14 +1,15 @@
 //! CPU time of drawing bodies over frames of 1920x1080 in 4:2:0.
 //!
-//! `cargo run --release -p darkroom-pose --example raster_bench [positions triangles]` takes a body as raw little-endian f32
-//! and u32 triples (metres, y down, z away); without, a figure of 27,000 triangles made of spheroids.
+//! `cargo run --release -p darkroom-pose --example raster_bench [body.safetensors]` draws the body of that file (what
+//! `darkroom models fetch pose/body` makes) at rest; without one, a figure of 27,000 triangles made of spheroids.
 //! `RAYON_NUM_THREADS=1` measures one core.
 
 #![allow(clippy::print_stdout, reason = "that is what it is for")]
 
+use std::path::Path;
 use std::time::Instant;
 
-use darkroom_pose::body::normals as vertex_normals;
+use darkroom_pose::body::{Body, normals as vertex_normals};
 use darkroom_pose::render::{Canvas, Coding, Mesh, Pixels, PlaneMut, Renderer, Scene};
 use darkroom_pose::view::Camera;
 use glam::{Vec2, Vec3};
@@ -18,14 +19,16 @@ const HEIGHT: usize = 1080;
 const ROUNDS: u32 = 40;
 const COLOURS: [Vec3; 3] = [Vec3::new(0.65, 0.74, 0.86), Vec3::new(0.93, 0.66, 0.53), Vec3::new(0.66, 0.85, 0.6)];
 
-/// A body and where its middle is.
-type Body = (Vec<Vec3>, Vec<[u32; 3]>);
+/// Vertices and triangles.
+type Figure = (Vec<Vec3>, Vec<[u32; 3]>);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let (positions, triangles) = match args.as_slice() {
-        [positions, triangles, ..] => read(positions, triangles)?,
-        _ => figure(),
+    let (positions, triangles) = match std::env::args_os().nth(1) {
+        Some(path) => {
+            let body = Body::load(Path::new(&path))?;
+            (body.vertices().to_vec(), body.triangles().to_vec())
+        }
+        None => figure(),
     };
     println!("{} vertices, {} triangles", positions.len(), triangles.len());
     let scenes: [(&str, Vec<Vec3>); 4] = [
@@ -105,16 +108,8 @@ fn process_cpu_ms() -> f64 {
     sum
 }
 
-fn read(positions: &str, triangles: &str) -> Result<Body, Box<dyn std::error::Error>> {
-    let words = |path: &str| -> std::io::Result<Vec<[u8; 4]>> { Ok(std::fs::read(path)?.as_chunks::<4>().0.to_vec()) };
-    let floats: Vec<f32> = words(positions)?.into_iter().map(f32::from_le_bytes).collect();
-    let indices: Vec<u32> = words(triangles)?.into_iter().map(u32::from_le_bytes).collect();
-    let positions: Vec<Vec3> = floats.as_chunks::<3>().0.iter().map(|p| Vec3::from_array(*p)).collect();
-    Ok((positions, indices.as_chunks::<3>().0.to_vec()))
-}
-
 /// A standing figure of spheroids: head, trunk, two arms and legs of two parts each.
-fn figure() -> Body {
+fn figure() -> Figure {
     let parts = [
         (Vec3::new(0.0, -0.72, 0.0), Vec3::new(0.09, 0.13, 0.1)),
         (Vec3::new(0.0, -0.3, 0.0), Vec3::new(0.18, 0.32, 0.12)),

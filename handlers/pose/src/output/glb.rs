@@ -180,9 +180,12 @@ fn node(shape: &Shaped, motion: &Motion<'_>, bone: usize) -> Value {
     node
 }
 
-/// The triangles of a region: those of whose corners the first is of it.
+/// The triangles of a region: those of which most corners are of it.
 fn part(shape: &Shaped, region: usize) -> impl Iterator<Item = [u32; 3]> {
-    let of = move |t: &&[u32; 3]| shape.regions[t[0] as usize] == REGIONS[region].0;
+    let of = move |t: &&[u32; 3]| {
+        let [a, b, c] = t.map(|corner| shape.regions[corner as usize]);
+        (if b == c { b } else { a }) == REGIONS[region].0
+    };
     shape.triangles.iter().filter(of).copied()
 }
 

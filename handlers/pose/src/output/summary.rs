@@ -5,18 +5,24 @@ use std::io::{self, Write};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The whole file.
+/// The whole file. Means over people are weighted by their frames, and absent where nobody has the number.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
     /// How many people.
-    pub people: u32,
+    pub people: usize,
     /// Frames of the video.
     pub frames: u64,
-    /// Frames with at least one person.
-    pub frames_with_people: u64,
+    /// Share of them with at least one person, 0 to 1.
+    pub coverage: f64,
     /// Frames that came back as they were because a fit or the drawing failed.
     pub frames_fallback: u64,
+    /// Mean of the people's, see [`TrackSummary::jitter_raw_mm`].
+    pub jitter_raw_mm: Option<f64>,
+    /// Mean of the people's.
+    pub jitter_mm: Option<f64>,
+    /// Mean of the people's.
+    pub reprojection_error: Option<f64>,
     /// Each of the people, in the order of their tracks.
     pub tracks: Vec<TrackSummary>,
 }
@@ -44,9 +50,23 @@ pub struct TrackSummary {
 }
 
 impl Summary {
-    /// Share of the frames with at least one person, 0 to 1.
-    pub fn coverage(&self) -> f64 {
-        if self.frames == 0 { 0.0 } else { self.frames_with_people as f64 / self.frames as f64 }
+    /// Sums up a job.
+    pub fn new(frames: u64, frames_with_people: u64, frames_fallback: u64, tracks: Vec<TrackSummary>) -> Summary {
+        let mean = |number: fn(&TrackSummary) -> Option<f64>| {
+            let known = || tracks.iter().filter_map(|t| Some((number(t)?, t.frames as f64)));
+            let weight: f64 = known().map(|(_, frames)| frames).sum();
+            (weight > 0.0).then(|| known().map(|(number, frames)| number * frames).sum::<f64>() / weight)
+        };
+        Summary {
+            people: tracks.len(),
+            frames,
+            coverage: if frames == 0 { 0.0 } else { frames_with_people as f64 / frames as f64 },
+            frames_fallback,
+            jitter_raw_mm: mean(|t| t.jitter_raw_mm),
+            jitter_mm: mean(|t| t.jitter_mm),
+            reprojection_error: mean(|t| t.reprojection_error),
+            tracks,
+        }
     }
 
     /// Whether more frames failed than a result may have: half of them.
@@ -54,14 +74,12 @@ impl Summary {
         self.frames_fallback * 2 > self.frames
     }
 
-    /// Writes the file. It holds `coverage`, too.
+    /// Writes the file.
     ///
     /// # Errors
     /// Those of `out`.
     pub fn write(&self, mut out: impl Write) -> io::Result<()> {
-        let mut value = serde_json::to_value(self)?;
-        value["coverage"] = self.coverage().into();
-        serde_json::to_writer_pretty(&mut out, &value)?;
+        serde_json::to_writer_pretty(&mut out, self)?;
         out.write_all(b"\n")
     }
 }
@@ -71,17 +89,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_says_how_much_of_the_clip_has_people() {
-        let mut summary =
-            Summary { people: 1, frames: 8, frames_with_people: 6, frames_fallback: 4, ..Summary::default() };
-        summary.tracks.push(TrackSummary { track: 3, jitter_mm: Some(3.5), ..TrackSummary::default() });
-        assert!(!summary.mostly_failed());
+    fn the_file_sums_people_up_by_their_frames_and_is_read_back() {
+        let track = |track, frames, jitter_mm| TrackSummary { track, frames, jitter_mm, ..TrackSummary::default() };
+        let tracks = vec![track(1, 30, Some(2.0)), track(4, 10, Some(6.0)), track(5, 1, None)];
+        let summary = Summary::new(8, 6, 4, tracks);
+        assert_eq!((summary.people, summary.coverage, summary.jitter_mm), (3, 0.75, Some(3.0)));
+        assert_eq!(summary.reprojection_error, None);
+        assert!(!summary.mostly_failed() && Summary::new(8, 6, 5, vec![]).mostly_failed());
         let mut bytes = Vec::new();
         summary.write(&mut bytes).unwrap();
-        let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!((&value["coverage"], &value["tracks"][0]["jitter_mm"]), (&0.75.into(), &3.5.into()));
-        assert_eq!(Summary::default().coverage(), 0.0);
-        summary.frames_fallback = 5;
-        assert!(summary.mostly_failed());
+        assert_eq!(serde_json::from_slice::<Summary>(&bytes).unwrap(), summary);
+        assert_eq!(Summary::new(0, 0, 0, vec![]).coverage, 0.0);
     }
 }

@@ -142,3 +142,33 @@ impl Skeleton {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_that_is_seen_has_its_disc_and_hidden_ones_have_nothing() {
+        for skeleton in [COCO, BLAZEPOSE] {
+            let points: Vec<Vec2> = (0..skeleton.points).map(|i| Vec2::new(i as f32 * 9.0, (i % 5) as f32 * 20.0)).collect();
+            let mut visibility = vec![1.0; skeleton.points];
+            let mut strokes = vec![];
+            skeleton.draw(&points, &visibility, 0.5, &mut strokes);
+            let named: Vec<usize> = skeleton.limbs.iter().flat_map(|l| [l.0, l.1]).collect();
+            let joined = (0..skeleton.points).filter(|p| named.contains(p)).count();
+            assert!(named.iter().all(|p| *p < skeleton.points));
+            assert_eq!(strokes.len(), 2 * skeleton.limbs.len() + joined);
+
+            // Without its left elbow an arm loses two lines.
+            let elbow = if skeleton == COCO { 7 } else { 13 };
+            visibility[elbow] = 0.1;
+            let mut fewer = vec![];
+            skeleton.draw(&points, &visibility, 0.5, &mut fewer);
+            assert_eq!(fewer.len(), strokes.len() - 5);
+            assert!(fewer.iter().all(|s| s.from != points[elbow] && s.to != points[elbow]));
+        }
+        let mut none = vec![];
+        COCO.draw(&[Vec2::NAN; 17], &[1.0; 17], 1.0, &mut none);
+        assert!(none.is_empty());
+    }
+}

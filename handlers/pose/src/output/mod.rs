@@ -12,14 +12,17 @@ mod gltf;
 mod motion;
 mod npz;
 mod poses;
+mod record;
 mod summary;
+mod writer;
 
 pub use bvh::write_bvh;
 pub use glb::write_glb;
 pub use motion::{Motion, PosedFrame, Shaped};
 pub use npz::{Amass, write_npz};
 pub use poses::{
-    BoneFacts, FrameCamera, FramePoses, Person, Poses, PosesWriter, RigPose, Schema, TrackFacts, VideoFacts, coco_of,
-    poses_schema,
+    BoneFacts, FrameCamera, FramePoses, Person, Poses, RigPose, Schema, TrackFacts, VideoFacts, poses_schema,
 };
+pub use record::coco_of;
 pub use summary::{Summary, TrackSummary};
+pub use writer::PosesWriter;

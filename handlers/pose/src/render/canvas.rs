@@ -119,10 +119,9 @@ impl<'a> Canvas<'a> {
     pub(super) fn bands(&mut self, rows: usize) -> Vec<Canvas<'_>> {
         let (width, height) = (self.width, self.height);
         let heights = (0..height.div_ceil(rows)).map(|band| rows.min(height - band * rows));
-        let split = |plane: &'_ mut PlaneMut<'_>, rows: usize| (plane.stride, rows);
         match &mut self.pixels {
             Pixels::Rgb { plane, channels } => {
-                let ((stride, rows), channels) = (split(plane, rows), *channels);
+                let (stride, channels) = (plane.stride, *channels);
                 let planes = plane.data.chunks_mut((stride * rows).max(1));
                 let pixels = planes.map(|data| Pixels::Rgb { plane: PlaneMut { data, stride }, channels });
                 heights.zip(pixels).map(|(height, pixels)| Canvas { width, height, pixels }).collect()

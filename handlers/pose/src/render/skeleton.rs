@@ -150,7 +150,8 @@ mod tests {
     #[test]
     fn every_point_that_is_seen_has_its_disc_and_hidden_ones_have_nothing() {
         for skeleton in [COCO, BLAZEPOSE] {
-            let points: Vec<Vec2> = (0..skeleton.points).map(|i| Vec2::new(i as f32 * 9.0, (i % 5) as f32 * 20.0)).collect();
+            let points: Vec<Vec2> =
+                (0..skeleton.points).map(|i| Vec2::new(i as f32 * 9.0, (i % 5) as f32 * 20.0)).collect();
             let mut visibility = vec![1.0; skeleton.points];
             let mut strokes = vec![];
             skeleton.draw(&points, &visibility, 0.5, &mut strokes);

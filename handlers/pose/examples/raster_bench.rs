@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use darkroom_pose::body::{Body, normals as vertex_normals};
-use darkroom_pose::render::{Canvas, Coding, Mesh, Pixels, PlaneMut, Renderer, Scene};
+use darkroom_pose::render::{BLAZEPOSE, Canvas, Coding, Mesh, Pixels, PlaneMut, Renderer, Scene, Stroke};
 use darkroom_pose::view::Camera;
 use glam::{Vec2, Vec3};
 
@@ -38,16 +38,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("close-up", vec![Vec3::new(0.0, 0.5, 1.2)]),
     ];
     for (name, places) in scenes {
-        measure(name, &positions, &triangles, &places)?;
+        measure(name, (&positions, &triangles), &places, &[])?;
     }
+    let mut strokes = Vec::new();
+    for person in 0..10 {
+        // Points all over a person's rectangle: longer lines than a body's.
+        let at = |i: usize| Vec2::new((i * 97 % 200) as f32 + 180.0 * person as f32, (i * 61 % 900) as f32 + 90.0);
+        let points: Vec<Vec2> = (0..BLAZEPOSE.points).map(at).collect();
+        BLAZEPOSE.draw(&points, &[1.0; 33], 1.0, &mut strokes);
+    }
+    measure("ten skeletons", (&positions, &triangles), &[], &strokes)?;
     Ok(())
 }
 
 fn measure(
     name: &str,
-    body: &[Vec3],
-    triangles: &[[u32; 3]],
+    (body, triangles): (&[Vec3], &[[u32; 3]]),
     places: &[Vec3],
+    strokes: &[Stroke],
 ) -> Result<(), Box<dyn std::error::Error>> {
     let posed: Vec<Vec<Vec3>> = places.iter().map(|at| body.iter().map(|p| *p + *at).collect()).collect();
     let mut normals: Vec<Vec<Vec3>> = vec![Vec::new(); posed.len()];
@@ -69,7 +77,7 @@ fn measure(
             .collect();
         let camera =
             Camera { focal_px: 1.2 * WIDTH as f32, centre_px: Vec2::new(WIDTH as f32 / 2.0, HEIGHT as f32 / 2.0) };
-        let scene = Scene { camera, meshes: &meshes, opacity: 0.8, strokes: &[] };
+        let scene = Scene { camera, meshes: &meshes, opacity: 0.8, strokes };
         let coding = Coding {
             kr: 0.2126,
             kb: 0.0722,

@@ -1,9 +1,10 @@
-//! Which triangles touch which tile.
+//! Which triangles and strokes touch which tile.
 
 use darkroom_api::{ErrorCode, JobError, Result};
 use glam::DVec2;
 
 use super::setup::{Linear, Triangle};
+use super::stroke::Stroke;
 use super::tile::TILE;
 
 /// Entries there may be: bodies of any sane size and number need a tenth, and they take 64 MiB.
@@ -11,7 +12,7 @@ const LIMIT: usize = 1 << 24;
 /// Tiles of a triangle's rectangle above which each is looked at: of a long thin triangle's most are empty.
 const FEW: usize = 4;
 
-/// Lists of triangles, one a tile, tiles in rows.
+/// Lists of what touches each tile, tiles in rows.
 #[derive(Default)]
 pub(super) struct Bins {
     columns: usize,
@@ -26,13 +27,41 @@ impl Bins {
     /// # Errors
     /// `internal` when they touch more tiles than any real scene's.
     pub(super) fn fill(&mut self, triangles: &[Triangle], size: [usize; 2]) -> Result<()> {
+        self.sort(triangles, size, |triangle, columns, visit| triangle_tiles(triangle, columns, visit))
+    }
+
+    /// Sorts strokes.
+    ///
+    /// # Errors
+    /// As [`Bins::fill`].
+    pub(super) fn fill_strokes(&mut self, strokes: &[Stroke], size: [usize; 2]) -> Result<()> {
+        let rows = size[1].div_ceil(TILE);
+        self.sort(strokes, size, |stroke, columns, visit| {
+            let (across, down) = stroke.tiles(TILE, [columns, rows]);
+            for row in down {
+                for column in across.clone() {
+                    if stroke.touches([column * TILE, row * TILE], TILE) {
+                        visit(row * columns + column);
+                    }
+                }
+            }
+        })
+    }
+
+    /// Sorts things by the tiles that `visit` is called with; `tiles` is given the number of tiles in a row.
+    fn sort<T>(
+        &mut self,
+        things: &[T],
+        size: [usize; 2],
+        tiles: impl Fn(&T, usize, &mut dyn FnMut(usize)),
+    ) -> Result<()> {
         self.columns = size[0].div_ceil(TILE);
-        let tiles = self.columns * size[1].div_ceil(TILE);
+        let count = self.columns * size[1].div_ceil(TILE);
         self.starts.clear();
-        self.starts.resize(tiles + 1, 0);
+        self.starts.resize(count + 1, 0);
         let mut total = 0;
-        for triangle in triangles {
-            for_each_tile(triangle, self.columns, |tile| {
+        for thing in things {
+            tiles(thing, self.columns, &mut |tile| {
                 self.starts[tile + 1] += 1;
                 total += 1;
             });
@@ -40,13 +69,13 @@ impl Bins {
                 return Err(JobError::new(ErrorCode::Internal, "A body is too distorted to be drawn."));
             }
         }
-        for tile in 0..tiles {
+        for tile in 0..count {
             self.starts[tile + 1] += self.starts[tile];
         }
         // Each list's start serves as its pen; afterwards all stand one list too far.
         self.entries.resize(total, 0);
-        for (index, triangle) in triangles.iter().enumerate() {
-            for_each_tile(triangle, self.columns, |tile| {
+        for (index, thing) in things.iter().enumerate() {
+            tiles(thing, self.columns, &mut |tile| {
                 self.entries[self.starts[tile] as usize] = index as u32;
                 self.starts[tile] += 1;
             });
@@ -56,14 +85,14 @@ impl Bins {
         Ok(())
     }
 
-    /// The triangles of a tile.
+    /// The indices of what touches a tile.
     pub(super) fn tile(&self, column: usize, row: usize) -> &[u32] {
         let tile = row * self.columns + column;
         &self.entries[self.starts[tile] as usize..self.starts[tile + 1] as usize]
     }
 }
 
-fn for_each_tile(triangle: &Triangle, columns: usize, mut visit: impl FnMut(usize)) {
+fn triangle_tiles(triangle: &Triangle, columns: usize, visit: &mut dyn FnMut(usize)) {
     let tiles = |range: [u32; 2]| range[0] as usize / TILE..=range[1] as usize / TILE;
     let (across, down) = (tiles(triangle.columns), tiles(triangle.rows));
     let few = (across.end() - across.start() + 1) * (down.end() - down.start() + 1) <= FEW;

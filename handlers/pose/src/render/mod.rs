@@ -49,6 +49,7 @@ pub struct Renderer {
     triangles: Vec<Triangle>,
     bins: Bins,
     strokes: Vec<Stroke>,
+    stroke_bins: Bins,
 }
 
 /// What a thread needs for a tile.
@@ -66,15 +67,16 @@ impl Renderer {
     /// `internal` when the bodies are distorted beyond what can be drawn.
     pub fn draw(&mut self, canvas: &mut Canvas<'_>, scene: &Scene<'_>) -> Result<()> {
         self.prepare(canvas, scene)?;
-        let (triangles, bins, strokes) = (&self.triangles, &self.bins, &self.strokes);
+        let (triangles, bins) = (&self.triangles, &self.bins);
+        let (strokes, stroke_bins) = (&self.strokes, &self.stroke_bins);
         let columns = canvas.width.div_ceil(TILE);
         canvas.bands(TILE).into_par_iter().enumerate().for_each_init(Desk::new, |desk, (row, mut band)| {
             desk.carry.clear();
             for column in 0..columns {
                 let corner = [column * TILE, row * TILE];
                 let list = bins.tile(column, row);
-                let mut over = strokes.iter().filter(|s| s.touches(corner, TILE)).peekable();
-                if list.is_empty() && over.peek().is_none() && !desk.carry.is_some() {
+                let over = stroke_bins.tile(column, row);
+                if list.is_empty() && over.is_empty() && !desk.carry.is_some() {
                     continue;
                 }
                 desk.layer.clear();
@@ -82,7 +84,7 @@ impl Renderer {
                     desk.samples.draw(triangles, list, corner);
                     desk.pieces.shade(&desk.samples, triangles, scene, corner, &mut desk.layer);
                 }
-                over.for_each(|stroke| desk.layer.lay(stroke, corner));
+                over.iter().for_each(|stroke| desk.layer.lay(&strokes[*stroke as usize], corner));
                 blend(&mut band, corner[0], &mut desk.layer, &mut desk.carry);
             }
         });
@@ -104,6 +106,7 @@ impl Renderer {
         }
         self.strokes.clear();
         self.strokes.extend(scene.strokes.iter().filter(|stroke| stroke.is_sane()));
+        self.stroke_bins.fill_strokes(&self.strokes, size)?;
         self.bins.fill(&self.triangles, size)
     }
 }

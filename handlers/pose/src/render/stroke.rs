@@ -56,6 +56,13 @@ impl Stroke {
         (range(self.from.x, self.to.x, corner[0]), range(self.from.y, self.to.y, corner[1]))
     }
 
+    /// Columns and rows of tiles that the rectangle around it lies in, of so many.
+    pub(super) fn tiles(&self, tile: usize, count: [usize; 2]) -> (Range<usize>, Range<usize>) {
+        let (columns, rows) = self.pixels_in([0.0, 0.0], tile * count[0].max(count[1]));
+        let tiles = |pixels: Range<usize>, count: usize| pixels.start / tile..pixels.end.div_ceil(tile).min(count);
+        (tiles(columns, count[0]), tiles(rows, count[1]))
+    }
+
     /// Whether it may touch a tile at `corner`.
     pub(super) fn touches(&self, corner: [usize; 2], tile: usize) -> bool {
         let corner = [corner[0] as f32, corner[1] as f32];

@@ -148,8 +148,4 @@ fn a_file_has_names_times_and_parts_and_no_curve_for_what_is_still() {
     for weights in file.read(file.number("/meshes/0/primitives/0/attributes/WEIGHTS_0")) {
         assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-6);
     }
-    // For a look at it with other programs.
-    if let Some(path) = std::env::var_os("DARKROOM_TEST_GLB") {
-        std::fs::write(path, bytes).unwrap();
-    }
 }

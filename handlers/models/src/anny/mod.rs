@@ -125,4 +125,4 @@ fn camera_axes([x, y, z]: [f64; 3]) -> [f32; 3] {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

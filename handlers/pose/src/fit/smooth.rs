@@ -7,20 +7,31 @@
 use glam::{DQuat, DVec3};
 
 use super::geometry::log;
+use super::problem::NEAREST;
 use crate::view::BodyPose;
 
+/// How far a person is away is told by nothing but the size in the picture, and shakes several times as much as what is seen
+/// across: it is smoothed over a window that is wider by this.
+const DEPTH: f64 = 3.0;
 /// Farther than this many sigmas, neighbours do not count.
 const REACH: f64 = 3.0;
 
 /// Smooths translation and rotations of poses that follow each other without gaps; `sigma` is in pictures, 0 changes nothing.
-pub fn smooth(poses: &mut [BodyPose], sigma: f64) {
+/// The distance from the camera is smoothed more, along the ray of `middle`, the body's middle as seen from the translation: in
+/// the picture it stays where it is.
+pub fn smooth(poses: &mut [BodyPose], sigma: f64, middle: DVec3) {
     if sigma.is_nan() || sigma <= 0.0 || poses.len() < 3 {
         return;
     }
     let windows: Vec<Window> = (0..poses.len()).map(|middle| Window::new(middle, poses.len(), sigma)).collect();
     let places: Vec<DVec3> = poses.iter().map(|pose| pose.translation.as_dvec3()).collect();
-    for (pose, window) in poses.iter_mut().zip(&windows) {
-        pose.translation = window.sum(|i| places[i]).as_vec3();
+    for (index, (pose, window)) in poses.iter_mut().zip(&windows).enumerate() {
+        let place = window.sum(|i| places[i]);
+        let depth = Window::new(index, places.len(), sigma * DEPTH).sum(|i| places[i]).z;
+        let seen = place + middle;
+        let before_camera = seen.z > NEAREST && seen.z + depth - place.z > NEAREST;
+        let along = if before_camera { seen / seen.z * (depth - place.z) } else { DVec3::ZERO };
+        pose.translation = (place + along).as_vec3();
     }
     let bones = poses.iter().map(|pose| pose.rotations.len()).min().unwrap_or(0);
     for bone in 0..bones {
@@ -102,7 +113,7 @@ mod tests {
         };
         let before: Vec<BodyPose> = (0..40).map(at).collect();
         let mut after = before.clone();
-        smooth(&mut after, 2.0);
+        smooth(&mut after, 2.0, DVec3::NEG_Y);
         for (a, b) in after.iter().zip(&before) {
             assert!(a.translation.distance(b.translation) < 1e-5);
             assert!(a.rotations[0].angle_between(b.rotations[0]) < 2e-3, "{a:?} {b:?}");
@@ -132,25 +143,40 @@ mod tests {
             ((sums.0 / 200.0).sqrt(), (sums.1 / 200.0).sqrt())
         };
         let before = spread(&poses);
-        smooth(&mut poses, 2.0);
+        smooth(&mut poses, 2.0, DVec3::ZERO);
         let after = spread(&poses);
         // A Gaussian of sigma 2 leaves 1 / sqrt(2 sigma sqrt(pi)) = 0.38 of white noise.
         assert!(after.0 < 0.5 * before.0 && after.1 < 0.5 * before.1, "{before:?} to {after:?}");
     }
 
     #[test]
+    fn distance_is_quieted_most_and_the_middle_stays_where_it_is_seen() {
+        let middle = Vec3::new(0.0, -0.8, 0.0);
+        let ray = Vec3::new(0.2, 0.1, 1.0);
+        let far = |i: usize| 4.0 + 0.1 * (i as f32 * 12.9898).sin();
+        let mut poses: Vec<BodyPose> = (0..80).map(|i| pose(Quat::IDENTITY, ray * far(i) - middle)).collect();
+        smooth(&mut poses, 2.0, middle.as_dvec3());
+        let spread: f32 = poses.iter().map(|p| (p.translation.z - 4.0).abs()).sum::<f32>() / 80.0;
+        assert!(spread < 0.02, "{spread}");
+        for pose in &poses {
+            let seen = pose.translation + middle;
+            assert!((seen / seen.z).distance(ray) < 1e-4, "{seen}");
+        }
+    }
+
+    #[test]
     fn nothing_is_done_without_a_width_or_without_neighbours() {
         let mut one = vec![pose(Quat::IDENTITY, Vec3::ONE)];
-        smooth(&mut one, 5.0);
+        smooth(&mut one, 5.0, DVec3::ZERO);
         assert_eq!(one[0].translation, Vec3::ONE);
         let mut three: Vec<BodyPose> =
             (0..3).map(|i| pose(Quat::from_rotation_x(i as f32), Vec3::X * (i * i) as f32)).collect();
         let before = three.clone();
         for sigma in [0.0, -1.0, f64::NAN] {
-            smooth(&mut three, sigma);
+            smooth(&mut three, sigma, DVec3::ZERO);
             assert_eq!(three, before);
         }
-        smooth(&mut three, 1e-3);
+        smooth(&mut three, 1e-4, DVec3::ZERO);
         assert!(three.iter().zip(&before).all(|(a, b)| a.translation.distance(b.translation) < 1e-6));
     }
 }

@@ -86,7 +86,7 @@ impl Fitter {
         let mut standing = 0;
         for run in runs(&poses) {
             let mut part: Vec<BodyPose> = poses[run.clone()].iter().flatten().cloned().collect();
-            smooth(&mut part, options.pictures(options.smooth_secs));
+            smooth(&mut part, options.pictures(options.smooth_secs), self.rig.to_pelvis);
             if options.keep_feet {
                 standing += keep_feet(self, &mut part, options.pictures(1.0));
             }

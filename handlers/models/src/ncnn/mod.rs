@@ -9,7 +9,7 @@
 
 mod layers;
 mod network;
-mod onnx;
+pub(crate) mod onnx;
 mod param;
 mod weights;
 

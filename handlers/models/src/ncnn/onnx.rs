@@ -8,6 +8,8 @@ const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 /// `TensorProto.DataType.FLOAT`.
 const FLOAT: i32 = 1;
+/// `TensorProto.DataType.INT64`.
+const INT64: i32 = 7;
 
 /// A file.
 #[derive(Clone, PartialEq, Message)]
@@ -100,8 +102,9 @@ pub struct Tensor {
     pub raw: Vec<u8>,
 }
 
+/// What goes in or comes out.
 #[derive(Clone, PartialEq, Message)]
-struct Value {
+pub struct Value {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(message, optional, tag = "2")]
@@ -151,6 +154,36 @@ impl Graph {
         let (inputs, outputs) = (vec![pictures("input", ["h", "w"])], vec![pictures("output", ["H", "W"])]);
         Graph { nodes, name: "upscale".into(), weights, inputs, outputs }
     }
+
+    /// Any computation.
+    pub fn new(name: &str, nodes: Vec<Node>, weights: Vec<Tensor>, inputs: Vec<Value>, outputs: Vec<Value>) -> Graph {
+        Graph { nodes, name: name.into(), weights, inputs, outputs }
+    }
+}
+
+impl Value {
+    /// f32[n, channels, h, w]: any number of pictures of any size.
+    pub fn pictures(name: &str, channels: usize) -> Value {
+        let any = |name: &str| Dim { value: None, name: Some(name.into()) };
+        let dims = vec![any("n"), Dim { value: Some(channels as i64), name: None }, any("h"), any("w")];
+        Value::of(name, Some(Shape { dims }))
+    }
+
+    /// Numbers of a shape that follows from those that go in.
+    pub fn any_floats(name: &str) -> Value {
+        Value::of(name, None)
+    }
+
+    fn of(name: &str, shape: Option<Shape>) -> Value {
+        Value { name: name.into(), kind: Some(Kind { tensor: Some(TensorKind { element: FLOAT, shape }) }) }
+    }
+
+    /// f32[n, ...] with any number n of what has the dimensions `dims`.
+    pub fn floats(name: &str, dims: &[usize]) -> Value {
+        let any = Dim { value: None, name: Some("n".into()) };
+        let dims = dims.iter().map(|dim| Dim { value: Some(*dim as i64), name: None });
+        Value::of(name, Some(Shape { dims: [any].into_iter().chain(dims).collect() }))
+    }
 }
 
 /// f32[n, 3, height, width] of any size.
@@ -193,5 +226,11 @@ impl Tensor {
     pub fn new(name: String, dims: &[usize], numbers: &[f32]) -> Tensor {
         let raw = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         Tensor { dims: dims.iter().map(|dim| *dim as i64).collect(), data_type: FLOAT, name, raw }
+    }
+
+    /// A list of sizes; what a size below 1 stands for is the operation's business.
+    pub fn sizes(name: String, sizes: &[i64]) -> Tensor {
+        let raw = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
+        Tensor { dims: vec![sizes.len() as i64], data_type: INT64, name, raw }
     }
 }

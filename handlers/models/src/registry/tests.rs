@@ -13,8 +13,13 @@ fn sum(bytes: &[u8]) -> String {
 }
 
 fn manifest(source: Source, download: &[u8], member: Option<&str>) -> Manifest {
-    let download =
-        Download { member: member.map(Into::into), convert: None, sha256: sum(download), bytes: download.len() as u64 };
+    let download = Download {
+        member: member.map(Into::into),
+        convert: None,
+        outputs: BTreeMap::new(),
+        sha256: sum(download),
+        bytes: download.len() as u64,
+    };
     let artifact = Artifact { sha256: sum(WEIGHTS), bytes: WEIGHTS.len() as u64, source, download };
     let entry = |name: &str, artifact| Entry {
         name: name.into(),

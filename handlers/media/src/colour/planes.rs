@@ -22,7 +22,7 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    fn sample_bytes(self) -> usize {
+    pub(crate) fn sample_bytes(self) -> usize {
         if self.depth + self.shift > 8 { 2 } else { 1 }
     }
 }

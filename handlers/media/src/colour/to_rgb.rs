@@ -48,7 +48,7 @@ struct Rows {
     v: Vec<f32>,
 }
 
-struct Unpack {
+pub(super) struct Unpack {
     scaler: scaling::Context,
     from: (Pixel, u32, u32),
     frame: Frame,
@@ -111,7 +111,7 @@ impl ToRgb {
 }
 
 /// Through swscale to a plain format of the same family, so that matrix and range stay ours.
-fn unpack<'a>(kept: &'a mut Option<Unpack>, frame: &Frame) -> Result<&'a Frame> {
+pub(super) fn unpack<'a>(kept: &'a mut Option<Unpack>, frame: &Frame) -> Result<&'a Frame> {
     let fault = |e: ffmpeg_next::Error| internal("A frame's pixel format cannot be converted", e);
     let from = (frame.format(), frame.width(), frame.height());
     let unpack = match kept.take().filter(|u| u.from == from) {
@@ -168,7 +168,7 @@ fn alpha_of_palette(frame: &Frame, palette: &[u8], out: &mut [f32]) -> bool {
 }
 
 /// How a frame's samples become RGB.
-enum Code {
+pub(super) enum Code {
     /// They are RGB.
     Rgb(Codes),
     /// Luma alone.
@@ -178,7 +178,7 @@ enum Code {
 }
 
 impl Code {
-    fn of(layout: &Layout, tags: ColourTags, rgb: bool) -> Result<Code> {
+    pub(super) fn of(layout: &Layout, tags: ColourTags, rgb: bool) -> Result<Code> {
         let depth = layout.components[0].depth;
         let luma = Codes::luma(depth, tags.is_full_range() || (rgb && tags.range == 0));
         if rgb {

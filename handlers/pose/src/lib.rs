@@ -3,5 +3,6 @@
 pub mod body;
 pub mod fit;
 pub mod output;
+pub mod people;
 pub mod render;
 pub mod view;

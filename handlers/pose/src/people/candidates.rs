@@ -1,0 +1,111 @@
+//! What becomes of a detector's candidates: a pose, or nothing.
+
+use darkroom_api::Result;
+use darkroom_media::Frame;
+use glam::Vec2;
+
+use super::bounds::Bounds;
+use super::detect::Candidate;
+use super::model::{Estimate, PoseModel};
+use super::similar::keypoint_similarity;
+use crate::view::Landmarks;
+
+/// A model that is less sure sees nobody (MediaPipe's `min_tracking_confidence`).
+pub const MIN_SCORE: f32 = 0.5;
+/// From here on no other direction of the head is tried.
+const SURE: f32 = 0.8;
+/// How often the square is moved to where the model saw the person, to see better.
+const REFINEMENTS: usize = 2;
+/// Least part of a candidate's box that the person found in it covers.
+const COVERED: f32 = 0.4;
+/// Boxes that share more than this are of one person.
+const SAME_BOX: f32 = 0.5;
+/// Poses more alike than this are of one person: two who hold each other are less alike.
+const SAME_POSE: f32 = 0.5;
+/// Points less visible than this do not count for a person's box.
+const MIN_VISIBILITY: f32 = 0.3;
+
+/// A person's box; it may reach out of the picture.
+pub fn bounds(landmarks: &Landmarks) -> Option<Bounds> {
+    let points = landmarks.image.iter().zip(landmarks.visibility);
+    let visible = points.filter(|(_, visibility)| *visibility > MIN_VISIBILITY).map(|(point, _)| *point);
+    Bounds::around(visible).or_else(|| Bounds::around(landmarks.image))
+}
+
+/// Whether two poses of one frame are of one person.
+pub fn is_same(a: &Landmarks, b: &Landmarks) -> bool {
+    let area = |landmarks| bounds(landmarks).map_or(0.0, |bounds| bounds.area());
+    keypoint_similarity(a, b, Vec2::ZERO, area(a).max(area(b))) > SAME_POSE
+}
+
+/// Candidates of several detectors, surest first; those of one person have all their squares.
+pub fn union(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept: Vec<Candidate> = Vec::new();
+    for candidate in candidates {
+        match kept.iter_mut().find(|other| other.bounds.iou(&candidate.bounds) > SAME_BOX) {
+            Some(same) => same.regions.extend(candidate.regions),
+            None => kept.push(candidate),
+        }
+    }
+    // A square that a detector has turned comes before guesses, which come several at a time.
+    for candidate in &mut kept {
+        candidate.regions.sort_by_key(|region| region.angle == 0.0 || region.angle.abs() > 1.5);
+    }
+    kept
+}
+
+/// Whether a candidate is somebody who is known already.
+pub fn is_known(candidate: &Candidate, known: &Landmarks) -> bool {
+    let Some(bounds) = bounds(known) else { return false };
+    let hips = (known.image[23] + known.image[24]) / 2.0;
+    let close = candidate.regions.first().is_some_and(|region| (region.centre - hips).length() < 0.15 * region.side);
+    let ratio = candidate.bounds.area() / bounds.area().max(1.0);
+    candidate.bounds.iou(&bounds) > SAME_BOX || (close && (0.4..2.5).contains(&ratio))
+}
+
+/// Looks at a candidate; `None` where nobody is there. Counts the squares that were looked at.
+///
+/// # Errors
+/// Those of the model.
+pub fn confirm(
+    model: &mut dyn PoseModel,
+    frame: &Frame,
+    candidate: &Candidate,
+    looks: &mut u64,
+) -> Result<Option<Estimate>> {
+    #[allow(clippy::cast_precision_loss, reason = "sides of pictures")]
+    let size = Vec2::new(frame.width() as f32, frame.height() as f32);
+    let mut best: Option<Estimate> = None;
+    let score = |estimate: &Option<Estimate>| estimate.as_ref().map_or(0.0, |estimate| estimate.landmarks.score);
+    let mut look = |region, best: &mut Option<Estimate>| -> Result<()> {
+        *looks += 1;
+        for estimate in model.estimate(frame, &[region])? {
+            if estimate.landmarks.score >= score(best) {
+                *best = Some(estimate);
+            }
+        }
+        Ok(())
+    };
+    for region in candidate.regions.iter().filter(|region| region.is_usable(size)) {
+        look(*region, &mut best)?;
+        if score(&best) > SURE {
+            break;
+        }
+    }
+    for _ in 0..REFINEMENTS {
+        let Some(next) = best.as_ref().map(|estimate| estimate.next).filter(|next| next.is_usable(size)) else { break };
+        // The square decides what is seen best, not how sure the model is, as long as it is.
+        let mut again = None;
+        look(next, &mut again)?;
+        if score(&again) < MIN_SCORE {
+            break;
+        }
+        best = again;
+    }
+    Ok(best.filter(|estimate| {
+        let found = bounds(&estimate.landmarks).map(|bounds| bounds.clipped(size));
+        let covered = found.map_or(0.0, |found| found.shared(&candidate.bounds) / candidate.bounds.area().max(1.0));
+        estimate.landmarks.score >= MIN_SCORE && covered > COVERED
+    }))
+}

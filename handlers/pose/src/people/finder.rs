@@ -1,0 +1,251 @@
+//! Who is where, frame after frame: when to look in the whole picture, where to look for those who are known, and back in time
+//! for those who were found late.
+
+use std::collections::VecDeque;
+
+use darkroom_api::Result;
+use darkroom_media::Frame;
+use glam::Vec2;
+
+use super::bounds::Bounds;
+use super::candidates::{MIN_SCORE, confirm, is_known, is_same, union};
+use super::cut::CutDetector;
+use super::detect::Detector;
+use super::model::PoseModel;
+use super::roi::Roi;
+use super::track::{Seen, Sighting, Track, Tracker, box_of};
+use super::{MAX_PEOPLE, fill_gaps};
+
+/// Frames that are kept to follow somebody backwards have at most this many bytes together.
+const MAX_HELD_BYTES: u64 = 192 << 20;
+/// Candidates that were no people are not looked at again for that many detections.
+const REMEMBERED: u64 = 4;
+/// A box that shares as much with one that was no person is none either.
+const STILL_NOBODY: f32 = 0.7;
+
+/// When the detectors look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// Frames from one look to the next, while all who were known are still seen. The detectors cost as much as the landmarks
+    /// of four or five people, and nobody is missed for it: who is found late is followed back to the last look.
+    pub every: usize,
+    /// Least frames between looks when somebody was lost.
+    pub at_least: usize,
+    /// Longest gap after which somebody is still the same, in frames.
+    pub max_lost: usize,
+}
+
+impl Schedule {
+    /// For a video of that many frames a second: every half second, and somebody lost is looked for ten times a second.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    pub fn for_fps(fps: f64) -> Schedule {
+        let frames = |secs: f64| (fps * secs).round().clamp(1.0, 240.0) as usize;
+        Schedule { every: frames(0.5).clamp(5, 30), at_least: frames(0.1), max_lost: frames(1.0).clamp(30, 60) }
+    }
+}
+
+/// What it took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames that were seen.
+    pub frames: u64,
+    /// Frames in which the detectors looked.
+    pub detections: u64,
+    /// Squares that the pose model looked at.
+    pub looks: u64,
+    /// Of those, backwards in time.
+    pub looks_back: u64,
+    /// Shots begun after the first.
+    pub cuts: u64,
+    /// Most people seen in a frame beyond [`MAX_PEOPLE`].
+    pub uncounted: usize,
+}
+
+/// Finds the people of a video.
+pub struct Finder<'a> {
+    detectors: Vec<Box<dyn Detector + 'a>>,
+    model: Box<dyn PoseModel + 'a>,
+    tracker: Tracker,
+    cuts: CutDetector,
+    schedule: Schedule,
+    /// Where to look for whom, by the index of their track.
+    next: Vec<(usize, Roi)>,
+    /// Frames since the detectors looked, the newest last.
+    held: VecDeque<Frame>,
+    since_detection: usize,
+    /// Candidates that were nobody, and the detection in which that was seen.
+    nobody: Vec<(Bounds, u64)>,
+    counts: Counts,
+}
+
+/// Somebody in this frame, and where to look in the next.
+struct Present {
+    seen: Seen,
+    next: Roi,
+}
+
+impl<'a> Finder<'a> {
+    /// A finder of one video, with the detectors of which everybody is taken that one of them finds.
+    pub fn new(detectors: Vec<Box<dyn Detector + 'a>>, model: Box<dyn PoseModel + 'a>, schedule: Schedule) -> Self {
+        Finder {
+            detectors,
+            model,
+            tracker: Tracker::new(schedule.max_lost),
+            cuts: CutDetector::default(),
+            schedule,
+            next: Vec::new(),
+            held: VecDeque::new(),
+            since_detection: usize::MAX,
+            nobody: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Looks at the next frame; tells how many people are in it.
+    ///
+    /// # Errors
+    /// Those of the models, and of frames that cannot be read.
+    pub fn push(&mut self, frame: &Frame) -> Result<usize> {
+        let index = usize::try_from(self.counts.frames).unwrap_or(usize::MAX);
+        if self.cuts.is_cut(frame)? {
+            self.begin_shot(index);
+        }
+        let (mut present, lost) = self.follow(frame)?;
+        let waited = self.since_detection;
+        let due = waited >= self.schedule.every || (lost && waited >= self.schedule.at_least);
+        if due {
+            self.detect(frame, &mut present)?;
+        }
+        present.sort_by(|a, b| b.seen.landmarks.score.total_cmp(&a.seen.landmarks.score));
+        self.counts.uncounted = self.counts.uncounted.max(present.len().saturating_sub(MAX_PEOPLE));
+        present.truncate(MAX_PEOPLE);
+        let (seen, next): (Vec<Seen>, Vec<Roi>) = present.into_iter().map(|one| (one.seen, one.next)).unzip();
+        let tracks = self.tracker.step(index, &seen);
+        for (track, next) in tracks.iter().zip(&next) {
+            self.follow_back(*track, index, *next)?;
+        }
+        self.next = tracks.into_iter().zip(next).collect();
+        if due {
+            self.held.clear();
+            self.since_detection = 0;
+        }
+        self.hold(frame)?;
+        self.since_detection = self.since_detection.saturating_add(1);
+        self.counts.frames += 1;
+        Ok(seen.len())
+    }
+
+    /// The tracks of all that was seen, their gaps filled, and what it took.
+    pub fn finish(self) -> (Vec<Track>, Counts) {
+        let mut tracks = self.tracker.finish();
+        for track in &mut tracks {
+            fill_gaps(track, self.schedule.max_lost);
+        }
+        (tracks, self.counts)
+    }
+
+    fn begin_shot(&mut self, index: usize) {
+        self.tracker.cut(index);
+        self.counts.cuts += 1;
+        self.next.clear();
+        self.held.clear();
+        self.nobody.clear();
+        self.since_detection = usize::MAX;
+    }
+
+    /// Looks for those who are known; tells who is there, and whether somebody is not.
+    fn follow(&mut self, frame: &Frame) -> Result<(Vec<Present>, bool)> {
+        let size = size_of(frame);
+        let known: Vec<(usize, Roi)> = self.next.drain(..).filter(|(_, roi)| roi.is_usable(size)).collect();
+        let regions: Vec<Roi> = known.iter().map(|(_, roi)| *roi).collect();
+        self.counts.looks += regions.len() as u64;
+        let mut present: Vec<Present> = Vec::with_capacity(known.len());
+        for ((track, _), estimate) in known.iter().zip(self.model.estimate(frame, &regions)?) {
+            let seen = Seen { landmarks: estimate.landmarks, led_by: Some(*track) };
+            if seen.landmarks.score >= MIN_SCORE && box_of(&seen.landmarks).clipped(size).area() > 0.0 {
+                add(&mut present, Present { seen, next: estimate.next });
+            }
+        }
+        // Two who became one count as a loss, too.
+        let lost = present.len() < known.len();
+        Ok((present, lost))
+    }
+
+    /// Looks for those who are not known.
+    fn detect(&mut self, frame: &Frame, present: &mut Vec<Present>) -> Result<()> {
+        self.counts.detections += 1;
+        let now = self.counts.detections;
+        self.nobody.retain(|(_, when)| now - when < REMEMBERED);
+        let mut candidates = Vec::new();
+        for detector in &mut self.detectors {
+            candidates.extend(detector.detect(frame)?);
+        }
+        for candidate in union(candidates) {
+            let known = present.iter().any(|one| is_known(&candidate, &one.seen.landmarks));
+            if known || self.nobody.iter().any(|(bounds, _)| bounds.iou(&candidate.bounds) > STILL_NOBODY) {
+                continue;
+            }
+            if present.len() >= MAX_PEOPLE {
+                self.counts.uncounted = self.counts.uncounted.max(1);
+                continue;
+            }
+            match confirm(&mut *self.model, frame, &candidate, &mut self.counts.looks)? {
+                Some(found) => {
+                    let seen = Seen { landmarks: found.landmarks, led_by: None };
+                    add(present, Present { seen, next: found.next });
+                }
+                None => self.nobody.push((candidate.bounds, now)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows somebody who was just found through the frames since the detectors looked last.
+    fn follow_back(&mut self, track: usize, index: usize, mut region: Roi) -> Result<()> {
+        let Some(first) = self.tracker.returned(track, index) else { return Ok(()) };
+        let mut found: Vec<Sighting> = Vec::new();
+        for (back, frame) in (1..).zip(self.held.iter().rev()) {
+            let Some(at) = index.checked_sub(back).filter(|at| *at >= first) else { break };
+            if !region.is_usable(size_of(frame)) {
+                break;
+            }
+            self.counts.looks += 1;
+            self.counts.looks_back += 1;
+            let Some(estimate) = self.model.estimate(frame, &[region])?.pop() else { break };
+            let landmarks = estimate.landmarks;
+            region = estimate.next;
+            if landmarks.score < MIN_SCORE || self.tracker.in_frame(at).any(|other| is_same(other, &landmarks)) {
+                break;
+            }
+            found.push(Sighting { frame: at, bounds: box_of(&landmarks), landmarks, filled: false });
+        }
+        self.tracker.add_before(track, found);
+        Ok(())
+    }
+
+    fn hold(&mut self, frame: &Frame) -> Result<()> {
+        let most = usize::try_from(MAX_HELD_BYTES / frame.bytes().max(1)).unwrap_or(usize::MAX);
+        while self.held.len() >= most.max(1) {
+            self.held.pop_front();
+        }
+        self.held.push_back(frame.share()?);
+        Ok(())
+    }
+}
+
+/// Adds somebody who is not there yet; of two poses of one person the surer one stays, of as sure ones the older.
+fn add(present: &mut Vec<Present>, one: Present) {
+    match present.iter_mut().find(|other| is_same(&other.seen.landmarks, &one.seen.landmarks)) {
+        Some(other) if other.seen.landmarks.score + 0.05 < one.seen.landmarks.score => *other = one,
+        Some(_) => {}
+        None => present.push(one),
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "sides of pictures")]
+fn size_of(frame: &Frame) -> Vec2 {
+    Vec2::new(frame.width() as f32, frame.height() as f32)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+use darkroom_media::Pixel;
+
+use super::*;
+use crate::people::testing::{finder, frames};
+
+/// Everybody who is in the picture, in each frame, under one name.
+#[test]
+fn two_people_on_a_walkway_are_two_tracks() {
+    let frames = frames("pose2sim_MultiPerson_cam02.mp4", 45);
+    let mut finder = finder(60.0);
+    for frame in &frames {
+        finder.push(frame).unwrap();
+    }
+    let (tracks, counts) = finder.finish();
+    let seen: Vec<usize> = tracks.iter().map(|track| track.sightings.len()).collect();
+    assert!(seen.iter().filter(|count| **count == 45).count() >= 2, "{seen:?}");
+    assert!(counts.detections <= 5 && counts.cuts == 0, "{counts:?}");
+}
+
+/// Somebody who is only found at the second detection is seen in the frames before it.
+#[test]
+fn who_is_found_late_is_followed_back() {
+    let frames = frames("pose2sim_SinglePerson_cam01.mp4", 40);
+    let mut finder = finder(60.0);
+    // Blind for the first look.
+    let detectors = std::mem::take(&mut finder.detectors);
+    finder.push(&frames[0]).unwrap();
+    finder.detectors = detectors;
+    for frame in &frames[1..] {
+        finder.push(frame).unwrap();
+    }
+    let (tracks, counts) = finder.finish();
+    assert_eq!(tracks.iter().map(|track| track.sightings.len()).max(), Some(40));
+    assert!(counts.looks_back >= 29, "{counts:?}");
+}
+
+/// The same frames again after a cut to black are another shot.
+#[test]
+fn names_end_at_cuts_and_nobody_is_in_black() {
+    let frames = frames("pose2sim_SinglePerson_cam01.mp4", 4);
+    let mut black = Frame::new(Pixel::YUV420P, frames[0].width(), frames[0].height()).unwrap();
+    for (index, value) in [(0, 16), (1, 128), (2, 128)] {
+        black.plane_mut(index).unwrap().data.fill(value);
+    }
+    let mut finder = finder(60.0);
+    let mut counted = Vec::new();
+    for frame in frames.iter().chain([&black, &black]).chain(&frames) {
+        counted.push(finder.push(frame).unwrap());
+    }
+    assert_eq!(counted, [1, 1, 1, 1, 0, 0, 1, 1, 1, 1]);
+    let (tracks, _) = finder.finish();
+    let told: Vec<_> = tracks.iter().map(|track| (track.id, track.shot, track.sightings[0].frame)).collect();
+    assert_eq!(told, [(1, 0, 0), (2, 2, 6)]);
+}

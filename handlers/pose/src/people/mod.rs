@@ -1,0 +1,36 @@
+//! Who is where in each frame: detection, landmarks, tracks.
+//!
+//! Two detectors look for people where that is due ([`Finder`] decides when), each person's square goes through a
+//! [`PoseModel`], which also tells where to look in the next frame, and [`Tracker`] makes tracks of what was seen. A job is a
+//! whole file, so a track is followed backwards too, from the frame where it was found to those where nobody looked, and its
+//! gaps are filled.
+
+mod assign;
+mod blazepose;
+mod bounds;
+mod candidates;
+mod cut;
+mod detect;
+mod fill;
+mod finder;
+mod kalman;
+mod model;
+mod nanodet;
+mod roi;
+mod similar;
+#[cfg(test)]
+mod testing;
+mod track;
+
+pub use blazepose::{BlazePose, BlazePoseDetector};
+pub use bounds::Bounds;
+pub use detect::{Candidate, Detector};
+pub use fill::fill_gaps;
+pub use finder::{Counts, Finder, Schedule};
+pub use model::{Estimate, PoseModel};
+pub use nanodet::NanoDet;
+pub use roi::Roi;
+pub use track::{Sighting, Track, Tracker};
+
+/// Most people that are followed at once; others are counted.
+pub const MAX_PEOPLE: usize = 40;

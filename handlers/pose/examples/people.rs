@@ -15,7 +15,8 @@ use darkroom_media::colour::{Hdr, ToRgb};
 use darkroom_media::{Frame, ReadOptions, Reader};
 use darkroom_models::RegistryConfig;
 use darkroom_pose::people::{
-    BlazePose, BlazePoseDetector, Candidate, Detector, Estimate, Finder, NanoDet, PoseModel, Roi, Schedule, Sighting, Track,
+    BlazePose, BlazePoseDetector, Candidate, Detector, Estimate, Finder, NanoDet, PoseModel, Roi, Schedule, Sighting,
+    Track,
 };
 use glam::Vec2;
 use rustix::time::{ClockId, clock_gettime};
@@ -81,7 +82,8 @@ fn main() {
     });
     let session = |name: &str| runtime.session(name, Precision::Full).unwrap();
     let kind = std::env::var("BLAZEPOSE").unwrap_or_else(|_| "full".into());
-    let detector = Timed::new(BlazePoseDetector::new(session("pose/blazepose-detector")).unwrap(), "BlazePose detector");
+    let detector =
+        Timed::new(BlazePoseDetector::new(session("pose/blazepose-detector")).unwrap(), "BlazePose detector");
     let nanodet = Timed::new(NanoDet::new(session("pose/person-detector")).unwrap(), "NanoDet");
     let model = Timed::new(BlazePose::new(session(&format!("pose/blazepose-{kind}"))).unwrap(), "landmarks");
     let options = ReadOptions { threads: 1, ..ReadOptions::default() };
@@ -126,7 +128,10 @@ fn main() {
             let l = &sighting.landmarks;
             let image: Vec<_> = l.image.iter().map(|p| [p.x, p.y]).collect();
             let world: Vec<_> = l.world.iter().map(|p| [p.x, p.y, p.z]).collect();
-            println!("LANDMARKS {}", serde_json::json!({"score": l.score, "image": image, "world": world, "visibility": l.visibility.to_vec()}));
+            println!(
+                "LANDMARKS {}",
+                serde_json::json!({"score": l.score, "image": image, "world": world, "visibility": l.visibility.to_vec()})
+            );
         }
     }
     if let Some(directory) = args.get(1) {

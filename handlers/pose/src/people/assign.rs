@@ -24,7 +24,8 @@ pub fn assign(costs: &[f32], columns: usize, most: f32) -> Vec<(usize, usize)> {
                     from[column] = last;
                 }
             }
-            let nearest = (0..width).filter(|column| !done[*column]).min_by(|a, b| distance[*a].total_cmp(&distance[*b]));
+            let nearest =
+                (0..width).filter(|column| !done[*column]).min_by(|a, b| distance[*a].total_cmp(&distance[*b]));
             // There are more columns than rows, so one is free.
             let Some(nearest) = nearest else { return Vec::new() };
             done[nearest] = true;

@@ -230,7 +230,8 @@ pub(super) fn input(session: &PooledSession<'_>) -> Result<String> {
 /// The name of the output whose dimensions, after the first, are `dims`.
 fn output(session: &PooledSession<'_>, what: &str, dims: &[u64]) -> Result<String> {
     let outputs = session.outputs().iter().map(TensorInfo::from);
-    let mut fits = outputs.filter(|info| info.dims.get(1..).is_some_and(|rest| rest.iter().copied().eq(dims.iter().map(|d| Some(*d)))));
+    let mut fits = outputs
+        .filter(|info| info.dims.get(1..).is_some_and(|rest| rest.iter().copied().eq(dims.iter().map(|d| Some(*d)))));
     fits.next().map(|info| info.name).ok_or_else(|| refuse(session, what))
 }
 

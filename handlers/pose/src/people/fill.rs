@@ -12,7 +12,9 @@ pub fn fill_gaps(track: &mut Track, longest: usize) {
             let missing = (sighting.frame - before.frame).saturating_sub(1);
             if (1..=longest).contains(&missing) {
                 let before = before.clone();
-                track.sightings.extend((before.frame + 1..sighting.frame).map(|frame| between(&before, &sighting, frame)));
+                track
+                    .sightings
+                    .extend((before.frame + 1..sighting.frame).map(|frame| between(&before, &sighting, frame)));
             }
         }
         track.sightings.push(sighting);
@@ -55,7 +57,8 @@ mod tests {
         let mut track = Track { id: 1, shot: 0, sightings: vec![at(3, 0.0), at(7, 8.0), at(20, 9.0)] };
         fill_gaps(&mut track, 10);
         let told: Vec<_> = track.sightings.iter().map(|s| (s.frame, s.landmarks.image[7].x, s.filled)).collect();
-        let wanted = [(3, 0.0, false), (4, 2.0, true), (5, 4.0, true), (6, 6.0, true), (7, 8.0, false), (20, 9.0, false)];
+        let wanted =
+            [(3, 0.0, false), (4, 2.0, true), (5, 4.0, true), (6, 6.0, true), (7, 8.0, false), (20, 9.0, false)];
         assert_eq!(told, wanted);
         assert_eq!(track.sightings[2].bounds.min.x, 4.0);
     }

@@ -16,6 +16,8 @@ mod finder;
 mod kalman;
 mod model;
 mod nanodet;
+#[cfg(test)]
+mod parity;
 mod roi;
 mod similar;
 #[cfg(test)]

@@ -74,7 +74,8 @@ mod tests {
         let lying = Roi::from_points(Vec2::new(100.0, 200.0), Vec2::new(180.0, 200.0));
         assert!((lying.angle - FRAC_PI_2).abs() < 1e-6);
         let map = lying.to_picture(256);
-        let at = |u: f32, v: f32| Vec2::new(map.x[0] * u + map.x[1] * v + map.x[2], map.y[0] * u + map.y[1] * v + map.y[2]);
+        let at =
+            |u: f32, v: f32| Vec2::new(map.x[0] * u + map.x[1] * v + map.x[2], map.y[0] * u + map.y[1] * v + map.y[2]);
         assert!((at(128.0, 128.0) - Vec2::new(100.0, 200.0)).length() < 1e-3);
         assert!((at(128.0, 0.0) - Vec2::new(200.0, 200.0)).length() < 1e-3, "the crop's top is the picture's right");
         assert!((at(256.0, 128.0) - Vec2::new(100.0, 300.0)).length() < 1e-3);

@@ -102,7 +102,9 @@ impl Tracker {
         let boxes: Vec<Bounds> = seen.iter().map(|seen| box_of(&seen.landmarks)).collect();
         let mut owner: Vec<Option<usize>> = vec![None; seen.len()];
         let sure = |index: usize| seen[index].landmarks.score >= SURE;
-        self.round(&mut owner, MOST_SURE, |live, index| sure(index).then(|| self.cost(live, &seen[index], &boxes[index])));
+        self.round(&mut owner, MOST_SURE, |live, index| {
+            sure(index).then(|| self.cost(live, &seen[index], &boxes[index]))
+        });
         self.round(&mut owner, MOST_UNSURE, |live, index| Some(self.cost(live, &seen[index], &boxes[index])));
         self.round(&mut owner, 1.0, |live, index| returns(live, &boxes[index]));
         let tracks = seen.iter().zip(boxes).zip(owner).map(|((seen, bounds), owner)| {

@@ -10,12 +10,8 @@ fn person(x: f32, y: f32, height: f32) -> Seen {
         let side = if index.is_multiple_of(2) { 0.12 } else { -0.12 };
         Vec2::new(x + height * side, y + height * down)
     };
-    let landmarks = Landmarks {
-        image: std::array::from_fn(place),
-        visibility: [0.9; 33],
-        world: [Vec3::ZERO; 33],
-        score: 0.95,
-    };
+    let landmarks =
+        Landmarks { image: std::array::from_fn(place), visibility: [0.9; 33], world: [Vec3::ZERO; 33], score: 0.95 };
     Seen { landmarks, led_by: None }
 }
 
@@ -56,7 +52,8 @@ fn who_comes_back_soon_is_the_same_and_later_another() {
     for (gap, tracks) in [(20, 1), (45, 2)] {
         let mut tracker = Tracker::new(30);
         for frame in 0..100 {
-            let seen = if (30..30 + gap).contains(&frame) { vec![] } else { vec![person(at(50.0, 1.0, frame), 100.0, 150.0)] };
+            let seen =
+                if (30..30 + gap).contains(&frame) { vec![] } else { vec![person(at(50.0, 1.0, frame), 100.0, 150.0)] };
             tracker.step(frame, &seen);
         }
         assert_eq!(tracker.finish().len(), tracks, "{gap}");

@@ -123,6 +123,8 @@ fn main() {
             last.bounds.centre(),
         );
     }
+    let jitter: Vec<f32> = tracks.iter().map(jitter).collect();
+    println!("jitter, thousandths of the person's height a frame and frame: {jitter:.2?}");
     if std::env::var_os("LANDMARKS").is_some() {
         for sighting in tracks.iter().flat_map(|track| &track.sightings) {
             let l = &sighting.landmarks;
@@ -138,6 +140,21 @@ fn main() {
         let each = args.get(2).map_or(10, |text| text.parse().unwrap());
         draw_all(&args[0], directory, each, most, &tracks);
     }
+}
+
+/// Mean second difference of the points that are well seen, in thousandths of the person's height.
+fn jitter(track: &Track) -> f32 {
+    let (mut sum, mut count) = (0.0, 0.0_f32);
+    for three in track.sightings.windows(3) {
+        for index in 0..33 {
+            if three.iter().all(|s| s.landmarks.visibility[index] > 0.8) {
+                let [a, b, c] = [0, 1, 2].map(|i| three[i].landmarks.image[index]);
+                sum += (a - 2.0 * b + c).length() / three[1].bounds.size().y;
+                count += 1.0;
+            }
+        }
+    }
+    1000.0 * sum / count.max(1.0)
 }
 
 const BONES: [(usize, usize); 20] = [

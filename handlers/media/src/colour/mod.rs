@@ -10,6 +10,7 @@ mod light;
 mod matrix;
 mod planes;
 mod sample;
+mod samples;
 mod simd;
 mod to_rgb;
 mod tone;

@@ -7,17 +7,20 @@ use glam::Vec2;
 use super::bounds::Bounds;
 use super::detect::Candidate;
 use super::model::{Estimate, PoseModel};
+use super::roi::Roi;
 use super::similar::keypoint_similarity;
 use crate::view::Landmarks;
 
 /// A model that is less sure sees nobody (MediaPipe's `min_tracking_confidence`).
 pub const MIN_SCORE: f32 = 0.5;
-/// From here on no other direction of the head is tried.
-const SURE: f32 = 0.8;
+/// From this quality on no other direction of the head is tried.
+const SURE: f32 = 0.6;
+/// A pose of less quality is somebody else's, or nobody's.
+const LEAST: f32 = 0.25;
+/// A second look may be as much worse than the first.
+const WORSE: f32 = 0.7;
 /// How often the square is moved to where the model saw the person, to see better.
 const REFINEMENTS: usize = 2;
-/// Least part of a candidate's box that the person found in it covers.
-const COVERED: f32 = 0.4;
 /// Boxes that share more than this are of one person.
 const SAME_BOX: f32 = 0.5;
 /// Poses more alike than this are of one person: two who hold each other are less alike.
@@ -59,9 +62,9 @@ pub fn union(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
 pub fn is_known(candidate: &Candidate, known: &Landmarks) -> bool {
     let Some(bounds) = bounds(known) else { return false };
     let hips = (known.image[23] + known.image[24]) / 2.0;
-    let close = candidate.regions.first().is_some_and(|region| (region.centre - hips).length() < 0.15 * region.side);
+    let close = candidate.regions.first().is_some_and(|region| (region.centre - hips).length() < 0.1 * region.side);
     let ratio = candidate.bounds.area() / bounds.area().max(1.0);
-    candidate.bounds.iou(&bounds) > SAME_BOX || (close && (0.4..2.5).contains(&ratio))
+    candidate.bounds.iou(&bounds) > SAME_BOX || (close && (0.6..1.7).contains(&ratio))
 }
 
 /// Looks at a candidate; `None` where nobody is there. Counts the squares that were looked at.
@@ -76,36 +79,39 @@ pub fn confirm(
 ) -> Result<Option<Estimate>> {
     #[allow(clippy::cast_precision_loss, reason = "sides of pictures")]
     let size = Vec2::new(frame.width() as f32, frame.height() as f32);
-    let mut best: Option<Estimate> = None;
-    let score = |estimate: &Option<Estimate>| estimate.as_ref().map_or(0.0, |estimate| estimate.landmarks.score);
-    let mut look = |region, best: &mut Option<Estimate>| -> Result<()> {
+    let mut best: Option<(f32, Estimate)> = None;
+    let mut look = |region: Roi| -> Result<Option<(f32, Estimate)>> {
         *looks += 1;
-        for estimate in model.estimate(frame, &[region])? {
-            if estimate.landmarks.score >= score(best) {
-                *best = Some(estimate);
-            }
-        }
-        Ok(())
+        let estimate = model.estimate(frame, &[region])?.pop();
+        Ok(estimate.map(|estimate| (quality(&estimate.landmarks, candidate, size), estimate)))
     };
     for region in candidate.regions.iter().filter(|region| region.is_usable(size)) {
-        look(*region, &mut best)?;
-        if score(&best) > SURE {
+        let Some(found) = look(*region)? else { continue };
+        if best.as_ref().is_none_or(|best| found.0 > best.0) {
+            best = Some(found);
+        }
+        if best.as_ref().is_some_and(|best| best.0 > SURE) {
             break;
         }
     }
     for _ in 0..REFINEMENTS {
-        let Some(next) = best.as_ref().map(|estimate| estimate.next).filter(|next| next.is_usable(size)) else { break };
-        // The square decides what is seen best, not how sure the model is, as long as it is.
-        let mut again = None;
-        look(next, &mut again)?;
-        if score(&again) < MIN_SCORE {
+        let Some((quality, estimate)) = &best else { break };
+        if estimate.landmarks.score < MIN_SCORE || !estimate.next.is_usable(size) {
             break;
         }
-        best = again;
+        // The second look sees better, unless it looks at somebody else.
+        match look(estimate.next)? {
+            Some(found) if found.0 > WORSE * quality => best = Some(found),
+            _ => break,
+        }
     }
-    Ok(best.filter(|estimate| {
-        let found = bounds(&estimate.landmarks).map(|bounds| bounds.clipped(size));
-        let covered = found.map_or(0.0, |found| found.shared(&candidate.bounds) / candidate.bounds.area().max(1.0));
-        estimate.landmarks.score >= MIN_SCORE && covered > COVERED
-    }))
+    let found = best.filter(|(quality, estimate)| estimate.landmarks.score >= MIN_SCORE && *quality > LEAST);
+    Ok(found.map(|(_, estimate)| estimate))
+}
+
+/// How much a pose is that of a candidate: how sure it is, times the part of the candidate's box that it covers.
+fn quality(landmarks: &Landmarks, candidate: &Candidate, size: Vec2) -> f32 {
+    let bounds = bounds(landmarks).map(|bounds| bounds.clipped(size));
+    let wanted = candidate.bounds.clipped(size);
+    landmarks.score * bounds.map_or(0.0, |bounds| bounds.shared(&wanted) / wanted.area().max(1.0))
 }

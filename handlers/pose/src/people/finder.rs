@@ -27,20 +27,28 @@ const STILL_NOBODY: f32 = 0.7;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
     /// Frames from one look to the next, while all who were known are still seen. The detectors cost as much as the landmarks
-    /// of four or five people, and nobody is missed for it: who is found late is followed back to the last look.
+    /// of four or five people, and nobody is missed for it: who is found late is followed back as many frames.
     pub every: usize,
-    /// Least frames between looks when somebody was lost.
-    pub at_least: usize,
+    /// Frames from one look to the next while somebody is lost.
+    pub lost_every: usize,
+    /// Frames for which somebody lost is looked for in that way.
+    pub lost_for: usize,
     /// Longest gap after which somebody is still the same, in frames.
     pub max_lost: usize,
 }
 
 impl Schedule {
-    /// For a video of that many frames a second: every half second, and somebody lost is looked for ten times a second.
+    /// For a video of that many frames a second: every half second, and ten times a second for half a second after
+    /// somebody was lost.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
     pub fn for_fps(fps: f64) -> Schedule {
         let frames = |secs: f64| (fps * secs).round().clamp(1.0, 240.0) as usize;
-        Schedule { every: frames(0.5).clamp(5, 30), at_least: frames(0.1), max_lost: frames(1.0).clamp(30, 60) }
+        Schedule {
+            every: frames(0.5).clamp(5, 30),
+            lost_every: frames(0.1),
+            lost_for: frames(0.5).clamp(5, 30),
+            max_lost: frames(1.0).clamp(30, 60),
+        }
     }
 }
 
@@ -70,7 +78,9 @@ pub struct Finder<'a> {
     schedule: Schedule,
     /// Where to look for whom, by the index of their track.
     next: Vec<(usize, Roi)>,
-    /// Frames since the detectors looked, the newest last.
+    /// Where those who were lost were to be found, and for how many frames we go on looking there.
+    missing: Vec<(usize, Roi, usize)>,
+    /// The last frames, the newest last.
     held: VecDeque<Frame>,
     since_detection: usize,
     /// Candidates that were nobody, and the detection in which that was seen.
@@ -94,6 +104,7 @@ impl<'a> Finder<'a> {
             cuts: CutDetector::default(),
             schedule,
             next: Vec::new(),
+            missing: Vec::new(),
             held: VecDeque::new(),
             since_detection: usize::MAX,
             nobody: Vec::new(),
@@ -110,9 +121,9 @@ impl<'a> Finder<'a> {
         if self.cuts.is_cut(frame)? {
             self.begin_shot(index);
         }
-        let (mut present, lost) = self.follow(frame)?;
-        let waited = self.since_detection;
-        let due = waited >= self.schedule.every || (lost && waited >= self.schedule.at_least);
+        let mut present = self.follow(frame)?;
+        let apart = if self.missing.is_empty() { self.schedule.every } else { self.schedule.lost_every };
+        let due = self.since_detection >= apart;
         if due {
             self.detect(frame, &mut present)?;
         }
@@ -124,9 +135,9 @@ impl<'a> Finder<'a> {
         for (track, next) in tracks.iter().zip(&next) {
             self.follow_back(*track, index, *next)?;
         }
+        self.missing.retain(|(track, ..)| !tracks.contains(track));
         self.next = tracks.into_iter().zip(next).collect();
         if due {
-            self.held.clear();
             self.since_detection = 0;
         }
         self.hold(frame)?;
@@ -148,27 +159,43 @@ impl<'a> Finder<'a> {
         self.tracker.cut(index);
         self.counts.cuts += 1;
         self.next.clear();
+        self.missing.clear();
         self.held.clear();
         self.nobody.clear();
         self.since_detection = usize::MAX;
     }
 
-    /// Looks for those who are known; tells who is there, and whether somebody is not.
-    fn follow(&mut self, frame: &Frame) -> Result<(Vec<Present>, bool)> {
+    /// Looks for those who are known, and for those who were; tells who is there.
+    fn follow(&mut self, frame: &Frame) -> Result<Vec<Present>> {
         let size = size_of(frame);
-        let known: Vec<(usize, Roi)> = self.next.drain(..).filter(|(_, roi)| roi.is_usable(size)).collect();
-        let regions: Vec<Roi> = known.iter().map(|(_, roi)| *roi).collect();
-        self.counts.looks += regions.len() as u64;
-        let mut present: Vec<Present> = Vec::with_capacity(known.len());
-        for ((track, _), estimate) in known.iter().zip(self.model.estimate(frame, &regions)?) {
-            let seen = Seen { landmarks: estimate.landmarks, led_by: Some(*track) };
-            if seen.landmarks.score >= MIN_SCORE && box_of(&seen.landmarks).clipped(size).area() > 0.0 {
-                add(&mut present, Present { seen, next: estimate.next });
+        let missing: Vec<(usize, Roi, usize)> = std::mem::take(&mut self.missing);
+        let next = std::mem::take(&mut self.next).into_iter().map(|(track, roi)| (track, roi, self.schedule.lost_for + 1));
+        let (mut known, mut regions) = (Vec::new(), Vec::new());
+        for (track, roi, left) in next.chain(missing) {
+            // Somebody lost goes on as before; whoever was seen a frame ago is where the model looked.
+            let moved = if left > self.schedule.lost_for { Some(Vec2::ZERO) } else { self.tracker.moved(track) };
+            let Some(moved) = moved else { continue };
+            let region = Roi { centre: roi.centre + moved, ..roi };
+            if region.is_usable(size) {
+                known.push((track, roi, left));
+                regions.push(region);
             }
         }
-        // Two who became one count as a loss, too.
-        let lost = present.len() < known.len();
-        Ok((present, lost))
+        self.counts.looks += regions.len() as u64;
+        let mut present: Vec<Present> = Vec::with_capacity(known.len());
+        for ((track, roi, left), estimate) in known.into_iter().zip(self.model.estimate(frame, &regions)?) {
+            let seen = Seen { landmarks: estimate.landmarks, led_by: Some(track) };
+            let there = seen.landmarks.score >= MIN_SCORE && box_of(&seen.landmarks).clipped(size).area() > 0.0;
+            let was_lost = left <= self.schedule.lost_for;
+            let taken = || present.iter().any(|one| is_same(&one.seen.landmarks, &seen.landmarks));
+            if there && !(was_lost && taken()) && add(&mut present, Present { seen, next: estimate.next }) {
+                continue;
+            }
+            if left > 1 {
+                self.missing.push((track, roi, left - 1));
+            }
+        }
+        Ok(present)
     }
 
     /// Looks for those who are not known.
@@ -192,7 +219,10 @@ impl<'a> Finder<'a> {
             match confirm(&mut *self.model, frame, &candidate, &mut self.counts.looks)? {
                 Some(found) => {
                     let seen = Seen { landmarks: found.landmarks, led_by: None };
-                    add(present, Present { seen, next: found.next });
+                    // Somebody who is known already stays who they are.
+                    if !present.iter().any(|one| is_same(&one.seen.landmarks, &seen.landmarks)) {
+                        present.push(Present { seen, next: found.next });
+                    }
                 }
                 None => self.nobody.push((candidate.bounds, now)),
             }
@@ -200,7 +230,7 @@ impl<'a> Finder<'a> {
         Ok(())
     }
 
-    /// Follows somebody who was just found through the frames since the detectors looked last.
+    /// Follows somebody who was just found back in time, through frames in which the detectors may not have looked.
     fn follow_back(&mut self, track: usize, index: usize, mut region: Roi) -> Result<()> {
         let Some(first) = self.tracker.returned(track, index) else { return Ok(()) };
         let mut found: Vec<Sighting> = Vec::new();
@@ -225,7 +255,7 @@ impl<'a> Finder<'a> {
 
     fn hold(&mut self, frame: &Frame) -> Result<()> {
         let most = usize::try_from(MAX_HELD_BYTES / frame.bytes().max(1)).unwrap_or(usize::MAX);
-        while self.held.len() >= most.max(1) {
+        while self.held.len() >= most.clamp(1, self.schedule.every) {
             self.held.pop_front();
         }
         self.held.push_back(frame.share()?);
@@ -233,12 +263,20 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// Adds somebody who is not there yet; of two poses of one person the surer one stays, of as sure ones the older.
-fn add(present: &mut Vec<Present>, one: Present) {
+/// Adds somebody who is not there yet, and tells whether that is so; of two poses of one person the surer one stays, of as
+/// sure ones the older.
+fn add(present: &mut Vec<Present>, one: Present) -> bool {
     match present.iter_mut().find(|other| is_same(&other.seen.landmarks, &one.seen.landmarks)) {
-        Some(other) if other.seen.landmarks.score + 0.05 < one.seen.landmarks.score => *other = one,
-        Some(_) => {}
-        None => present.push(one),
+        Some(other) => {
+            if other.seen.landmarks.score + 0.05 < one.seen.landmarks.score {
+                *other = one;
+            }
+            false
+        }
+        None => {
+            present.push(one);
+            true
+        }
     }
 }
 

@@ -161,6 +161,13 @@ impl Tracker {
         (first < frame).then_some(first)
     }
 
+    /// How far a track that may go on is thought to have moved since it was seen.
+    pub fn moved(&self, track: usize) -> Option<Vec2> {
+        let live = self.live.iter().find(|live| live.track == track)?;
+        let last = self.tracks[track].sightings.last()?;
+        Some(live.motion.bounds().centre() - last.bounds.centre())
+    }
+
     /// Everybody of a frame.
     pub fn in_frame(&self, frame: usize) -> impl Iterator<Item = &Landmarks> {
         self.tracks.iter().filter_map(move |track| {

@@ -13,10 +13,12 @@ use crate::view::Landmarks;
 
 /// A model that is less sure sees nobody (MediaPipe's `min_tracking_confidence`).
 pub const MIN_SCORE: f32 = 0.5;
+/// Somebody new is believed only from here on: of those who were looked at, people had 0.9 and more.
+const MIN_NEW: f32 = 0.8;
 /// From this quality on no other direction of the head is tried.
 const SURE: f32 = 0.6;
 /// A pose of less quality is somebody else's, or nobody's.
-const LEAST: f32 = 0.25;
+const LEAST: f32 = 0.3;
 /// A second look may be as much worse than the first.
 const WORSE: f32 = 0.7;
 /// How often the square is moved to where the model saw the person, to see better.
@@ -25,6 +27,11 @@ const REFINEMENTS: usize = 2;
 const SAME_BOX: f32 = 0.5;
 /// Poses more alike than this are of one person: two who hold each other are less alike.
 const SAME_POSE: f32 = 0.5;
+/// Somebody new must share less than this with those who are known, and be less inside of them, or they of them.
+const SAME_PLACE: f32 = 0.4;
+const INSIDE: f32 = 0.75;
+/// Poses of one box of which one is less sure are of one person.
+const DOUBTFUL: f32 = 0.9;
 /// Points less visible than this do not count for a person's box.
 const MIN_VISIBILITY: f32 = 0.3;
 
@@ -35,10 +42,18 @@ pub fn bounds(landmarks: &Landmarks) -> Option<Bounds> {
     Bounds::around(visible).or_else(|| Bounds::around(landmarks.image))
 }
 
-/// Whether two poses of one frame are of one person.
+/// Whether two poses of one frame are of one person: they are alike, or in one place and one of them is doubtful.
 pub fn is_same(a: &Landmarks, b: &Landmarks) -> bool {
-    let area = |landmarks| bounds(landmarks).map_or(0.0, |bounds| bounds.area());
-    keypoint_similarity(a, b, Vec2::ZERO, area(a).max(area(b))) > SAME_POSE
+    let (Some(x), Some(y)) = (bounds(a), bounds(b)) else { return false };
+    let doubtful = a.score.min(b.score) < DOUBTFUL;
+    (doubtful && x.iou(&y) > SAME_BOX) || keypoint_similarity(a, b, Vec2::ZERO, x.area().max(y.area())) > SAME_POSE
+}
+
+/// Whether somebody new is, by the box, where somebody who is known is. Who stands right behind somebody is found when they part:
+/// otherwise wrong poses of one person become people.
+pub fn is_hidden_by(new: &Landmarks, known: &Landmarks) -> bool {
+    let (Some(x), Some(y)) = (bounds(new), bounds(known)) else { return true };
+    x.iou(&y) > SAME_PLACE || x.shared(&y) > INSIDE * x.area().min(y.area())
 }
 
 /// Candidates of several detectors, surest first; those of one person have all their squares.
@@ -63,8 +78,9 @@ pub fn is_known(candidate: &Candidate, known: &Landmarks) -> bool {
     let Some(bounds) = bounds(known) else { return false };
     let hips = (known.image[23] + known.image[24]) / 2.0;
     let close = candidate.regions.first().is_some_and(|region| (region.centre - hips).length() < 0.1 * region.side);
-    let ratio = candidate.bounds.area() / bounds.area().max(1.0);
-    candidate.bounds.iou(&bounds) > SAME_BOX || (close && (0.6..1.7).contains(&ratio))
+    // A detector's box may be a square around somebody thin: their heights are comparable.
+    let ratio = candidate.bounds.size().max_element() / bounds.size().max_element().max(1.0);
+    candidate.bounds.iou(&bounds) > SAME_BOX || (close && (0.7..1.4).contains(&ratio))
 }
 
 /// Looks at a candidate; `None` where nobody is there. Counts the squares that were looked at.
@@ -105,13 +121,14 @@ pub fn confirm(
             _ => break,
         }
     }
-    let found = best.filter(|(quality, estimate)| estimate.landmarks.score >= MIN_SCORE && *quality > LEAST);
+    let found = best.filter(|(quality, estimate)| estimate.landmarks.score >= MIN_NEW && *quality > LEAST);
     Ok(found.map(|(_, estimate)| estimate))
 }
 
-/// How much a pose is that of a candidate: how sure it is, times the part of the candidate's box that it covers.
+/// How much a pose is that of a candidate: how sure it is, times what the two boxes share as a part of their geometric mean.
+/// A detector's box may be a square around somebody thin.
 fn quality(landmarks: &Landmarks, candidate: &Candidate, size: Vec2) -> f32 {
-    let bounds = bounds(landmarks).map(|bounds| bounds.clipped(size));
-    let wanted = candidate.bounds.clipped(size);
-    landmarks.score * bounds.map_or(0.0, |bounds| bounds.shared(&wanted) / wanted.area().max(1.0))
+    let Some(found) = bounds(landmarks) else { return 0.0 };
+    let (found, wanted) = (found.clipped(size), candidate.bounds.clipped(size));
+    landmarks.score * found.shared(&wanted) / (found.area() * wanted.area()).sqrt().max(1.0)
 }

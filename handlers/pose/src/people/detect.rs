@@ -21,7 +21,7 @@ pub struct Candidate {
 
 /// Finds people in a picture.
 pub trait Detector: Send {
-    /// Candidates, surest first, at most [`MAX_CANDIDATES`].
+    /// Candidates, surest first, at most a hundred.
     ///
     /// # Errors
     /// Those of the model and of frames that cannot be read.

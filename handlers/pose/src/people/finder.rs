@@ -8,7 +8,7 @@ use darkroom_media::Frame;
 use glam::Vec2;
 
 use super::bounds::Bounds;
-use super::candidates::{MIN_SCORE, confirm, is_known, is_same, union};
+use super::candidates::{MIN_SCORE, confirm, is_hidden_by, is_known, is_same, union};
 use super::cut::CutDetector;
 use super::detect::Detector;
 use super::model::PoseModel;
@@ -169,7 +169,8 @@ impl<'a> Finder<'a> {
     fn follow(&mut self, frame: &Frame) -> Result<Vec<Present>> {
         let size = size_of(frame);
         let missing: Vec<(usize, Roi, usize)> = std::mem::take(&mut self.missing);
-        let next = std::mem::take(&mut self.next).into_iter().map(|(track, roi)| (track, roi, self.schedule.lost_for + 1));
+        let next =
+            std::mem::take(&mut self.next).into_iter().map(|(track, roi)| (track, roi, self.schedule.lost_for + 1));
         let (mut known, mut regions) = (Vec::new(), Vec::new());
         for (track, roi, left) in next.chain(missing) {
             // Somebody lost goes on as before; whoever was seen a frame ago is where the model looked.
@@ -220,7 +221,13 @@ impl<'a> Finder<'a> {
                 Some(found) => {
                     let seen = Seen { landmarks: found.landmarks, led_by: None };
                     // Somebody who is known already stays who they are.
-                    if !present.iter().any(|one| is_same(&one.seen.landmarks, &seen.landmarks)) {
+                    let known = |one: &Present| {
+                        let known = &one.seen.landmarks;
+                        is_same(known, &seen.landmarks) || is_hidden_by(&seen.landmarks, known)
+                    };
+                    if present.iter().any(known) {
+                        self.nobody.push((candidate.bounds, now));
+                    } else {
                         present.push(Present { seen, next: found.next });
                     }
                 }

@@ -26,11 +26,11 @@ fn roi(values: [f32; 4]) -> Roi {
     Roi { centre: Vec2::new(values[0], values[1]), side: values[2], angle: values[3] }
 }
 
-/// The picture that the reference saw, through RGB.
+/// The picture that the reference saw, through RGB; small, so that no means are taken of its pixels, as OpenCV takes none.
 fn picture() -> Frame {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("first.png");
-    let args = ["-v", "error", "-frames:v", "1"];
+    let args = ["-v", "error", "-frames:v", "1", "-vf", "scale=360:640:flags=neighbor"];
     let clip = media("pose2sim_SinglePerson_cam01.mp4");
     assert!(Command::new("ffmpeg").arg("-i").arg(clip).args(args).arg(&path).status().unwrap().success());
     Reader::open(&path, &ReadOptions::default()).unwrap().next().unwrap().unwrap()
@@ -49,8 +49,8 @@ fn we_see_what_the_reference_sees() {
     let found = detector().detect(&frame).unwrap();
     assert_eq!(found.len(), 1);
     assert!((found[0].score - reference.score).abs() < 0.02, "{}", found[0].score);
-    // It makes the picture 8.6 times smaller: a few tenths of a pixel there.
-    near(found[0].regions[0], roi(reference.roi), 4.0);
+    // It makes the picture 2.9 times smaller, and OpenCV shares pixels out where we do not.
+    near(found[0].regions[0], roi(reference.roi), 5.0);
 
     // It counts pixels of picture and crop by their corners where we count by their middles: the same crop is ours, moved by
     // half a pixel of either.
@@ -65,7 +65,7 @@ fn we_see_what_the_reference_sees() {
     let worst = |values: &mut dyn Iterator<Item = f32>| values.fold(0.0, f32::max);
     let worst = [worst(&mut { pixels }), worst(&mut { metres }), worst(&mut { visible })];
     println!("worst: {} px, {} m, {} visibility", worst[0], worst[1], worst[2]);
-    // A pixel of the crop is 4.2 of the picture; OpenCV interpolates in steps of 1/32.
+    // A pixel of the crop is 1.4 of the picture; OpenCV interpolates in steps of 1/32.
     assert!(worst[0] < 1.0 && worst[1] < 0.008 && worst[2] < 0.01, "{worst:?}");
     near(Roi { centre: seen.next.centre - moved, ..seen.next }, roi(reference.next), 1.5);
 }

@@ -12,6 +12,8 @@ use crate::view::Landmarks;
 
 /// Frames that a track needs, where its shot has as many.
 const MIN_HITS: usize = 3;
+/// Tracks whose sightings are less sure in the mean are of nobody: of those looked at, people had 0.94 and more.
+const MIN_TRACK_SCORE: f32 = 0.88;
 /// Sightings less sure than this come second.
 const SURE: f32 = 0.7;
 /// Costs, 0 for who is the same in place and pose to 1 for strangers, up to which two go together.
@@ -20,9 +22,9 @@ const MOST_UNSURE: f32 = 0.6;
 /// What it counts that somebody was found where the track led the search.
 const LED: f32 = 0.1;
 /// How far somebody who comes back may be from where they were foreseen, in their own heights: a part, and more of it a frame.
-const NEAR: f32 = 0.4;
+const NEAR: f32 = 0.6;
 const NEAR_A_FRAME: f32 = 0.03;
-const NEAR_MOST: f32 = 1.0;
+const NEAR_MOST: f32 = 1.2;
 /// How much taller or smaller they may be.
 const ALIKE: f32 = 1.5;
 
@@ -48,6 +50,15 @@ pub struct Track {
     pub shot: usize,
     /// In the order of frames; there may be gaps.
     pub sightings: Vec<Sighting>,
+}
+
+impl Track {
+    /// How sure the model is that there is a person: the mean of all sightings, 0 to 1.
+    #[allow(clippy::cast_precision_loss, reason = "frames of a video")]
+    pub fn score(&self) -> f32 {
+        let sum: f32 = self.sightings.iter().map(|sighting| sighting.landmarks.score).sum();
+        sum / self.sightings.len().max(1) as f32
+    }
 }
 
 /// Somebody seen in this frame, not yet known whom.
@@ -184,13 +195,13 @@ impl Tracker {
         sightings.splice(at..at, found);
     }
 
-    /// The tracks that were seen often enough, named in the order of their appearance.
+    /// The tracks that were seen often and surely enough, named in the order of their appearance.
     pub fn finish(mut self) -> Vec<Track> {
         self.starts.push(self.end);
         let starts = self.starts;
         let long = |track: &Track| {
             let length = starts[track.shot + 1].saturating_sub(starts[track.shot]);
-            track.sightings.len() >= MIN_HITS.min(length)
+            track.sightings.len() >= MIN_HITS.min(length) && track.score() >= MIN_TRACK_SCORE
         };
         let mut tracks: Vec<Track> = self.tracks.into_iter().filter(long).collect();
         tracks.sort_by_key(|track| track.sightings.first().map(|sighting| sighting.frame));

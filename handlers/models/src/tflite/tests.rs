@@ -192,10 +192,9 @@ fn what_is_not_known_or_does_not_fit_is_refused() {
 #[test]
 fn damaged_files_are_refused_or_converted() {
     let whole = file(&network());
-    for length in 0..whole.len() {
-        // Ends may lie behind all that is read.
-        let _ = to_onnx(&whole[..length], &BTreeMap::new()).is_ok();
-    }
+    // Ends may lie behind all that is read.
+    let short = (0..whole.len()).filter(|length| to_onnx(&whole[..*length], &BTreeMap::new()).is_err());
+    assert!(short.count() > whole.len() / 2);
     let mut state = 1_u32;
     let mut random = |below: usize| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

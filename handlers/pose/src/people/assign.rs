@@ -3,7 +3,7 @@
 /// Pairs of rows and columns of least total cost, by shortest augmenting paths (Jonker and Volgenant 1987; time cubic). Pairs of
 /// a cost above `most` are left out. `costs` has `columns` numbers for each row, all finite.
 pub fn assign(costs: &[f32], columns: usize, most: f32) -> Vec<(usize, usize)> {
-    let rows = if columns == 0 { 0 } else { costs.len() / columns };
+    let rows = costs.len().checked_div(columns).unwrap_or(0);
     // The method wants as many columns as rows at least: each row gets one more, for nothing found, that costs `most`.
     let width = columns + rows;
     let cost = |row: usize, column: usize| {

@@ -57,6 +57,15 @@ fn each_is_tried_again_and_given_up_and_the_worker_lives() {
     let good = ask(&up, "ok");
     assert_eq!(up.event(&good)["type"], "dev.darkroom.job.completed.v1");
     assert_eq!(up.http("/readyz").0, 200);
+
+    // A role without kinds takes what no probe would let pass; the second job's plan is the first one's.
+    for text in ["no video", "nor this"] {
+        let key = format!("copy/{}.txt", text.len());
+        up.inbox().put(&key, text);
+        let event = up.event(&format!("s3://inbox/{key}"));
+        assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
+        assert_eq!(up.results().get(event["data"]["outputs"][0]["key"].as_str().unwrap()), text.as_bytes());
+    }
 }
 
 #[test]

@@ -163,7 +163,7 @@ async fn attempt(
     let inputs = Inputs(job.inputs.clone());
     let admitted = async {
         pool.check(&handler.name, &params).await?;
-        pool.plan(&handler.name, &params, &inputs, &limits).await
+        pool.plan(&handler.name, &params, &handler.looked_at(&inputs), &limits).await
     };
     let plan = tokio::select! {
         biased;

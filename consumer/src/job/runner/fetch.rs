@@ -114,7 +114,7 @@ impl Journey {
 
         Step::Fetched.reached(&case.job);
         let inputs = Inputs(files);
-        let plan = stop.unless(self.pool.plan(&handler.name, &params, &inputs, &limits)).await?;
+        let plan = stop.unless(self.pool.plan(&handler.name, &params, &handler.looked_at(&inputs), &limits)).await?;
         stop.unless(room.grow_when_free(plan.scratch_bytes)).await?;
         let resume = match checkpoint {
             Some(bytes) => checkpoint::bring(case, &scratch, bytes, stop).await?,

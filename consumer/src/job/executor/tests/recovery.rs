@@ -141,6 +141,11 @@ async fn the_prober_checks_plans_and_probes_without_a_slot() {
     let (ok, limits) = (json!({"action": "ok", "mib": 7}), Limits::default());
     let plan = lab.pool.plan("fault", &ok, &Inputs::default(), &limits).await.unwrap();
     assert_eq!(plan.host_mib, 7);
+    // What is remembered of one is no answer to another.
+    let larger = json!({"action": "ok", "mib": 8});
+    let plan = lab.pool.plan("fault", &larger, &Inputs::default(), &limits).await.unwrap();
+    assert_eq!(plan.host_mib, 8);
+    assert_eq!(lab.pool.plan("copy", &json!({}), &Inputs::default(), &limits).await.unwrap().host_mib, 0);
     let unknown = lab.pool.check("fault", &json!({"action": "ok", "colour": 1})).await.unwrap_err();
     assert_eq!(unknown.code, ErrorCode::ParamsInvalid);
     assert!(unknown.message.contains("colour"), "{unknown}");

@@ -59,7 +59,7 @@ fn each_is_tried_again_and_given_up_and_the_worker_lives() {
     assert_eq!(up.http("/readyz").0, 200);
 
     // A role without kinds takes what no probe would let pass; the second job's plan is the first one's.
-    for text in ["no video", "nor this"] {
+    for text in ["no video", "nor is this one"] {
         let key = format!("copy/{}.txt", text.len());
         up.inbox().put(&key, text);
         let event = up.event(&format!("s3://inbox/{key}"));

@@ -4,6 +4,7 @@
 //! the model, in tiles where memory asks for it (`enlarge`), fits the result into the size that was asked for, and encodes it.
 
 mod bench;
+mod cover;
 mod enlarge;
 mod goal;
 mod look;
@@ -25,6 +26,7 @@ use darkroom_api::{
 };
 use darkroom_inference::Runtime;
 use darkroom_media::compare::check_sizes;
+use darkroom_media::pipeline::FITTING;
 
 pub use enlarge::{Enlarger, Known, Room, Watch};
 pub use goal::Goal;
@@ -142,7 +144,7 @@ impl Handler for Vsr {
             inputs: vec![role(VIDEO, 1), role(REFERENCE, 0)],
             limits: Limits::default(),
             models: params::models(),
-            stages: [STAGE, COMPARING].map(|name| Stage { name: name.into(), stall_secs: STALL_SECS }).into(),
+            stages: [STAGE, FITTING, COMPARING].map(|name| Stage { name: name.into(), stall_secs: STALL_SECS }).into(),
             resumable: false,
         }
     }

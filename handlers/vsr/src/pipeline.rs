@@ -1,17 +1,15 @@
 //! One run: file in, file out.
 
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::{Duration, Instant};
 
-use darkroom_api::{Auto, ErrorCode, Inputs, JobContext, JobError, OutputFile, Outputs, Progress, Result, Seconds};
+use darkroom_api::{Auto, ErrorCode, Inputs, JobContext, JobError, OutputFile, Outputs, Result, Seconds};
 use darkroom_inference::{Device, Precision, Runtime};
 use darkroom_media::colour::{FromRgb, Hdr, Light, ToRgb, alpha_of};
 use darkroom_media::pipeline::{self, Emitter, PipelineOptions, PipelineReport};
 use darkroom_media::{Frame, ReadOptions, Reader, VideoInfo, Writer};
 use serde_json::json;
 
+use crate::cover::{associate, cover, dissociate, is_opaque};
 use crate::enlarge::{Enlarger, Known, Room, Watch};
 use crate::look::{Look, Source};
 use crate::params::Sessions;
@@ -32,8 +30,6 @@ const LEAST_SESSION_MIB: u64 = 192;
 const MAX_CPU_SESSIONS: usize = 12;
 /// Enlarged pictures of more bytes than this do not wait for the next stage: there is one in each.
 const MAX_WAITING_BYTES: u64 = 128 << 20;
-/// A frame that takes longer says how far it is.
-const SLOW_FRAME: Duration = Duration::from_secs(2);
 
 /// All that a run is set up with.
 pub struct Setup<'a> {
@@ -143,8 +139,7 @@ pub fn run(runtime: &Runtime, known: &Known, ctx: &JobContext, inputs: &Inputs, 
     let mut repeats = Repeats::default();
     let mut reading = Reading::new(&setup);
     let mut developer = Developer::new(&setup);
-    let mut begun = 0;
-    let (enlarger, passes, total) = (&mut setup.enlarger, setup.passes, setup.info.frames);
+    let (enlarger, passes) = (&mut setup.enlarger, setup.passes);
     let enlarge = |frames: &mut Vec<Frame>, out: &mut Emitter<'_, Made>| {
         let mut new = Vec::with_capacity(frames.len());
         for frame in frames.iter() {
@@ -152,10 +147,9 @@ pub fn run(runtime: &Runtime, known: &Known, ctx: &JobContext, inputs: &Inputs, 
         }
         let pictures: Vec<Picture> = new.iter_mut().flatten().map(|read| std::mem::take(&mut read.colour)).collect();
         pictures.iter().for_each(|picture| repeats.see(picture));
-        let news = Pulse::new(ctx, begun, frames.len() as u64, total);
-        let done = |part: f32| news.tell(part);
+        let ahead = out.ahead();
+        let done = |part: f32| ahead.at(part);
         let enlarged = enlarger.enlarge(pictures, passes, &Watch { cancel: &ctx.cancel, done: &done })?;
-        begun += frames.len() as u64;
         let mut enlarged = enlarged.into_iter();
         for (frame, read) in frames.drain(..).zip(new) {
             let picture = read.and_then(|read| Some(Enlarged { colour: enlarged.next()?, alpha: read.alpha }));
@@ -177,7 +171,7 @@ pub fn run(runtime: &Runtime, known: &Known, ctx: &JobContext, inputs: &Inputs, 
     Ok(outputs)
 }
 
-/// A frame's colour, and its alpha where it is kept.
+/// A frame's colour, and its alpha where it is kept and something shines through.
 pub struct Read {
     colour: Picture,
     alpha: Option<Picture>,
@@ -206,12 +200,16 @@ impl Reading {
     }
 
     fn read(&mut self, frame: &Frame) -> Result<Read> {
-        let colour = self.colour(frame)?;
-        let mut alpha = self.alpha.then(|| Picture::new(1, colour.width, colour.height));
-        if alpha.as_mut().is_some_and(|alpha| !alpha_of(frame, &mut alpha.values)) {
-            alpha = None;
+        let mut colour = self.colour(frame)?;
+        if !self.alpha {
+            return Ok(Read { colour, alpha: None });
         }
-        Ok(Read { colour, alpha })
+        let mut alpha = Picture::new(1, colour.width, colour.height);
+        if !alpha_of(frame, &mut alpha.values) || is_opaque(&alpha) {
+            return Ok(Read { colour, alpha: None });
+        }
+        cover(&mut colour, &alpha);
+        Ok(Read { colour, alpha: Some(alpha) })
     }
 }
 
@@ -270,47 +268,38 @@ impl Developer {
     /// # Errors
     /// `internal` where sizes do not fit.
     pub fn fill(&mut self, picture: Enlarged, frame: &mut Frame) -> Result<()> {
-        let (mut colour, (width, height)) = (picture.colour, self.size);
+        let mut colour = picture.colour;
+        let mut alpha = picture.alpha.map(|alpha| self.opacity(&alpha, (colour.width, colour.height))).transpose()?;
         if (colour.width, colour.height) != self.size {
             self.light.to_linear(&mut colour.values);
-            colour = self.resize.picture(&colour, width, height)?;
+            (colour, alpha) = self.fit(colour, alpha)?;
             self.light.to_signal(&mut colour.values);
         }
-        let alpha = picture.alpha.map(|alpha| self.resize.picture(&alpha, width, height)).transpose()?;
         self.from_rgb.convert(&colour.values, alpha.as_ref().map(|alpha| &alpha.values[..]), frame)
     }
-}
 
-/// Tells how far the frames at hand are, where they take long.
-struct Pulse<'a> {
-    ctx: &'a JobContext,
-    begun: u64,
-    count: u64,
-    total: Option<u64>,
-    last: Mutex<Instant>,
-}
-
-impl<'a> Pulse<'a> {
-    fn new(ctx: &'a JobContext, begun: u64, count: u64, total: Option<u64>) -> Pulse<'a> {
-        Pulse { ctx, begun, count, total, last: Mutex::new(Instant::now()) }
+    /// Light, and how far it is seen, at the size of the result.
+    fn fit(&mut self, mut light: Picture, alpha: Option<Picture>) -> Result<(Picture, Option<Picture>)> {
+        let (width, height) = self.size;
+        let Some(alpha) = alpha else { return Ok((self.resize.picture(&light, width, height)?, None)) };
+        associate(&mut light, &alpha);
+        let mut fitted = self.resize.picture(&light, width, height)?;
+        let mut alpha = self.resize.picture(&alpha, width, height)?;
+        dissociate(&mut fitted, &alpha);
+        clamp(&mut alpha);
+        Ok((fitted, Some(alpha)))
     }
 
-    fn tell(&self, part: f32) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() < SLOW_FRAME {
-            return;
-        }
-        *last = Instant::now();
-        #[allow(clippy::cast_precision_loss, reason = "a percentage for people")]
-        let percent = self
-            .total
-            .filter(|total| *total >= self.begun + self.count)
-            .map(|total| 100.0 * (self.begun as f32 + part * self.count as f32) / total as f32);
-        // Of an unknown length the frames' own share is all there is to tell.
-        let percent = Some(percent.unwrap_or(100.0 * part));
-        let progress = Progress { stage: STAGE.to_owned(), percent, done: self.begun, total: self.total, fps: None };
-        self.ctx.reporter.progress(progress);
+    /// Alpha at another size. The filter overshoots at edges.
+    fn opacity(&mut self, alpha: &Picture, (width, height): (usize, usize)) -> Result<Picture> {
+        let mut alpha = self.resize.picture(alpha, width, height)?;
+        clamp(&mut alpha);
+        Ok(alpha)
     }
+}
+
+fn clamp(alpha: &mut Picture) {
+    alpha.values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
 }
 
 fn finish(params: &Params, setup: &mut Setup<'_>, repeats: &Repeats, report: &PipelineReport) -> Result<Outputs> {

@@ -286,6 +286,65 @@ fn alpha_and_pictures_are_kept() {
     );
 }
 
+/// A disc on what nobody sees, which is of the colour `hidden`.
+fn disc(bench: &Bench, hidden: &str) -> String {
+    let inside = |yes: &str, no: &str| format!("if(lt(hypot(X-40,Y-32),20),{yes},{no})");
+    let [r, g, b] = [0, 2, 4].map(|at| u8::from_str_radix(&hidden[at..at + 2], 16).unwrap().to_string());
+    let geq = format!(
+        "format=rgba,geq=r='{}':g='{}':b='{}':a='{}'",
+        inside("200-X/4", &r),
+        inside("60", &g),
+        inside("40+Y/4", &b),
+        inside("255", "0")
+    );
+    bench.make(
+        &format!("{hidden}.png"),
+        &["-f", "lavfi", "-i", "color=black:size=80x64"],
+        &["-frames:v", "1", "-vf", &geq],
+    )
+}
+
+#[test]
+fn what_is_hidden_leaves_no_fringe() {
+    let bench = Bench::new();
+    // The model's size, and beyond by Lanczos, up and down.
+    for size in ["160x128", "180x144", "134x108"] {
+        let seen = ["00ff00", "ffffff", "000000"].map(|hidden| {
+            let picture = disc(&bench, hidden);
+            bench.run(&picture, json!({ "model": SPAN, "size": size })).unwrap();
+            bench.pixels(&bench.path("out/upscaled.png"), "null", "rgba")
+        });
+        assert!(seen.iter().all(|pixels| *pixels == seen[0]), "{size}: what is hidden comes through");
+        let (width, height) = size.split_once('x').unwrap();
+        let (width, height) = (width.parse::<usize>().unwrap(), height.parse::<usize>().unwrap());
+        let growth = width as f32 / 80.0;
+        let mut edges = 0;
+        for (at, pixel) in seen[0].chunks_exact(4).enumerate() {
+            let (x, y) = ((at % width) as f32 / growth, (at / width) as f32 / growth);
+            let wanted = [200.0 - x / 4.0, 60.0, 40.0 + y / 4.0];
+            if pixel[3] > 4 {
+                let off = (0..3).map(|c| (f32::from(pixel[c]) - wanted[c]).abs()).fold(0.0, f32::max);
+                assert!(off < 6.0, "{size}: {pixel:?} for {wanted:?} at {x},{y}");
+            }
+            edges += usize::from((5..250).contains(&pixel[3]));
+        }
+        assert!(edges > 100 && seen[0].len() == 4 * width * height, "{edges} pixels of edge");
+    }
+}
+
+#[test]
+fn full_opacity_is_as_none() {
+    let bench = Bench::new();
+    let clip = bench.walk(1);
+    let [plain, opaque] = ["rgb24", "rgba"].map(|format| {
+        let args = ["-frames:v", "1", "-vf", &format!("format={format}")];
+        let picture = bench.make(&format!("{format}.png"), &["-i", &clip], &args);
+        bench.run(&picture, json!({ "model": "test/double", "size": "300x300" })).unwrap();
+        bench.pixels(&bench.path("out/upscaled.png"), "null", "rgba")
+    });
+    assert!(plain == opaque, "the same bytes");
+}
+
 #[test]
 fn a_file_is_never_larger_than_it_may_be() {
     let bench = Bench::new();

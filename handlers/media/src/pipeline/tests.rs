@@ -54,6 +54,30 @@ fn a_real_clip_becomes_a_webm_with_alpha_frame_for_frame() {
 }
 
 #[test]
+fn progress_of_slow_frames_never_goes_back() {
+    let scratch = Scratch::new();
+    let small = scratch.make(&man(), "-vf scale=90:160 -frames:v 9 -c:v libx264 -preset ultrafast", "small.mp4");
+    let (reader, writer) = open(&small, &scratch.path("out.webm"), OutputFormat::WEBM_ALPHA);
+    let (ctx, recorder) = context(&scratch);
+    let options = PipelineOptions { batch: 2, queue_results: 2, tell_every: Duration::ZERO, ..Default::default() };
+    let process = |frames: &mut Vec<Frame>, emit: &mut Emitter<'_, Frame>| {
+        let ahead = emit.ahead();
+        (0..=4_u8).for_each(|part| ahead.at(f32::from(part) / 4.0));
+        frames.drain(..).try_for_each(|frame| emit.send(frame))
+    };
+    let develop = |frame: Frame, emit: &mut Emitter<'_>| {
+        let mut out = emit.blank(&frame)?;
+        FromRgb::new(false).convert(&vec![0.5; 3 * 90 * 160], None, &mut out)?;
+        emit.send(out)
+    };
+    run_in_two(reader, writer, &ctx, &options, process, develop).unwrap();
+    let told = recorder.0.lock().unwrap();
+    assert!(told.len() > 25 && told.is_sorted_by(|a, b| a.percent <= b.percent && a.done <= b.done), "{told:?}");
+    assert!(told.iter().all(|p| p.stage == options.stage && p.percent.is_some()), "{told:?}");
+    assert!(told[..5].iter().all(|p| p.done == 0), "made is not written: {told:?}");
+}
+
+#[test]
 fn the_alpha_of_a_webm_is_what_was_given() {
     let scratch = Scratch::new();
     let small = scratch.make(&man(), "-vf scale=180:320 -frames:v 5 -c:v libx264 -preset ultrafast", "small.mp4");

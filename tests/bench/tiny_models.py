@@ -166,6 +166,7 @@ if __name__ == "__main__":
     enlarging(vsr + "bytes.onnx", white=255.0)
     enlarging(vsr + "grain8.onnx", grain=8)
     enlarging(vsr + "fixed.onnx", size=(48, 64), batch=1)
+    enlarging(vsr + "fixed_large.onnx", size=(576, 1024), batch=1)
     enlarging(vsr + "one_and_a_half.onnx", scale=1.5)
     enlarging(vsr + "same_size.onnx", scale=1)
     two_inputs(vsr + "two_inputs.onnx")

@@ -6,7 +6,7 @@ use darkroom_api::{Alone, Inputs, JobContext, Part, Result};
 use darkroom_inference::Runtime;
 use darkroom_media::{Frame, Reader, Writer};
 
-use crate::enlarge::{Known, Watch};
+use crate::known::Known;
 use crate::pipeline::{Developer, Enlarged, Reading, codec_threads, read_options, set_up};
 use crate::{Params, VIDEO};
 
@@ -19,7 +19,7 @@ const MAX_RESULTS: usize = 8;
 /// As a run.
 pub fn alone<'a>(
     runtime: &'a Runtime,
-    known: &Known,
+    known: &'a Known,
     part: Part,
     ctx: &'a JobContext,
     inputs: &Inputs,
@@ -49,7 +49,7 @@ fn decode<'a>(runtime: &Runtime, ctx: &JobContext, video: &Path, params: &Params
 /// From pictures to enlarged pictures: the first ones again and again, as the model computes the same whatever it sees.
 fn model<'a>(
     runtime: &'a Runtime,
-    known: &Known,
+    known: &'a Known,
     ctx: &'a JobContext,
     video: &Path,
     params: &Params,
@@ -64,11 +64,10 @@ fn model<'a>(
         frames += 1;
     }
     Ok(Alone::new(move || {
-        let watch = Watch { cancel: &ctx.cancel, done: &|_| () };
         let mut left = frames;
         while left > 0 {
             let count = first.len().min(left);
-            setup.enlarger.enlarge(first[..count].to_vec(), setup.passes, &watch)?;
+            setup.enlarger.enlarge(first[..count].to_vec(), setup.passes, &|_| ())?;
             left -= count;
         }
         Ok(frames as u64)
@@ -82,12 +81,11 @@ fn encode<'a>(runtime: &Runtime, known: &Known, ctx: &JobContext, video: &Path, 
     let mut writer = Writer::create(&path, &setup.look.options, &setup.out_info, reader.tracks())?;
     let mut reading = Reading::new(&setup);
     let mut developer = Developer::new(&setup);
-    let watch = Watch { cancel: &ctx.cancel, done: &|_| () };
     let (mut results, mut times) = (Vec::new(), Vec::new());
     while let Some(frame) = reader.next()? {
         times.push(frame.pts());
         if results.len() < MAX_RESULTS {
-            let enlarged = setup.enlarger.enlarge(vec![reading.colour(&frame)?], setup.passes, &watch)?;
+            let enlarged = setup.enlarger.enlarge(vec![reading.colour(&frame)?], setup.passes, &|_| ())?;
             for colour in enlarged {
                 let mut result = writer.pool().take()?;
                 developer.fill(Enlarged { colour, alpha: None }, &mut result)?;

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use darkroom_api::{CancelToken, ErrorCode, JobError, ModelUse, Result};
 use darkroom_inference::{Device, PooledSession, Precision, Runtime, retry_halving};
 
+use crate::known::{Key, Known};
 use crate::resize::Resize;
 use crate::tiles::{Overlap, Picture, Tiling};
 use crate::{Net, luma};
@@ -32,7 +33,9 @@ pub struct Enlarger<'a> {
     net: Net,
     /// Most pixels of one call's input.
     max_pixels: usize,
-    overlap: Option<Overlap>,
+    known: &'a Known,
+    key: Key,
+    cancel: CancelToken,
     tilings: HashMap<(usize, usize), Tiling>,
     resize: Resize,
 }
@@ -48,25 +51,28 @@ pub struct Room {
     pub precision: Precision,
 }
 
-/// Told how much of the work at hand is done, 0 to 1, and asked whether to go on.
-pub struct Watch<'a> {
-    /// Ends the work.
-    pub cancel: &'a CancelToken,
-    /// Called after each tile.
-    pub done: &'a (dyn Fn(f32) + Sync),
-}
+/// Told after each tile how much of the work at hand is done, 0 to 1.
+pub type Watch<'a> = dyn Fn(f32) + Sync + 'a;
 
 impl<'a> Enlarger<'a> {
-    /// Opens the sessions; `known` is what was found out about the model before.
+    /// Opens the sessions; `known` is what was found out about the model before. `cancel` ends all work with it.
     ///
     /// # Errors
     /// As [`Runtime::session`] and [`Net::inspect`].
-    pub fn open(runtime: &'a Runtime, model: &str, room: Room, known: &Known) -> Result<Enlarger<'a>> {
+    pub fn open(
+        runtime: &'a Runtime,
+        model: &str,
+        room: Room,
+        known: &'a Known,
+        cancel: &CancelToken,
+    ) -> Result<Enlarger<'a>> {
         // On a CPU threads of one session wait for one another in each operation; sessions of one thread do not.
         let threads = runtime.intra_threads().div_ceil(room.sessions);
         // Sessions of other models, with the memory of their largest tiles, make room.
         runtime.release_others(model)?;
-        let net = known.net(runtime, model, room.precision, threads)?;
+        let key = (runtime.registry().resolve(model)?.sha256, runtime.device()?, room.precision);
+        let inspect = || Net::inspect(&mut runtime.fresh_session(model, room.precision, threads)?, cancel);
+        let net = known.net(&key, inspect)?;
         let open = || runtime.session_with_threads(model, room.precision, threads);
         let mut sessions = vec![open()?];
         while sessions.len() < room.sessions {
@@ -77,7 +83,9 @@ impl<'a> Enlarger<'a> {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
         let in_time = (CALL_SECS / net.secs_a_pixel.max(1e-12)) as usize;
         let max_pixels = max_pixels.min(in_time).clamp(MIN_TILE_PIXELS, MAX_TILE_PIXELS);
-        Ok(Enlarger { sessions, net, max_pixels, overlap: None, tilings: HashMap::new(), resize: Resize::new() })
+        let cancel = cancel.clone();
+        let (tilings, resize) = (HashMap::new(), Resize::new());
+        Ok(Enlarger { sessions, net, max_pixels, known, key, cancel, tilings, resize })
     }
 
     /// Sessions at work at once.
@@ -126,8 +134,8 @@ impl<'a> Enlarger<'a> {
         let mut before = 0.0;
         for pass in 0..passes {
             let share = growth.powi(pass.cast_signed()) / whole;
-            let done = |part: f32| (watch.done)(before + share * part);
-            pictures = self.pass(pictures, &Watch { cancel: watch.cancel, done: &done })?;
+            let done = |part: f32| watch(before + share * part);
+            pictures = self.pass(pictures, &done)?;
             before += share;
         }
         Ok(pictures)
@@ -154,7 +162,10 @@ impl<'a> Enlarger<'a> {
         loop {
             let done = self.work(pictures, width, height, watch);
             match done {
-                Err(error) if error.code == ErrorCode::OutOfMemory && pixels > MIN_TILE_PIXELS => {
+                // A model of a fixed size takes no smaller ones.
+                Err(error)
+                    if error.code == ErrorCode::OutOfMemory && pixels > MIN_TILE_PIXELS && self.net.fixed.is_none() =>
+                {
                     pixels = (pixels / 2).max(MIN_TILE_PIXELS);
                     tracing::warn!(pixels, "out of memory: going on with smaller tiles");
                     (self.max_pixels, self.tilings) = (pixels, HashMap::new());
@@ -170,12 +181,12 @@ impl<'a> Enlarger<'a> {
         let (net, scale) = (&self.net, self.net.scale);
         let blank =
             |picture: &Picture| Mutex::new(Picture::new(net.channels, picture.width * scale, picture.height * scale));
-        let results: Vec<Mutex<Picture>> = pictures.iter().map(blank).collect();
+        let made: Vec<Mutex<Picture>> = pictures.iter().map(blank).collect();
         let items = pictures.len() * tiling.len();
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (results, next, done) = (&made[..], &next, &done);
         let job =
-            Job { net, tiling: &tiling, pictures, results: &results, items, call, next: &next, done: &done, watch };
-        let job = &job;
+            &Job { net, tiling: &tiling, pictures, results, items, call, next, done, cancel: &self.cancel, watch };
         let workers = self.sessions.len().min(items.div_ceil(call));
         std::thread::scope(|scope| {
             let (own, others) = self.sessions.split_at_mut(1);
@@ -188,7 +199,7 @@ impl<'a> Enlarger<'a> {
             }
             outcome
         })?;
-        Ok(results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
+        Ok(made.into_iter().map(|made| made.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
     }
 
     /// Tiles a call: one on a CPU, where more gain nothing.
@@ -217,19 +228,17 @@ impl<'a> Enlarger<'a> {
 
     /// How much tiles must overlap, measured when it is first needed.
     fn overlap(&mut self) -> Result<Overlap> {
-        if let Some(overlap) = self.overlap {
-            return Ok(overlap);
-        }
-        let overlap = match self.net.fixed {
-            // Its size cannot be changed to find out.
-            Some(_) => FAR,
-            None => match self.net.reach(&mut self.sessions[0], MAX_REACH_PX)? {
-                Some(margin) => Overlap { margin, fade: 0 },
-                None => FAR,
-            },
-        };
-        tracing::debug!(?overlap, "tiles of the model overlap");
-        Ok(*self.overlap.insert(overlap))
+        let (net, session, cancel) = (&self.net, &mut self.sessions[0], &self.cancel);
+        self.known.overlap(&self.key, || {
+            let reach = match net.fixed {
+                // Its size cannot be changed to find out.
+                Some(_) => None,
+                None => net.reach(session, MAX_REACH_PX, cancel)?,
+            };
+            let overlap = reach.map_or(FAR, |margin| Overlap { margin, fade: 0 });
+            tracing::debug!(?overlap, "tiles of the model overlap");
+            Ok(overlap)
+        })
     }
 }
 
@@ -243,6 +252,7 @@ struct Job<'a> {
     call: usize,
     next: &'a AtomicUsize,
     done: &'a AtomicUsize,
+    cancel: &'a CancelToken,
     watch: &'a Watch<'a>,
 }
 
@@ -274,9 +284,7 @@ impl Job<'_> {
         let mut at = first;
         let end = first + count;
         while at < end {
-            if self.watch.cancel.is_cancelled() {
-                return Err(JobError::new(ErrorCode::Cancelled, "The job was cancelled."));
-            }
+            self.cancel.check()?;
             count = count.min(end - at);
             let size = (self.tiling.width, self.tiling.height);
             retry_halving(&mut count, |count| {
@@ -304,26 +312,8 @@ impl Job<'_> {
             at += count;
             let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
             #[allow(clippy::cast_precision_loss, reason = "a fraction for people")]
-            (self.watch.done)(done as f32 / self.items as f32);
+            (self.watch)(done as f32 / self.items as f32);
         }
         Ok(())
-    }
-}
-
-/// What was found out about models, by their content and place, for the life of the process.
-#[derive(Debug, Default)]
-pub struct Known(Mutex<HashMap<(String, Device), Net>>);
-
-impl Known {
-    fn net(&self, runtime: &Runtime, model: &str, precision: Precision, threads: usize) -> Result<Net> {
-        let key = (runtime.registry().resolve(model)?.sha256, runtime.device()?);
-        // Whoever comes second waits for what the first finds out.
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(net) = known.get(&key) {
-            return Ok(net.clone());
-        }
-        let net = Net::inspect(&mut runtime.fresh_session(model, precision, threads)?)?;
-        known.insert(key, net.clone());
-        Ok(net)
     }
 }

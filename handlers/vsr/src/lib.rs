@@ -7,6 +7,7 @@ mod bench;
 mod cover;
 mod enlarge;
 mod goal;
+mod known;
 mod look;
 mod luma;
 mod net;
@@ -21,15 +22,16 @@ mod tiles;
 use std::sync::Arc;
 
 use darkroom_api::{
-    Alone, Descriptor, ErrorCode, Handler, InputRole, Inputs, JobContext, JobError, Limits, MediaKind, Outputs, Part,
-    Plan, Probe, Probes, Result, Stage,
+    Alone, CancelToken, Descriptor, ErrorCode, Handler, InputRole, Inputs, JobContext, JobError, Limits, MediaKind,
+    Outputs, Part, Plan, Probe, Probes, Result, Stage,
 };
 use darkroom_inference::Runtime;
 use darkroom_media::compare::check_sizes;
 use darkroom_media::pipeline::FITTING;
 
-pub use enlarge::{Enlarger, Known, Room, Watch};
+pub use enlarge::{Enlarger, Room, Watch};
 pub use goal::Goal;
+pub use known::Known;
 pub use net::Net;
 pub use params::{Aim, Codec, Holder, Params, Size};
 pub use task::TaskType;
@@ -156,7 +158,8 @@ impl Handler for Vsr {
 
     fn warm(&self, params: &Params) -> Result<()> {
         let room = pipeline::room(&self.runtime, params, false)?;
-        Enlarger::open(&self.runtime, params.model_name(params.likely_scale()), room, &self.known).map(drop)
+        let (model, cancel) = (params.model_name(params.likely_scale()), CancelToken::default());
+        Enlarger::open(&self.runtime, model, room, &self.known, &cancel).map(drop)
     }
 
     fn plan(&self, params: &Params, probes: &Probes) -> Result<Plan> {

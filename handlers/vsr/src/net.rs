@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use darkroom_api::{ErrorCode, JobError, Result};
+use darkroom_api::{CancelToken, ErrorCode, JobError, Result};
 use darkroom_inference::ort::session::{Session, SessionInputValue};
 use darkroom_inference::ort::value::{TensorElementType, TensorRef};
 use darkroom_inference::{PooledSession, TensorInfo, ort, peak_bytes, signature};
@@ -60,10 +60,11 @@ impl Net {
     /// Looks at a model and tries it, in a session that has done nothing yet: what it needs shows in its memory.
     ///
     /// # Errors
-    /// [`ErrorCode::ModelInvalid`] with what was found, for a model that does something else.
-    pub fn inspect(session: &mut PooledSession<'_>) -> Result<Net> {
+    /// [`ErrorCode::ModelInvalid`] with what was found, for a model that does something else; `cancelled`.
+    pub fn inspect(session: &mut PooledSession<'_>, cancel: &CancelToken) -> Result<Net> {
         let mut net = Net::described(session).map_err(|why| refuse(session, &why))?;
-        net.try_sizes(session)?;
+        net.try_sizes(session, cancel)?;
+        cancel.check()?;
         net.find_white(session)?;
         Ok(net)
     }
@@ -117,13 +118,14 @@ impl Net {
     }
 
     /// Finds the scale, the sizes it takes and the memory it needs.
-    fn try_sizes(&mut self, session: &mut PooledSession<'_>) -> Result<()> {
+    fn try_sizes(&mut self, session: &mut PooledSession<'_>, cancel: &CancelToken) -> Result<()> {
         let in_use = |session: &PooledSession<'_>| peak_bytes(session, session.device());
         // Read once: what a size that failed has needed counts for those that come after it.
         let before = in_use(session).unwrap_or(0);
         let grains = if self.fixed.is_some() { &GRAINS[..1] } else { &GRAINS[..] };
         let mut failure = None;
         for &grain in grains {
+            cancel.check()?;
             // Multiples of the grain and of nothing larger.
             let size = self.fixed.unwrap_or((TRIAL_PX + grain, TRIAL_PX + 3 * grain));
             match self.try_size(session, size) {
@@ -259,8 +261,8 @@ impl Net {
     /// as one. Measured where noise is cut; `None` where it reaches further than `most`.
     ///
     /// # Errors
-    /// As [`Net::run`].
-    pub fn reach(&self, session: &mut PooledSession<'_>, most: usize) -> Result<Option<usize>> {
+    /// As [`Net::run`]; `cancelled`.
+    pub fn reach(&self, session: &mut PooledSession<'_>, most: usize, cancel: &CancelToken) -> Result<Option<usize>> {
         let height = TRIAL_PX.next_multiple_of(self.grain);
         let (cut, whole) = (most.next_multiple_of(self.grain), (2 * most).next_multiple_of(self.grain));
         let noise = noise(self.channels * whole * height);
@@ -268,6 +270,7 @@ impl Net {
             noise.chunks_exact(whole).flat_map(|row| &row[..width]).map(|value| value * self.white).collect()
         };
         let whole_out = self.run(session, 1, (whole, height), &left(whole), |_, out| out.to_vec())?;
+        cancel.check()?;
         let cut_out = self.run(session, 1, (cut, height), &left(cut), |_, out| out.to_vec())?;
         let rows = whole_out.chunks_exact(whole * self.scale).zip(cut_out.chunks_exact(cut * self.scale));
         let limit = SEAM * self.white;

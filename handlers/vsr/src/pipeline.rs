@@ -10,7 +10,8 @@ use darkroom_media::{Frame, ReadOptions, Reader, VideoInfo, Writer};
 use serde_json::json;
 
 use crate::cover::{associate, cover, dissociate, is_opaque};
-use crate::enlarge::{Enlarger, Known, Room, Watch};
+use crate::enlarge::{Enlarger, Room};
+use crate::known::Known;
 use crate::look::{Look, Source};
 use crate::params::Sessions;
 use crate::repeats::Repeats;
@@ -55,7 +56,7 @@ pub struct Setup<'a> {
 /// Those of reading, of the parameters with this video, and of the model.
 pub fn set_up<'a>(
     runtime: &'a Runtime,
-    known: &Known,
+    known: &'a Known,
     ctx: &JobContext,
     video: &Path,
     params: &Params,
@@ -68,7 +69,7 @@ pub fn set_up<'a>(
         Source { still: info.is_still, hdr: info.colour.is_hdr(), alpha: info.has_alpha, bit_depth: info.bit_depth };
     let look = Look::of(params, source, threads)?;
     let room = room(runtime, params, goal.is_large())?;
-    let mut enlarger = Enlarger::open(runtime, params.model_name(goal.wanted_scale()), room, known)?;
+    let mut enlarger = Enlarger::open(runtime, params.model_name(goal.wanted_scale()), room, known, &ctx.cancel)?;
     let scale = enlarger.net().scale;
     goal.check_picture(info.width_px, info.height_px, scale)?;
     let passes = goal.passes(scale);
@@ -149,7 +150,7 @@ pub fn run(runtime: &Runtime, known: &Known, ctx: &JobContext, inputs: &Inputs, 
         pictures.iter().for_each(|picture| repeats.see(picture));
         let ahead = out.ahead();
         let done = |part: f32| ahead.at(part);
-        let enlarged = enlarger.enlarge(pictures, passes, &Watch { cancel: &ctx.cancel, done: &done })?;
+        let enlarged = enlarger.enlarge(pictures, passes, &done)?;
         let mut enlarged = enlarged.into_iter();
         for (frame, read) in frames.drain(..).zip(new) {
             let picture = read.and_then(|read| Some(Enlarged { colour: enlarged.next()?, alpha: read.alpha }));

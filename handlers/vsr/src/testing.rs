@@ -13,8 +13,18 @@ use tempfile::TempDir;
 use crate::{VIDEO, Vsr};
 
 /// Models of `tests/bench/tiny_models.py`, registered as `test/<name>`.
-const FIXTURES: [&str; 9] =
-    ["double", "triple_luma_half", "bytes", "grain8", "fixed", "one_and_a_half", "same_size", "two_inputs", "stripes"];
+const FIXTURES: [&str; 10] = [
+    "double",
+    "triple_luma_half",
+    "bytes",
+    "grain8",
+    "fixed",
+    "fixed_large",
+    "one_and_a_half",
+    "same_size",
+    "two_inputs",
+    "stripes",
+];
 
 /// The runtime of all tests, on the CPU, where results are to be compared; what is missing in the cache is fetched.
 pub fn runtime() -> &'static Arc<Runtime> {

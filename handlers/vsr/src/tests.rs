@@ -7,12 +7,15 @@ use serde_json::json;
 
 use crate::testing::{Bench, inputs, media, runtime, tool};
 use crate::tiles::Picture;
-use crate::{Enlarger, Known, Net, Params, REFERENCE, Room, VIDEO, Vsr, Watch};
+use crate::{Enlarger, Known, Net, Params, REFERENCE, Room, VIDEO, Vsr};
 
 const SPAN: &str = "vsr/span-x2";
 
 fn net(name: &str) -> darkroom_api::Result<Net> {
-    Net::inspect(&mut runtime().fresh_session(&format!("test/{name}"), Precision::Full, 1).unwrap())
+    Net::inspect(
+        &mut runtime().fresh_session(&format!("test/{name}"), Precision::Full, 1).unwrap(),
+        &CancelToken::default(),
+    )
 }
 
 /// Real footage as planes of 0..=1.
@@ -26,11 +29,14 @@ fn frame(bench: &Bench, filter: &str, width: usize, height: usize) -> Picture {
 }
 
 fn enlarge(model: &str, memory_mib: u64, picture: &Picture, passes: u32) -> (Picture, usize) {
-    let room = Room { sessions: 2, memory_mib, precision: Precision::Full };
-    let mut enlarger = Enlarger::open(runtime(), model, room, &Known::default()).unwrap();
-    let watch = Watch { cancel: &CancelToken::default(), done: &|_| () };
+    let (known, cancel) = (Known::default(), CancelToken::default());
+    let mut enlarger = Enlarger::open(runtime(), model, room(memory_mib), &known, &cancel).unwrap();
     let tiles = enlarger.tiles(picture.width, picture.height).unwrap();
-    (enlarger.enlarge(vec![picture.clone()], passes, &watch).unwrap().remove(0), tiles)
+    (enlarger.enlarge(vec![picture.clone()], passes, &|_| ()).unwrap().remove(0), tiles)
+}
+
+fn room(memory_mib: u64) -> Room {
+    Room { sessions: 2, memory_mib, precision: Precision::Full }
 }
 
 /// The largest difference, but for some pixels at the edges.
@@ -91,6 +97,21 @@ fn models_of_every_kind_make_the_same_of_a_picture() {
 }
 
 #[test]
+fn a_fixed_size_larger_than_any_tile_of_ours_works() {
+    let large = net("fixed_large").unwrap();
+    assert_eq!(large.fixed, Some((1024, 576)));
+    let bench = Bench::new();
+    for (width, height, several) in [(200, 150, false), (1200, 600, true)] {
+        let picture = frame(&bench, &format!("scale={width}:{height}:flags=area"), width, height);
+        let (wanted, _) = enlarge("test/double", 1024, &picture, 1);
+        // Memory cannot make its tiles smaller.
+        let (found, tiles) = enlarge("test/fixed_large", 64, &picture, 1);
+        assert_eq!(tiles > 1, several, "{tiles} tiles");
+        assert!(most(&found, &wanted, 6) <= 1e-5, "{}", most(&found, &wanted, 6));
+    }
+}
+
+#[test]
 fn tiles_leave_no_seam() {
     let bench = Bench::new();
     let picture = frame(&bench, "crop=640:480:600:200,scale=320:240:flags=area", 320, 240);
@@ -98,6 +119,24 @@ fn tiles_leave_no_seam() {
     let (tiled, many) = enlarge(SPAN, 64, &picture, 1);
     assert!(one == 1 && many > 2, "{one} and {many} tiles");
     assert!(most(&whole, &tiled, 0) <= 1.0 / 255.0, "{}", most(&whole, &tiled, 0));
+}
+
+#[test]
+fn what_is_known_is_not_measured_again_and_measuring_can_be_cancelled() {
+    let (known, cancel, size) = (Known::default(), CancelToken::default(), (320, 240));
+    let open = || Enlarger::open(runtime(), SPAN, room(64), &known, &cancel);
+    let mut early = open().unwrap();
+    let tiles = open().unwrap().tiles(size.0, size.1).unwrap();
+    cancel.cancel();
+    assert_eq!(early.tiles(size.0, size.1), Ok(tiles), "nothing is left to measure");
+    assert_eq!(open().unwrap().tiles(size.0, size.1), Ok(tiles));
+
+    let (known, never) = (Known::default(), CancelToken::default());
+    let code = |cancel| Enlarger::open(runtime(), SPAN, room(64), &known, cancel).err().map(|error| error.code);
+    assert_eq!(code(&cancel), Some(ErrorCode::Cancelled), "while the model is tried");
+    assert_eq!(code(&never), None);
+    let mut cancelled = Enlarger::open(runtime(), SPAN, room(64), &known, &cancel).unwrap();
+    assert_eq!(cancelled.tiles(size.0, size.1).unwrap_err().code, ErrorCode::Cancelled, "while its reach is measured");
 }
 
 /// Mean squared error of two pictures of bytes, as PSNR.

@@ -20,6 +20,8 @@ const FAR: Overlap = Overlap { margin: 24, fade: 24 };
 const MIN_TILE_PIXELS: usize = 48 * 48;
 /// Largest tile: beyond, what neighbours share hardly matters, and memory is only slower.
 const MAX_TILE_PIXELS: usize = 1 << 19;
+/// Most that a picture may cost in tiles that sessions share, whole pictures being 1.
+const SHARED_COST: (usize, usize) = (7, 6);
 /// Longest that a call should take: progress is told, and cancellation heard, between calls.
 const CALL_SECS: f64 = 10.0;
 /// Pixels a call on an accelerator, where frames are small and the model takes several.
@@ -216,7 +218,7 @@ impl<'a> Enlarger<'a> {
         if !self.tilings.contains_key(&(width, height)) {
             let whole = Tiling::whole_pixels(&self.net, width, height);
             let tiling = if whole.is_some_and(|pixels| pixels <= self.max_pixels || self.net.fixed.is_some()) {
-                Tiling::whole(&self.net, width, height)
+                self.shared(width, height)?.unwrap_or_else(|| Tiling::whole(&self.net, width, height))
             } else {
                 let overlap = self.overlap()?;
                 Tiling::cut(&self.net, width, height, overlap, self.max_pixels)
@@ -224,6 +226,22 @@ impl<'a> Enlarger<'a> {
             self.tilings.insert((width, height), tiling);
         }
         Ok(&self.tilings[&(width, height)])
+    }
+
+    /// A picture that fits, in a tile for each session, or for fewer, where what tiles share costs little: all of them are
+    /// then at work on one picture, and need its memory once.
+    fn shared(&mut self, width: usize, height: usize) -> Result<Option<Tiling>> {
+        let sessions = self.sessions.len();
+        if sessions == 1 || self.net.fixed.is_some() || self.sessions[0].device() != Device::Cpu {
+            return Ok(None);
+        }
+        let overlap = self.overlap()?;
+        if overlap.fade > 0 {
+            return Ok(None);
+        }
+        let most = width * height * SHARED_COST.0 / SHARED_COST.1;
+        let cuts = (2..=sessions).rev().map(|parts| Tiling::cut(&self.net, width, height, overlap, most / parts));
+        Ok(cuts.into_iter().find(|cut| cut.len() > 1 && cut.len() * cut.width * cut.height <= most))
     }
 
     /// How much tiles must overlap, measured when it is first needed.

@@ -28,15 +28,15 @@ fn frame(bench: &Bench, filter: &str, width: usize, height: usize) -> Picture {
     Picture { width, height, values }
 }
 
-fn enlarge(model: &str, memory_mib: u64, picture: &Picture, passes: u32) -> (Picture, usize) {
+fn enlarge(model: &str, room: Room, picture: &Picture, passes: u32) -> (Picture, usize) {
     let (known, cancel) = (Known::default(), CancelToken::default());
-    let mut enlarger = Enlarger::open(runtime(), model, room(memory_mib), &known, &cancel).unwrap();
+    let mut enlarger = Enlarger::open(runtime(), model, room, &known, &cancel).unwrap();
     let tiles = enlarger.tiles(picture.width, picture.height).unwrap();
     (enlarger.enlarge(vec![picture.clone()], passes, &|_| ()).unwrap().remove(0), tiles)
 }
 
-fn room(memory_mib: u64) -> Room {
-    Room { sessions: 2, memory_mib, precision: Precision::Full }
+fn room(sessions: usize, memory_mib: u64) -> Room {
+    Room { sessions, memory_mib, precision: Precision::Full }
 }
 
 /// The largest difference, but for some pixels at the edges.
@@ -78,15 +78,15 @@ fn what_does_not_enlarge_is_refused_with_what_was_found() {
 fn models_of_every_kind_make_the_same_of_a_picture() {
     let bench = Bench::new();
     let picture = frame(&bench, "crop=400:300:600:200,scale=100:75:flags=area", 100, 75);
-    let (wanted, _) = enlarge("test/double", 1024, &picture, 1);
+    let (wanted, _) = enlarge("test/double", room(1, 1024), &picture, 1);
     for (name, limit) in [("grain8", 1e-5), ("bytes", 7e-3), ("fixed", 1e-5)] {
-        let (found, tiles) = enlarge(&format!("test/{name}"), 1024, &picture, 1);
+        let (found, tiles) = enlarge(&format!("test/{name}"), room(1, 1024), &picture, 1);
         // Where tiles stick out of the picture they see its edge once more, not black.
         assert!(most(&found, &wanted, 6) <= limit, "{name}: {}", most(&found, &wanted, 6));
         assert_eq!(tiles > 1, name == "fixed", "{name} in {tiles} tiles");
     }
     // Luma alone, in half precision; colour is laid over it.
-    let (luma, _) = enlarge("test/triple_luma_half", 1024, &picture, 1);
+    let (luma, _) = enlarge("test/triple_luma_half", room(1, 1024), &picture, 1);
     assert_eq!((luma.width, luma.height, luma.values.len()), (300, 225, 3 * 300 * 225));
     let mean = |picture: &Picture| -> Vec<f32> {
         picture.planes().map(|plane| plane.iter().sum::<f32>() / plane.len() as f32).collect()
@@ -103,9 +103,9 @@ fn a_fixed_size_larger_than_any_tile_of_ours_works() {
     let bench = Bench::new();
     for (width, height, several) in [(200, 150, false), (1200, 600, true)] {
         let picture = frame(&bench, &format!("scale={width}:{height}:flags=area"), width, height);
-        let (wanted, _) = enlarge("test/double", 1024, &picture, 1);
+        let (wanted, _) = enlarge("test/double", room(1, 1024), &picture, 1);
         // Memory cannot make its tiles smaller.
-        let (found, tiles) = enlarge("test/fixed_large", 64, &picture, 1);
+        let (found, tiles) = enlarge("test/fixed_large", room(2, 64), &picture, 1);
         assert_eq!(tiles > 1, several, "{tiles} tiles");
         assert!(most(&found, &wanted, 6) <= 1e-5, "{}", most(&found, &wanted, 6));
     }
@@ -115,16 +115,20 @@ fn a_fixed_size_larger_than_any_tile_of_ours_works() {
 fn tiles_leave_no_seam() {
     let bench = Bench::new();
     let picture = frame(&bench, "crop=640:480:600:200,scale=320:240:flags=area", 320, 240);
-    let (whole, one) = enlarge(SPAN, 4096, &picture, 1);
-    let (tiled, many) = enlarge(SPAN, 64, &picture, 1);
-    assert!(one == 1 && many > 2, "{one} and {many} tiles");
-    assert!(most(&whole, &tiled, 0) <= 1.0 / 255.0, "{}", most(&whole, &tiled, 0));
+    let (whole, one) = enlarge(SPAN, room(1, 4096), &picture, 1);
+    // Memory for less than a picture, and for more than one, which two sessions share all the same.
+    let (tiled, many) = enlarge(SPAN, room(2, 64), &picture, 1);
+    let (shared, two) = enlarge(SPAN, room(2, 4096), &picture, 1);
+    assert!(one == 1 && many > 2 && two == 2, "{one}, {many} and {two} tiles");
+    for cut in [tiled, shared] {
+        assert!(most(&whole, &cut, 0) <= 1.0 / 255.0, "{}", most(&whole, &cut, 0));
+    }
 }
 
 #[test]
 fn what_is_known_is_not_measured_again_and_measuring_can_be_cancelled() {
     let (known, cancel, size) = (Known::default(), CancelToken::default(), (320, 240));
-    let open = || Enlarger::open(runtime(), SPAN, room(64), &known, &cancel);
+    let open = || Enlarger::open(runtime(), SPAN, room(2, 64), &known, &cancel);
     let mut early = open().unwrap();
     let tiles = open().unwrap().tiles(size.0, size.1).unwrap();
     cancel.cancel();
@@ -132,10 +136,10 @@ fn what_is_known_is_not_measured_again_and_measuring_can_be_cancelled() {
     assert_eq!(open().unwrap().tiles(size.0, size.1), Ok(tiles));
 
     let (known, never) = (Known::default(), CancelToken::default());
-    let code = |cancel| Enlarger::open(runtime(), SPAN, room(64), &known, cancel).err().map(|error| error.code);
+    let code = |cancel| Enlarger::open(runtime(), SPAN, room(2, 64), &known, cancel).err().map(|error| error.code);
     assert_eq!(code(&cancel), Some(ErrorCode::Cancelled), "while the model is tried");
     assert_eq!(code(&never), None);
-    let mut cancelled = Enlarger::open(runtime(), SPAN, room(64), &known, &cancel).unwrap();
+    let mut cancelled = Enlarger::open(runtime(), SPAN, room(2, 64), &known, &cancel).unwrap();
     assert_eq!(cancelled.tiles(size.0, size.1).unwrap_err().code, ErrorCode::Cancelled, "while its reach is measured");
 }
 

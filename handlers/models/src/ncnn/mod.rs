@@ -7,6 +7,7 @@
 //! The files come from outside. Every size is checked against what is really there before memory is taken for it, and what
 //! comes out is at most twice as long as the weights, and a graph of as many operations as the text has layers.
 
+mod gates;
 mod layers;
 mod network;
 mod onnx;

@@ -1,7 +1,8 @@
 //! A network in the making: which tensors its blobs are, and what has been added for its layers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::gates;
 use super::onnx::{Attribute, Graph, Node, Tensor};
 use super::param::Layer;
 use super::weights::Weights;
@@ -14,6 +15,10 @@ pub struct Network<'a> {
     unread: BTreeMap<&'a str, Blob>,
     nodes: Vec<Node>,
     tensors: Vec<Tensor>,
+    /// What tensors were joined of.
+    pub joined: BTreeMap<String, Vec<Blob>>,
+    /// Channels of all tensors.
+    channels: BTreeMap<String, usize>,
     /// Whether the picture that goes in has a name.
     pub has_input: bool,
 }
@@ -31,7 +36,15 @@ impl<'a> Network<'a> {
     /// A network without layers yet.
     pub fn new(bin: &'a [u8]) -> Network<'a> {
         let weights = Weights::new(bin);
-        Network { weights, unread: BTreeMap::new(), nodes: Vec::new(), tensors: Vec::new(), has_input: false }
+        Network {
+            weights,
+            unread: BTreeMap::new(),
+            nodes: Vec::new(),
+            tensors: Vec::new(),
+            joined: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            has_input: false,
+        }
     }
 
     /// Adds the next layer.
@@ -64,7 +77,25 @@ impl<'a> Network<'a> {
             outputs: vec!["output".into()],
             ..Node::default()
         });
+        gates::simplify(&mut self.nodes, &mut self.tensors, &self.channels);
+        let read: BTreeSet<String> = self.nodes.iter().flat_map(|node| node.inputs.iter().cloned()).collect();
+        self.nodes.retain(|node| node.op_type != "Concat" || node.outputs.iter().any(|made| read.contains(made)));
+        self.tensors.retain(|tensor| read.contains(&tensor.name));
         Ok(Graph::of_pictures(self.nodes, self.tensors))
+    }
+
+    /// The parts that a blob was joined of, each with its first channel, in the order in which they are made; the blob
+    /// itself where it was not joined.
+    pub fn parts(&self, blob: &Blob) -> Vec<(usize, Blob)> {
+        let Some(parts) = self.joined.get(&blob.tensor) else { return vec![(0, blob.clone())] };
+        let mut next = 0;
+        let placed = parts.iter().map(|part| {
+            next += part.channels;
+            (next - part.channels, part.clone())
+        });
+        let mut placed: Vec<_> = placed.collect();
+        placed.sort_by_cached_key(|(_, part)| self.nodes.iter().position(|node| node.outputs.contains(&part.tensor)));
+        placed
     }
 
     /// Takes the `N` blobs that a layer reads.
@@ -98,6 +129,7 @@ impl<'a> Network<'a> {
     /// # Errors
     /// Where another of its name is unread.
     pub fn insert(&mut self, name: &'a str, blob: Blob) -> Result<(), String> {
+        self.channels.insert(blob.tensor.clone(), blob.channels);
         match self.unread.insert(name, blob) {
             Some(_) => Err(format!("there are two `{name}`")),
             None => Ok(()),

@@ -194,4 +194,12 @@ impl Tensor {
         let raw = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         Tensor { dims: dims.iter().map(|dim| *dim as i64).collect(), data_type: FLOAT, name, raw }
     }
+
+    /// Halves each number, which is exact but for the very smallest.
+    pub fn halve(&mut self) {
+        for number in self.raw.chunks_exact_mut(4) {
+            let half = f32::from_le_bytes([number[0], number[1], number[2], number[3]]) / 2.0;
+            number.copy_from_slice(&half.to_le_bytes());
+        }
+    }
 }

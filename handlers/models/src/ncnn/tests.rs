@@ -54,6 +54,78 @@ fn a_network_becomes_the_operations_of_its_layers() {
     assert_eq!(weights[4], (&[][..], &0.5_f32.to_le_bytes()[..]));
 }
 
+/// Joins two convolutions of the picture, and looks at single pixels of both.
+const JOINED: &str = "7767517
+6 8
+Input        in    0 1 data
+Split        split 1 2 data a b
+Convolution  one   1 1 a c 0=1 1=1 6=3
+Convolution  two   1 1 b d 0=2 1=1 6=6
+Concat       join  2 1 d c e
+Convolution  last  1 1 e out 0=3 1=1 5=1 6=9
+";
+
+#[test]
+fn single_pixels_of_joined_channels_are_summed_up_part_by_part() {
+    let tag = [0; 4];
+    let numbers = |range: std::ops::Range<u8>| range.flat_map(|i| f32::from(i).to_le_bytes()).collect::<Vec<u8>>();
+    let bin = [&tag[..], &numbers(0..3), &tag, &numbers(0..6), &tag, &numbers(0..9), &numbers(20..23)].concat();
+    let graph = Model::decode(&to_onnx(JOINED.as_bytes(), &bin).unwrap()[..]).unwrap().graph.unwrap();
+    let told: Vec<String> =
+        graph.nodes.iter().map(|n| format!("{} = {} {}", n.outputs.join(" "), n.op_type, n.inputs.join(" "))).collect();
+    assert_eq!(
+        told,
+        [
+            "t0 = Conv input w0",
+            "t1 = Conv input w1",
+            // What was made first is used first, with its own columns of the weights.
+            "t3 = Conv t0 w2 w3",
+            "t4 = Conv t1 w4",
+            "t5 = Add t4 t3",
+            "output = Clip t5 w5 w6",
+        ]
+    );
+    assert_eq!(graph.weights[2].raw, [2.0_f32, 5.0, 8.0].map(f32::to_le_bytes).concat());
+    assert_eq!(graph.weights[4].raw, [0.0_f32, 1.0, 3.0, 4.0, 6.0, 7.0].map(f32::to_le_bytes).concat());
+    assert_eq!(graph.weights[3].raw, numbers(20..23));
+}
+
+/// A gate: the convolution, its sigmoid less `0.5`, and the product with the sum of convolution and picture.
+const GATE: &str = "7767517
+8 11
+Input        in    0 1 data
+Split        split 1 2 data a b
+Convolution  conv  1 1 a c 0=3 1=1 5=1 6=9
+Split        twice 1 2 c d e
+Sigmoid      open  1 1 d f
+BinaryOp     less  1 1 f g 0=1 1=1 2=5.000000e-01
+BinaryOp     sum   2 1 e b h 0=0
+BinaryOp     gate  2 1 h g out 0=2
+";
+
+#[test]
+fn gates_become_what_is_computed_in_blocks() {
+    let bin: Vec<u8> = [0; 4].into_iter().chain((0u8..12).flat_map(|i| f32::from(i).to_le_bytes())).collect();
+    let told = |param: &str| -> Vec<String> {
+        let graph = Model::decode(&to_onnx(param.as_bytes(), &bin).unwrap()[..]).unwrap().graph.unwrap();
+        assert_eq!(graph.weights[0].raw[32..36], (if param == GATE { 4.0_f32 } else { 8.0 }).to_le_bytes());
+        graph.nodes.iter().map(|n| format!("{} = {} {}", n.outputs.join(" "), n.op_type, n.inputs.join(" "))).collect()
+    };
+    assert_eq!(
+        told(GATE),
+        [
+            "t0 = Conv input w0 w1",
+            "t1 = Tanh t0",
+            "t2 = Conv input w5",
+            "t3 = Add t0 t2",
+            "t4 = Mul t3 t1",
+            "output = Clip t4 w3 w4"
+        ]
+    );
+    // Less another number it is none.
+    assert_eq!(told(&GATE.replace("5.000000e-01", "4.000000e-01"))[1..3], ["t1 = Sigmoid t0", "t2 = Sub t1 w2"]);
+}
+
 #[test]
 fn what_is_not_known_is_refused_by_its_name() {
     for (from, to, words) in [

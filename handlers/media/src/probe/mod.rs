@@ -18,7 +18,7 @@ pub fn probe(path: &Path, kinds: &[MediaKind], limits: &Limits) -> Result<Probe>
     let bytes = std::fs::metadata(path).map_or(0, |m| m.len());
     check_bytes(bytes, limits)?;
     let input = source::open(path, &CancelToken::default())?;
-    let kind = kind_of(&input, kinds)?;
+    let kind = kind_of(path, &input, kinds)?;
     let mut probe = Probe {
         kind,
         container: input.format().name().to_owned(),
@@ -40,7 +40,7 @@ pub fn probe(path: &Path, kinds: &[MediaKind], limits: &Limits) -> Result<Probe>
     probe.duration_secs = if kind == MediaKind::Video { duration_secs(&input, &stream) } else { None };
     check_duration(probe.duration_secs, limits)?;
     check_size(&stream, limits)?;
-    let frames = if kind == MediaKind::Image { Some(1) } else { frames_in_stream(&input, &stream) };
+    let frames = if kind == MediaKind::Image { Some(1) } else { frames_in_stream(path, &input, &stream) };
     drop(input);
     let options = ReadOptions { threads: 1, max_pixels: limits.max_pixels, ..ReadOptions::default() };
     let reader = Reader::open(path, &options)?;
@@ -50,9 +50,9 @@ pub fn probe(path: &Path, kinds: &[MediaKind], limits: &Limits) -> Result<Probe>
 }
 
 /// Settles what the file is and whether that is wanted.
-fn kind_of(input: &Input, kinds: &[MediaKind]) -> Result<MediaKind> {
+fn kind_of(path: &Path, input: &Input, kinds: &[MediaKind]) -> Result<MediaKind> {
     let wrong = |message| Err(JobError::new(ErrorCode::InputWrongKind, message));
-    let kind = if source::is_still(input) {
+    let kind = if source::is_still(path, input) {
         MediaKind::Image
     } else {
         match best_video(input) {

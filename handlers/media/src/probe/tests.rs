@@ -72,6 +72,34 @@ fn pictures_are_no_videos() {
 }
 
 #[test]
+fn pictures_that_move_are_videos() {
+    let scratch = Scratch::new();
+    // Each frame shows 0.2 s, but for the third, which shows longer.
+    let times = "-frames:v 4 -vf scale=90:160,setpts='(N*0.2+gte(N,3)*0.5)/TB' -vsync vfr";
+    for (name, form) in [("m.gif", ""), ("m.png", "-f apng")] {
+        let moving = scratch.make(&man(), &format!("{times} {form}"), name);
+        let probe = probe(&moving, &[MediaKind::Video, MediaKind::Image], &Limits::default()).unwrap();
+        let video = probe.video.unwrap();
+        assert_eq!((probe.kind, video.frames, video.has_alpha), (MediaKind::Video, Some(4), false), "{name}");
+        let mut reader = Reader::open(&moving, &ReadOptions::default()).unwrap();
+        let base = f64::from(reader.info().time_base);
+        let mut found = Vec::new();
+        while let Some(frame) = reader.next().unwrap() {
+            found.push((frame.pts() as f64 * base * 10.0).round() as i64);
+        }
+        assert_eq!(found, [0, 2, 4, 11], "{name}");
+    }
+    let half = "scale=90:160,format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='255*gte(X,40)'";
+    let palette = format!("-frames:v 3 -filter_complex {half},split[a][b];[a]palettegen[p];[b][p]paletteuse");
+    let sticker = scratch.make(&man(), &palette, "sticker.gif");
+    assert!(probe(&sticker, &[MediaKind::Video], &Limits::default()).unwrap().video.unwrap().has_alpha);
+
+    let webp = scratch.make(&man(), "-frames:v 3 -vf scale=90:160 -c:v libwebp_anim", "m.webp");
+    let error = probe(&webp, &[MediaKind::Video, MediaKind::Image], &Limits::default()).unwrap_err();
+    assert!(error.code == ErrorCode::InputUnsupported && error.message.contains("GIF"), "{error}");
+}
+
+#[test]
 fn a_picture_in_a_video_container_is_no_video() {
     let scratch = Scratch::new();
     let picture =

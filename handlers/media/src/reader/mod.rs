@@ -147,7 +147,7 @@ impl Reader {
                 tracing::debug!(%e, "no seek in this container");
             }
         }
-        let (decoder, info) = open_decoder(&input, stream, options)?;
+        let (decoder, info) = open_decoder(path, &input, stream, options)?;
         let start = file_start_secs(&input);
         let tracks = has_tracks.then(|| Tracks {
             path: path.to_owned(),
@@ -245,6 +245,10 @@ impl Reader {
         let (w, h) = (first.width(), first.height());
         (self.info.width_px, self.info.height_px) = if self.info.orientation.swaps_sides() { (h, w) } else { (w, h) };
         self.info.pixel_format = format;
+        // GIF's frames come with alpha whether or not anything shows through.
+        if self.demuxer.input.format().name() == "gif" && !self.info.is_still && first.is_opaque() {
+            self.info.has_alpha = false;
+        }
         self.info.bit_depth = ffi::component_depth(format).0;
         self.info.colour_in_file = in_file;
         self.info.colour = in_file.resolved(format, first.height());

@@ -43,6 +43,13 @@ impl RegistryConfig {
                 format!("`models.custom` has the name `{name}`: use a-z, 0-9, `.`, `_`, `-` and `/` between parts.");
             return Err(JobError::new(ErrorCode::ModelInvalid, why));
         }
+        if let Some((name, path)) = self.custom.iter().find(|(_, path)| !path.is_absolute()) {
+            let why = format!(
+                "`models.custom` gives `{name}` the path `{}`: write it in full, from `/` on. Workers are started in many places.",
+                path.display()
+            );
+            return Err(JobError::new(ErrorCode::ModelInvalid, why));
+        }
         Ok(Registry::new(manifest, dir, self.custom.clone()))
     }
 }
@@ -283,7 +290,9 @@ impl Registry {
     }
 
     fn unreadable(&self, name: &str, error: &std::io::Error) -> JobError {
-        self.missing(name, &format!("the file registered for it cannot be read ({error}), so correct `models.custom`"))
+        let path = self.custom.get(name).map(|path| path.display().to_string()).unwrap_or_default();
+        let why = format!("the file registered for it, `{path}`, cannot be read ({error}), so correct `models.custom`");
+        self.missing(name, &why)
     }
 }
 

@@ -271,3 +271,17 @@ fn packages_are_fetched_with_npm() {
     let model = Registry::new(manifest, dir.path().into(), BTreeMap::new()).fetch("test/m", &mut |_| ()).unwrap();
     assert!(std::fs::read_to_string(model.path).unwrap().starts_with("The MIT License"));
 }
+
+#[test]
+fn paths_of_ones_own_files_are_written_in_full() {
+    let config = |path: &str| RegistryConfig {
+        dir: Some("/nowhere".into()),
+        custom: [("my/own".to_owned(), path.into())].into(),
+        ..RegistryConfig::default()
+    };
+    let error = config("own.onnx").open().unwrap_err();
+    assert_eq!(error.code, ErrorCode::ModelInvalid);
+    assert!(error.message.contains("`own.onnx`") && error.message.contains("in full"), "{}", error.message);
+    let error = config("/none/own.onnx").open().unwrap().resolve("my/own").unwrap_err();
+    assert!(error.code == ErrorCode::ModelMissing && error.message.contains("`/none/own.onnx`"), "{}", error.message);
+}

@@ -53,11 +53,6 @@ const STALL_SECS: f64 = 120.0;
 const BASE_MIB: u64 = 230;
 /// Bytes a pixel of the result: pictures in floats on their way (two at 8K), frames, and the encoder's own.
 const BYTES_A_PIXEL: u64 = 75;
-/// Thousandths of a byte that a pixel of a result's frame takes in the file at quality 75, generously: half a bit.
-const MILLIBYTES_A_PIXEL: u64 = 60;
-/// The same for what is asked to be finer.
-const FINE_MILLIBYTES_A_PIXEL: u64 = 250;
-
 /// The handler.
 pub struct Vsr {
     runtime: Arc<Runtime>,
@@ -70,10 +65,17 @@ impl Vsr {
         Vsr { runtime, known: Known::default() }
     }
 
+    /// Whether the model is there.
+    fn resolve(&self, params: &Params, wanted_scale: f64) -> Result<()> {
+        let registry = self.runtime.registry();
+        params.check_model(registry)?;
+        registry.resolve(params.model_name(wanted_scale)).map(drop)
+    }
+
     fn plan_video(&self, params: &Params, probe: &Probe) -> Result<Plan> {
         let Some(video) = &probe.video else { return Ok(Plan::default()) };
         let goal = Goal::of(params, video.width_px, video.height_px)?;
-        self.runtime.registry().resolve(params.model_name(goal.wanted_scale()))?;
+        self.resolve(params, goal.wanted_scale())?;
         goal.check_picture(video.width_px, video.height_px, params::family_scale(params, &goal))?;
         let source = Source {
             still: probe.kind == MediaKind::Image,
@@ -88,7 +90,7 @@ impl Vsr {
         let frames = video.frames.unwrap_or(guessed).max(1);
         if params.start_secs.is_none() && params.end_secs.is_none() {
             // Before the work: how much the sound takes is known only then.
-            look.options.check_size(goal.width_px, goal.height_px, frames, 0)?;
+            look.options.check_size(frames, 0)?;
         }
         let on_device = self.runtime.expects_accelerator();
         let models_mib = pipeline::memory_mib(&self.runtime, params, goal.is_large(), on_device)?;
@@ -96,40 +98,23 @@ impl Vsr {
         Ok(Plan {
             device_mib: if on_device { models_mib } else { 0 },
             host_mib: if on_device { own_mib } else { own_mib + models_mib },
-            scratch_bytes: scratch_bytes(params, pixels, frames, video.fps),
+            scratch_bytes: look.options.scratch_bytes(
+                goal.width_px,
+                goal.height_px,
+                frames_wanted(params, frames, video.fps),
+                video.fps,
+            ),
             exclusive: false,
         })
     }
 }
 
-/// Bytes that the result, and what is made of it where it may not be larger than something, take on the disk.
-fn scratch_bytes(params: &Params, pixels: u64, frames: u64, fps: f64) -> u64 {
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an estimate"
-    )]
-    let frames = match (params.start_secs, params.end_secs) {
-        (start, Some(end)) => {
-            let secs = end.get() - start.map_or(0.0, darkroom_api::Seconds::get);
-            ((secs * fps.max(1.0)).ceil() as u64).clamp(1, frames)
-        }
-        _ => frames,
-    };
-    let fine = params.quality.get() > 80 || params.crf.is_some_and(|crf| crf.get() < 18);
-    let by_quality =
-        frames.saturating_mul(pixels * if fine { FINE_MILLIBYTES_A_PIXEL } else { MILLIBYTES_A_PIXEL } / 1000);
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an estimate"
-    )]
-    let by_rate = params.bitrate_kbps.map(|kbps| (f64::from(kbps.get()) * 150.0 * frames as f64 / fps.max(1.0)) as u64);
-    let first = by_rate.unwrap_or(by_quality);
-    // A capped file may be made twice.
-    params.max_bytes().map_or(first, |max| first.min(max.saturating_mul(3)))
+/// Frames of the part to work on, of so many in all.
+fn frames_wanted(params: &Params, frames: u64, fps: f64) -> u64 {
+    let Some(end) = params.end_secs else { return frames };
+    let secs = end.get() - params.start_secs.map_or(0.0, darkroom_api::Seconds::get);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; the cast saturates")]
+    ((secs * fps.max(1.0)).ceil() as u64).clamp(1, frames)
 }
 
 impl Handler for Vsr {
@@ -153,7 +138,7 @@ impl Handler for Vsr {
 
     fn check(&self, params: &Params) -> Result<()> {
         params.check()?;
-        self.runtime.registry().resolve(params.model_name(params.likely_scale())).map(drop)
+        self.resolve(params, params.likely_scale())
     }
 
     fn warm(&self, params: &Params) -> Result<()> {

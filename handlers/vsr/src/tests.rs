@@ -389,6 +389,48 @@ fn full_opacity_is_as_none() {
 }
 
 #[test]
+fn a_gif_that_moves_becomes_a_video_and_keeps_what_shows_through() {
+    let bench = Bench::new();
+    let clip = bench.walk(3);
+    // The left half shows nothing, half a second a frame.
+    let half = "setpts=N/2/TB,format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='255*gte(X,64)'";
+    let palette = format!("{half},split[a][b];[a]palettegen=reserve_transparent=1[p];[b][p]paletteuse");
+    let sticker = bench.make("sticker.gif", &["-i", &clip], &["-filter_complex", &palette, "-vsync", "vfr"]);
+    let outputs = bench.run(&sticker, json!({ "model": "test/double" })).unwrap();
+    assert_eq!((outputs.metrics["frames"].as_u64(), outputs.files[0].name.as_str()), (Some(3), "upscaled.webm"));
+    let times = bench.shows(&bench.path("out/upscaled.webm"), "packet=pts_time");
+    assert_eq!(times, "pts_time=0.000000\npts_time=0.500000\npts_time=1.000000\n");
+    let result = bench.path("out/upscaled.webm");
+    let alpha = [
+        "-v",
+        "error",
+        "-c:v",
+        "libvpx-vp9",
+        "-i",
+        &result,
+        "-vf",
+        "alphaextract",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "gray",
+        "-",
+    ];
+    let alpha = tool("ffmpeg", &alpha);
+    assert_eq!(alpha.len(), 3 * 256 * 192);
+    for frame in alpha.chunks(256 * 192) {
+        let row = &frame[90 * 256..91 * 256];
+        assert!(row[..120].iter().all(|a| *a < 16) && row[136..].iter().all(|a| *a > 239), "{row:?}");
+    }
+
+    let plain = bench.make("plain.gif", &["-i", &clip], &[]);
+    let outputs = bench.run(&plain, json!({ "model": "test/double" })).unwrap();
+    assert_eq!((outputs.files[0].name.as_str(), outputs.warnings.len()), ("upscaled.mp4", 0), "{:?}", outputs.warnings);
+    let one = bench.make("one.gif", &["-i", &clip], &["-frames:v", "1"]);
+    assert_eq!(bench.run(&one, json!({ "model": "test/double" })).unwrap().files[0].name, "upscaled.png");
+}
+
+#[test]
 fn a_file_is_never_larger_than_it_may_be() {
     let bench = Bench::new();
     let noise = ["-f", "lavfi", "-i", "nullsrc=size=128x96:rate=30:duration=2,geq=random(1)*255:128:128"];
@@ -397,6 +439,7 @@ fn a_file_is_never_larger_than_it_may_be() {
     let free = bytes(json!({ "model": "test/double" }));
     let held = bytes(json!({ "model": "test/double", "maximum_optimized_size_mb": 0.1 }));
     assert!(free > 300_000 && held <= 100_000, "{free} and {held} bytes");
+    assert_eq!(bytes(json!({ "model": "test/double", "maximum_optimized_size_mb": 10 })), free);
 
     // An hour of it in ten thousand bytes: refused before any work.
     let mut probe = probe(noise.as_ref(), &[MediaKind::Video], &Limits::default()).unwrap();
@@ -414,6 +457,11 @@ fn what_cannot_be_done_is_said() {
     assert_eq!(code(json!({ "size": "128x96" })), ErrorCode::InputTooLarge);
     assert_eq!(code(json!({ "model": "test/stripes" })), ErrorCode::ModelInvalid);
     assert_eq!(code(json!({ "model": "no/such" })), ErrorCode::ModelMissing);
+    let unknown = Params { model: "foo".into(), ..Params::default() };
+    let error = Vsr::new(runtime().clone()).check(&unknown).unwrap_err();
+    for name in ["`foo`", "`span`", "`x4plus`", "`test/double`", "[models.custom]"] {
+        assert!(error.code == ErrorCode::ModelMissing && error.message.contains(name), "{}", error.message);
+    }
     assert_eq!(code(json!({ "scale": 2, "task_type": "SD2HD" })), ErrorCode::ParamsInvalid);
     bench.cancel.cancel();
     assert_eq!(code(json!({ "model": "test/double" })), ErrorCode::Cancelled);

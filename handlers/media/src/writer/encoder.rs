@@ -17,7 +17,7 @@ pub(crate) struct VideoEncoder {
 impl VideoEncoder {
     pub(crate) fn open(plan: &Plan, global_header: bool) -> Result<VideoEncoder> {
         let (options, info) = (&plan.options, &plan.info);
-        let name = encoder_name(options.format.codec, info);
+        let name = encoder_name(options.format.codec, info.width_px, info.height_px);
         let codec = ff::encoder::find_by_name(name).ok_or_else(|| {
             JobError::new(
                 ErrorCode::RuntimeMissing,

@@ -7,6 +7,7 @@ mod limit;
 mod mux;
 mod options;
 mod pictures;
+mod search;
 mod settings;
 mod track;
 mod tracks;
@@ -73,8 +74,10 @@ impl Writer {
                     (Some(source), Some(_)) => tracks::bytes(source, container)?,
                     _ => 0,
                 };
-                let cap = options.cap(info, other_bytes)?;
-                let plan = mux::Plan { options: options.clone(), info: info.clone(), pixels, colour, cap };
+                options.check_size(info.frames.unwrap_or(0), other_bytes)?;
+                let (guard, crf) = (options.guard(info), None);
+                let (options, info) = (options.clone(), info.clone());
+                let plan = mux::Plan { options, info, pixels, colour, guard, crf };
                 Sink::File(Box::new(mux::Mux::create(path, plan, tracks.as_ref())?))
             }
         };

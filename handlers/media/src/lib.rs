@@ -5,6 +5,7 @@
 //! the three on threads of their own. Files are hostile: FFmpeg never sees a path of an input, only bytes that we read
 //! for it, and only containers on a list are opened (`source`).
 
+pub mod alone;
 pub mod colour;
 pub mod compare;
 mod deinterlace;

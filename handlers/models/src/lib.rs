@@ -15,6 +15,7 @@ mod digest;
 mod fetch;
 mod manifest;
 mod ncnn;
+pub mod onnx;
 mod registry;
 
 pub use fetch::{FetchProgress, FetchStep};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use darkroom_api::{Alone, Inputs, JobContext, Part, Result};
 use darkroom_inference::Runtime;
-use darkroom_media::{Frame, Reader, Writer};
+use darkroom_media::{Writer, alone};
 
 use crate::known::Known;
 use crate::pipeline::{Developer, Enlarged, Reading, codec_threads, read_options, set_up};
@@ -27,23 +27,10 @@ pub fn alone<'a>(
 ) -> Result<Alone<'a>> {
     let video = inputs.one(VIDEO)?;
     match part {
-        Part::Decode => decode(runtime, ctx, video, params),
+        Part::Decode => Ok(alone::decode(video, read_options(params, codec_threads(runtime)?, ctx))),
         Part::Model => model(runtime, known, ctx, video, params),
         Part::Encode => encode(runtime, known, ctx, video, params),
     }
-}
-
-fn decode<'a>(runtime: &Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
-    let options = read_options(params, codec_threads(runtime)?, ctx);
-    let video = video.to_owned();
-    Ok(Alone::new(move || {
-        let mut reader = Reader::open(&video, &options)?;
-        let mut frames = 0;
-        while reader.next()?.is_some() {
-            frames += 1;
-        }
-        Ok(frames)
-    }))
 }
 
 /// From pictures to enlarged pictures: the first ones again and again, as the model computes the same whatever it sees.
@@ -74,11 +61,11 @@ fn model<'a>(
     }))
 }
 
-/// Real results, of the first frames, forwards and backwards until each frame of the clip has had one.
+/// Real results of the first frames.
 fn encode<'a>(runtime: &Runtime, known: &Known, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
     let (mut reader, mut setup) = set_up(runtime, known, ctx, video, params)?;
     let path = ctx.output_dir.join(&setup.look.name);
-    let mut writer = Writer::create(&path, &setup.look.options, &setup.out_info, reader.tracks())?;
+    let writer = Writer::create(&path, &setup.look.options, &setup.out_info, reader.tracks())?;
     let mut reading = Reading::new(&setup);
     let mut developer = Developer::new(&setup);
     let (mut results, mut times) = (Vec::new(), Vec::new());
@@ -96,15 +83,5 @@ fn encode<'a>(runtime: &Runtime, known: &Known, ctx: &JobContext, video: &Path, 
     drop(setup);
     // The model's memory is not the encoder's.
     runtime.release_idle();
-    let held_bytes = results.iter().skip(1).map(Frame::bytes).sum();
-    let work = Box::new(move || {
-        for (index, pts) in times.iter().enumerate() {
-            let place = darkroom_media::pipeline::there_and_back(index, results.len());
-            let Some(result) = results.get_mut(place) else { break };
-            result.set_pts(*pts);
-            writer.write(result)?;
-        }
-        writer.finish().map(|report| report.frames)
-    });
-    Ok(Alone { work, held_bytes })
+    Ok(alone::encode(writer, results, times))
 }

@@ -321,13 +321,5 @@ fn finish(decode: stages::Decoded, middle: Middle, encode: stages::Encoded, star
     })
 }
 
-/// 0, 1, 2, 1, 0, 1, ... for a length of 3: some frames in place of many, without the cut that a jump back to the first
-/// would be. For benches.
-pub fn there_and_back(index: usize, length: usize) -> usize {
-    let period = (2 * length).saturating_sub(2).max(1);
-    let place = index % period;
-    if place < length { place } else { period - place }
-}
-
 #[cfg(test)]
 mod tests;

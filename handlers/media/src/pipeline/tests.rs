@@ -200,11 +200,3 @@ fn sound_that_webm_lacks_is_transcoded_and_told() {
         .unwrap();
     assert!((heard - 1.0).abs() < 0.1, "{heard}");
 }
-
-#[test]
-fn some_frames_are_taken_forwards_and_backwards() {
-    let places = |length| (0..7).map(|i| there_and_back(i, length)).collect::<Vec<_>>();
-    assert_eq!(places(3), [0, 1, 2, 1, 0, 1, 2]);
-    assert_eq!(places(2), [0, 1, 0, 1, 0, 1, 0]);
-    assert_eq!(places(1), [0; 7]);
-}

@@ -7,7 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use super::onnx::{Attribute, Node, Tensor};
+use prost::Message;
+
+use super::onnx;
+use crate::onnx::{Attribute, Node, Tensor};
 
 /// Replaces all gates. `channels` tells those of each tensor.
 pub fn simplify(nodes: &mut [Node], tensors: &mut Vec<Tensor>, channels: &BTreeMap<String, usize>) {
@@ -75,15 +78,16 @@ impl Gate {
     fn replace(self, nodes: &mut [Node], tensors: &mut Vec<Tensor>) {
         let weights = &nodes[self.convolution].inputs[1..];
         for tensor in tensors.iter_mut().filter(|tensor| weights.contains(&tensor.name)) {
-            tensor.halve();
+            onnx::halve(tensor);
         }
         let halves = format!("w{}", tensors.len());
-        tensors.push(Tensor::new(halves.clone(), &[self.channels, 1, 1, 1], &vec![0.5; self.channels]));
+        tensors.push(onnx::weight(halves.clone(), &[self.channels, 1, 1, 1], &vec![0.5; self.channels]));
         nodes[self.sigmoid].op_type = "Tanh".into();
         // Halves what is beside, in the place of the difference.
         let half = &mut nodes[self.difference];
         (half.op_type, half.inputs) = ("Conv".into(), vec![self.beside, halves]);
-        half.attributes = vec![Attribute::int("group", self.channels as i64), Attribute::ints("kernel_shape", &[1, 1])];
+        let settings = [Attribute::int("group", self.channels as i64), Attribute::ints("kernel_shape", &[1, 1])];
+        half.attributes = settings.iter().map(Message::encode_to_vec).collect();
         let (half, tanh) = (half.outputs[0].clone(), nodes[self.sigmoid].outputs[0].clone());
         nodes[self.sum].inputs[1] = half;
         nodes[self.product].inputs[1] = tanh;

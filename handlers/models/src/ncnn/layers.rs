@@ -2,8 +2,8 @@
 //! `docs/developer-guide/operators.md`.
 
 use super::network::{Blob, Network};
-use super::onnx::Attribute;
 use super::param::Layer;
+use crate::onnx::Attribute;
 
 /// Channels, far more than any known network has.
 const MAX_CHANNELS: usize = 1 << 14;

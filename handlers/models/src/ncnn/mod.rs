@@ -28,7 +28,7 @@ pub fn to_onnx(param: &[u8], bin: &[u8]) -> Result<Vec<u8>, String> {
     for layer in param::parse(param)? {
         network.add(layer)?;
     }
-    Ok(onnx::Model::new(network.finish()?).encode_to_vec())
+    Ok(network.finish()?.encode_to_vec())
 }
 
 #[cfg(test)]

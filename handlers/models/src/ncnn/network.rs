@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::gates;
-use super::onnx::{Attribute, Graph, Node, Tensor};
+use prost::Message;
+
 use super::param::Layer;
 use super::weights::Weights;
+use super::{gates, onnx};
+use crate::onnx::{Attribute, Model, Node, Tensor};
 
 /// A network as far as it is converted.
 pub struct Network<'a> {
@@ -60,7 +62,7 @@ impl<'a> Network<'a> {
     ///
     /// # Errors
     /// Where weights are left over, or where not exactly one picture comes out.
-    pub fn finish(mut self) -> Result<Graph, String> {
+    pub fn finish(mut self) -> Result<Model, String> {
         self.weights.all_read()?;
         if !self.has_input {
             return Err("no picture goes in".into());
@@ -81,7 +83,7 @@ impl<'a> Network<'a> {
         let read: BTreeSet<String> = self.nodes.iter().flat_map(|node| node.inputs.iter().cloned()).collect();
         self.nodes.retain(|node| node.op_type != "Concat" || node.outputs.iter().any(|made| read.contains(made)));
         self.tensors.retain(|tensor| read.contains(&tensor.name));
-        Ok(Graph::of_pictures(self.nodes, self.tensors))
+        Ok(onnx::file(self.nodes, &self.tensors))
     }
 
     /// The parts that a blob was joined of, each with its first channel, in the order in which they are made; the blob
@@ -139,7 +141,7 @@ impl<'a> Network<'a> {
     /// Adds a weight, without dimensions a number; returns its name.
     pub fn weight(&mut self, dims: &[usize], numbers: &[f32]) -> String {
         let name = format!("w{}", self.tensors.len());
-        self.tensors.push(Tensor::new(name.clone(), dims, numbers));
+        self.tensors.push(onnx::weight(name.clone(), dims, numbers));
         name
     }
 
@@ -154,7 +156,9 @@ impl<'a> Network<'a> {
         let made = format!("t{}", self.nodes.len());
         // Names must differ, and a layer may be several operations.
         let (outputs, name) = (vec![made.clone()], format!("{}/{made}", layer.name));
-        self.nodes.push(Node { inputs, outputs, name, op_type: op_type.into(), attributes });
+        let attributes = attributes.iter().map(Message::encode_to_vec).collect();
+        let op_type = op_type.into();
+        self.nodes.push(Node { inputs, outputs, name: Some(name), op_type, attributes, ..Node::default() });
         made
     }
 }

@@ -1,5 +1,5 @@
-use super::onnx::Model;
 use super::*;
+use crate::onnx::{Model, Tensor};
 
 /// Enlarges twice: a convolution in half precision to 12 channels, PReLU, pixel shuffle, and the nearest pixels added.
 const PARAM: &str = "7767517
@@ -20,6 +20,13 @@ fn bin() -> Vec<u8> {
     0x0130_6b47_u32.to_le_bytes().into_iter().chain(halves).chain(singles).collect()
 }
 
+/// What a file computes, and its weights.
+fn read(file: &[u8]) -> (crate::onnx::Graph, Vec<Tensor>) {
+    let graph = Model::decode(file).unwrap().graph.unwrap();
+    let weights = graph.weights.iter().map(|bytes| Tensor::decode(&bytes[..]).unwrap()).collect();
+    (graph, weights)
+}
+
 fn convert(param: &str) -> Result<Vec<u8>, String> {
     to_onnx(param.as_bytes(), &bin())
 }
@@ -28,7 +35,7 @@ fn convert(param: &str) -> Result<Vec<u8>, String> {
 fn a_network_becomes_the_operations_of_its_layers() {
     let bytes = convert(PARAM).unwrap();
     assert_eq!(bytes, convert(PARAM).unwrap(), "the same bytes each time");
-    let graph = Model::decode(&bytes[..]).unwrap().graph.unwrap();
+    let (graph, weights) = read(&bytes);
     let told: Vec<String> =
         graph.nodes.iter().map(|n| format!("{} = {} {}", n.outputs.join(" "), n.op_type, n.inputs.join(" "))).collect();
     assert_eq!(
@@ -44,7 +51,7 @@ fn a_network_becomes_the_operations_of_its_layers() {
             "output = Clip t6 w5 w6",
         ]
     );
-    let weights: Vec<(&[i64], &[u8])> = graph.weights.iter().map(|w| (&w.dims[..], &w.raw[..])).collect();
+    let weights: Vec<(&[i64], &[u8])> = weights.iter().map(|w| (&w.dims[..], &w.raw[..])).collect();
     assert_eq!(weights[0].0, [12, 3, 1, 1]);
     assert_eq!(weights[0].1[35 * 4..], (35.0_f32 / 8.0).to_le_bytes());
     assert_eq!(
@@ -70,7 +77,7 @@ fn single_pixels_of_joined_channels_are_summed_up_part_by_part() {
     let tag = [0; 4];
     let numbers = |range: std::ops::Range<u8>| range.flat_map(|i| f32::from(i).to_le_bytes()).collect::<Vec<u8>>();
     let bin = [&tag[..], &numbers(0..3), &tag, &numbers(0..6), &tag, &numbers(0..9), &numbers(20..23)].concat();
-    let graph = Model::decode(&to_onnx(JOINED.as_bytes(), &bin).unwrap()[..]).unwrap().graph.unwrap();
+    let (graph, weights) = read(&to_onnx(JOINED.as_bytes(), &bin).unwrap());
     let told: Vec<String> =
         graph.nodes.iter().map(|n| format!("{} = {} {}", n.outputs.join(" "), n.op_type, n.inputs.join(" "))).collect();
     assert_eq!(
@@ -85,9 +92,9 @@ fn single_pixels_of_joined_channels_are_summed_up_part_by_part() {
             "output = Clip t5 w5 w6",
         ]
     );
-    assert_eq!(graph.weights[2].raw, [2.0_f32, 5.0, 8.0].map(f32::to_le_bytes).concat());
-    assert_eq!(graph.weights[4].raw, [0.0_f32, 1.0, 3.0, 4.0, 6.0, 7.0].map(f32::to_le_bytes).concat());
-    assert_eq!(graph.weights[3].raw, numbers(20..23));
+    assert_eq!(weights[2].raw, [2.0_f32, 5.0, 8.0].map(f32::to_le_bytes).concat());
+    assert_eq!(weights[4].raw, [0.0_f32, 1.0, 3.0, 4.0, 6.0, 7.0].map(f32::to_le_bytes).concat());
+    assert_eq!(weights[3].raw, numbers(20..23));
 }
 
 /// A gate: the convolution, its sigmoid less `0.5`, and the product with the sum of convolution and picture.
@@ -107,8 +114,8 @@ BinaryOp     gate  2 1 h g out 0=2
 fn gates_become_what_is_computed_in_blocks() {
     let bin: Vec<u8> = [0; 4].into_iter().chain((0u8..12).flat_map(|i| f32::from(i).to_le_bytes())).collect();
     let told = |param: &str| -> Vec<String> {
-        let graph = Model::decode(&to_onnx(param.as_bytes(), &bin).unwrap()[..]).unwrap().graph.unwrap();
-        assert_eq!(graph.weights[0].raw[32..36], (if param == GATE { 4.0_f32 } else { 8.0 }).to_le_bytes());
+        let (graph, weights) = read(&to_onnx(param.as_bytes(), &bin).unwrap());
+        assert_eq!(weights[0].raw[32..36], (if param == GATE { 4.0_f32 } else { 8.0 }).to_le_bytes());
         graph.nodes.iter().map(|n| format!("{} = {} {}", n.outputs.join(" "), n.op_type, n.inputs.join(" "))).collect()
     };
     assert_eq!(

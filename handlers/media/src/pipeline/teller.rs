@@ -70,10 +70,10 @@ impl<'a> Teller<'a> {
         });
     }
 
-    /// So many frames have left the encoder, from 1 again for each time that all are encoded.
+    /// So many frames have left the encoder, from the beginning again for each time that all are encoded.
     pub(super) fn left(&self, frames: u64) {
         self.with(|state| {
-            state.fitting |= frames <= state.left;
+            state.fitting |= frames < state.left;
             state.left = frames;
             state.fps = None;
             self.tell(state);
@@ -203,12 +203,12 @@ mod tests {
         ahead(2, 1.0);
         (2..=4).for_each(|done| teller.taken(done));
         (1..=4).for_each(|left| teller.left(left));
-        (1..=4).for_each(|left| teller.left(left));
+        (0..=4).for_each(|left| teller.left(left));
         teller.end(4);
         let heard = heard.0.into_inner().unwrap();
         let making = heard.iter().take_while(|(stage, ..)| stage == "making").count();
         let (making, fitting) = heard.split_at(making);
-        assert_eq!((making.len(), fitting.len()), (13, 5), "{heard:?}");
+        assert_eq!((making.len(), fitting.len()), (13, 6), "{heard:?}");
         for part in [making, fitting] {
             assert!(part.is_sorted_by(|a, b| a.1 <= b.1 && a.2 <= b.2), "{part:?}");
             assert_eq!(part.last().map(|(_, percent, done)| (*percent, *done)), Some((Some(100.0), 4)));

@@ -126,12 +126,10 @@ impl Again<'_> {
         (plan.guard, plan.crf) = (None, Some(crf));
         let mut mux = Mux::create(&self.attempt, plan, reader.tracks().as_ref())?;
         let most = if some_fits { self.budget } else { self.budget.saturating_mul(2) };
-        let mut frames = 0;
         while let Some(mut frame) = reader.next()? {
             self.same_kind(&mut frame)?;
             mux.write(&mut frame)?;
-            frames += 1;
-            watch(frames)?;
+            watch(mux.coded().frames)?;
             if mux.coded().bytes > most {
                 return Ok(Made::Over(mux.coded().of_all(self.first.frames)));
             }

@@ -122,8 +122,8 @@ impl Writer {
     }
 
     /// The same, told of each frame that comes out: draining takes seconds for large pictures, and encoding a second time
-    /// as long as the first. `watch` gets the number of frames so far, from 1 again for each encoding; its error ends the
-    /// work.
+    /// as long as the first. `watch` gets the number of frames so far, from the beginning again for each encoding; its
+    /// error ends the work.
     ///
     /// # Errors
     /// As [`Writer::finish`], and those of `watch`.

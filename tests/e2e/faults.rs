@@ -58,7 +58,7 @@ fn each_is_tried_again_and_given_up_and_the_worker_lives() {
     assert_eq!(up.event(&good)["type"], "dev.darkroom.job.completed.v1");
     assert_eq!(up.http("/readyz").0, 200);
 
-    // A role without kinds takes what no probe would let pass; the second job's plan is the first one's.
+    // A role without kinds takes what no probe would let pass, with its own plan and with one that is remembered.
     for text in ["no video", "nor is this one"] {
         let key = format!("copy/{}.txt", text.len());
         up.inbox().put(&key, text);

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::executor::{JobScratch, LocalOutput, Pool, RunLimits, RunNote, RunOrder, RunResult, RunWatch};
 use super::manifest::{Manifest, ManifestOutput, Schema};
 use super::room::Room;
-use super::runner::stricter;
+use super::runner::{promised, stricter};
 use super::{JobId, RunId};
 use crate::event::{Completion, Event, JobFacts};
 use crate::store::{ObjectRef, Place};
@@ -170,6 +170,8 @@ async fn attempt(
         () = around.cancel.cancelled() => return Err(cancelled()),
         plan = admitted => plan?,
     };
+    // Of inputs that nobody looked at, this is all that is checked.
+    promised(submission.inputs.iter().map(|input| &input.object), &limits)?;
     let _room = Room::new(pool.scratch().root().into(), u64::MAX).reserve(plan.scratch_bytes)?;
 
     let run_id = RunId::new();

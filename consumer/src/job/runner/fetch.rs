@@ -149,7 +149,7 @@ async fn bring(store: &Store, object: &ObjectRef, to: &Path, limits: &Limits, ro
 }
 
 /// Bytes that the inputs will take, as far as it is known; refuses single ones that are empty or too large.
-fn promised<'a>(objects: impl Iterator<Item = &'a ObjectRef>, limits: &Limits) -> Result<u64> {
+pub(crate) fn promised<'a>(objects: impl Iterator<Item = &'a ObjectRef>, limits: &Limits) -> Result<u64> {
     let mut sum = 0u64;
     for object in objects {
         match object.size {

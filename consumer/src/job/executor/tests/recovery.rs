@@ -166,7 +166,10 @@ async fn a_killed_prober_is_replaced() {
     let lab = Lab::new().await;
     let mut restarts = lab.pool.restarts();
     let number = lab.pool.shared.prober.lock().await.as_ref().unwrap().pid();
+    let copy = async || lab.pool.plan("copy", &json!({}), &Inputs::default(), &Limits::default()).await;
+    let plan = copy().await.unwrap();
     kill_process(pid(number), Signal::KILL).unwrap();
+    assert_eq!(copy().await, Ok(plan), "no prober is needed for what is remembered");
     let error = lab.pool.check("fault", &json!({"action": "ok"})).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ExecutorCrashed);
     assert_eq!(restarts.recv().await.unwrap(), Restart { slot: None, reason: RestartReason::Crashed });

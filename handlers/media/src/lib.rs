@@ -18,8 +18,8 @@ pub mod pipeline;
 pub mod probe;
 mod reader;
 mod source;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod writer;
 
 pub use ffmpeg_next::Rational;

@@ -19,7 +19,7 @@ pub struct RegistryConfig {
     pub dir: Option<PathBuf>,
     /// A manifest in place of the built-in one.
     pub manifest: Option<PathBuf>,
-    /// The user's own files, by name: new names, or names of the manifest.
+    /// The user's own files, by name: new names, or names of the manifest. Paths are absolute.
     pub custom: BTreeMap<String, PathBuf>,
 }
 

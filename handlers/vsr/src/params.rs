@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use darkroom_api::{Auto, Bounded, ErrorCode, JobError, Quality, Result, Seconds, Speed, bounded};
+use darkroom_api::{Auto, Bounded, ErrorCode, JobError, Quality, Result, Seconds, Speed, bounded, check_part};
 use darkroom_models::Registry;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
@@ -327,11 +327,7 @@ impl Params {
         if self.crf.is_some() && self.bitrate_kbps.is_some() {
             return Err(invalid("Parameters `crf` and `bitrate_kbps` say the same: set one of them."));
         }
-        let start = self.start_secs.map_or(0.0, Seconds::get);
-        if self.end_secs.is_some_and(|end| start >= end.get()) {
-            return Err(invalid("Parameter `end_secs` is not valid: it must be later than `start_secs`."));
-        }
-        Ok(())
+        check_part(self.start_secs, self.end_secs)
     }
 }
 

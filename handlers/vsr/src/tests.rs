@@ -3,9 +3,10 @@
 use darkroom_api::{CancelToken, ErrorCode, Handler, Inputs, Limits, MediaKind, Part, erase, parse_params};
 use darkroom_inference::Precision;
 use darkroom_media::probe::probe;
+use darkroom_media::testing::tool;
 use serde_json::json;
 
-use crate::testing::{Bench, inputs, media, runtime, tool};
+use crate::testing::{Bench, inputs, media, runtime};
 use crate::tiles::Picture;
 use crate::{Enlarger, Known, Net, Params, REFERENCE, Room, VIDEO, Vsr};
 

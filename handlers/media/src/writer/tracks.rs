@@ -70,10 +70,9 @@ pub(crate) fn bytes(source: &Tracks, container: Container) -> Result<u64> {
     let mut input = source::open(&source.path, &source.cancel)?;
     let mut counted = Vec::new();
     for index in candidates(&input, &mut Vec::new()) {
-        if let Some(choice) = choose(&input, index, container, source.range(), &mut Vec::new())? {
-            if matches!(choice.way, Way::Copy) {
-                counted.push((index, choice.is_text));
-            }
+        let choice = choose(&input, index, container, source.range(), &mut Vec::new())?;
+        if let Some(Choice { is_text, way: Way::Copy, .. }) = choice {
+            counted.push((index, is_text));
         }
     }
     ffi::keep_only(&mut input, &counted.iter().map(|c| c.0).collect::<Vec<_>>());

@@ -12,10 +12,15 @@ use prost::Message;
 use super::onnx;
 use crate::onnx::{Attribute, Node, Tensor};
 
-/// Replaces all gates. `channels` tells those of each tensor.
-pub fn simplify(nodes: &mut [Node], tensors: &mut Vec<Tensor>, channels: &BTreeMap<String, usize>) {
+/// Replaces all gates. `channels` tells those of each tensor, `makers` the operation that makes it.
+pub fn simplify(
+    nodes: &mut [Node],
+    tensors: &mut Vec<Tensor>,
+    channels: &BTreeMap<String, usize>,
+    makers: &BTreeMap<String, usize>,
+) {
     for index in 0..nodes.len() {
-        if let Some(gate) = Gate::ending_at(nodes, tensors, channels, index) {
+        if let Some(gate) = Gate::ending_at(nodes, tensors, channels, makers, index) {
             gate.replace(nodes, tensors);
         }
     }
@@ -39,12 +44,10 @@ impl Gate {
         nodes: &[Node],
         tensors: &[Tensor],
         channels: &BTreeMap<String, usize>,
+        makers: &BTreeMap<String, usize>,
         product: usize,
     ) -> Option<Gate> {
-        let maker = |tensor: &str, kind: &str| {
-            let made = |node: &Node| node.op_type == kind && node.outputs.first().is_some_and(|made| made == tensor);
-            nodes[..product].iter().position(made)
-        };
+        let maker = |tensor: &str, kind: &str| makers.get(tensor).copied().filter(|at| nodes[*at].op_type == kind);
         let readers = |tensor: &str| nodes.iter().flat_map(|node| &node.inputs).filter(|read| *read == tensor).count();
         let [sum, difference] = pair(&nodes[product], "Mul")?;
         let (sum_at, difference_at) = (maker(sum, "Add")?, maker(difference, "Sub")?);
@@ -62,6 +65,8 @@ impl Gate {
             && channels.get(beside) == channels.get(convolved)
             && sigmoid_at < difference_at
             && difference_at < sum_at
+            // What halves it stands where the difference was.
+            && makers.get(beside).is_none_or(|at| *at < difference_at)
             && readers(convolved) == 2
             && once.into_iter().all(|tensor| readers(tensor) == 1);
         fits.then_some(Gate {

@@ -9,6 +9,11 @@ use super::weights::Weights;
 use super::{gates, onnx};
 use crate::onnx::{Attribute, Model, Node, Tensor};
 
+/// Most operations of a network; the longest known has two thousand.
+const MAX_NODES: usize = 1 << 14;
+/// Most parts whose sum a convolution becomes; SPAN's has four.
+const MAX_PARTS: usize = 64;
+
 /// A network as far as it is converted.
 pub struct Network<'a> {
     /// What no layer has taken yet.
@@ -21,6 +26,8 @@ pub struct Network<'a> {
     pub joined: BTreeMap<String, Vec<Blob>>,
     /// Channels of all tensors.
     channels: BTreeMap<String, usize>,
+    /// Which operation makes a tensor.
+    makers: BTreeMap<String, usize>,
     /// Whether the picture that goes in has a name.
     pub has_input: bool,
 }
@@ -45,6 +52,7 @@ impl<'a> Network<'a> {
             tensors: Vec::new(),
             joined: BTreeMap::new(),
             channels: BTreeMap::new(),
+            makers: BTreeMap::new(),
             has_input: false,
         }
     }
@@ -55,7 +63,15 @@ impl<'a> Network<'a> {
     /// What is not known or does not fit, with the layer's kind and name.
     pub fn add(&mut self, mut layer: Layer<'a>) -> Result<(), String> {
         let (kind, name) = (layer.kind, layer.name);
-        self.convert(&mut layer).and_then(|()| layer.all_taken()).map_err(|why| format!("{kind} `{name}`: {why}"))
+        let done = self.convert(&mut layer).and_then(|()| layer.all_taken());
+        done.and_then(|()| self.is_short()).map_err(|why| format!("{kind} `{name}`: {why}"))
+    }
+
+    fn is_short(&self) -> Result<(), String> {
+        if self.nodes.len() > MAX_NODES {
+            return Err(format!("from here on the network has more than {MAX_NODES} operations"));
+        }
+        Ok(())
     }
 
     /// The whole network, once all layers are added.
@@ -79,7 +95,7 @@ impl<'a> Network<'a> {
             outputs: vec!["output".into()],
             ..Node::default()
         });
-        gates::simplify(&mut self.nodes, &mut self.tensors, &self.channels);
+        gates::simplify(&mut self.nodes, &mut self.tensors, &self.channels, &self.makers);
         let read: BTreeSet<String> = self.nodes.iter().flat_map(|node| node.inputs.iter().cloned()).collect();
         self.nodes.retain(|node| node.op_type != "Concat" || node.outputs.iter().any(|made| read.contains(made)));
         self.tensors.retain(|tensor| read.contains(&tensor.name));
@@ -87,16 +103,17 @@ impl<'a> Network<'a> {
     }
 
     /// The parts that a blob was joined of, each with its first channel, in the order in which they are made; the blob
-    /// itself where it was not joined.
+    /// itself where it was not joined, or of very many.
     pub fn parts(&self, blob: &Blob) -> Vec<(usize, Blob)> {
-        let Some(parts) = self.joined.get(&blob.tensor) else { return vec![(0, blob.clone())] };
+        let parts = self.joined.get(&blob.tensor).filter(|parts| parts.len() <= MAX_PARTS);
+        let Some(parts) = parts else { return vec![(0, blob.clone())] };
         let mut next = 0;
         let placed = parts.iter().map(|part| {
             next += part.channels;
             (next - part.channels, part.clone())
         });
         let mut placed: Vec<_> = placed.collect();
-        placed.sort_by_cached_key(|(_, part)| self.nodes.iter().position(|node| node.outputs.contains(&part.tensor)));
+        placed.sort_by_key(|(_, part)| self.makers.get(&part.tensor));
         placed
     }
 
@@ -154,6 +171,7 @@ impl<'a> Network<'a> {
         attributes: Vec<Attribute>,
     ) -> String {
         let made = format!("t{}", self.nodes.len());
+        self.makers.insert(made.clone(), self.nodes.len());
         // Names must differ, and a layer may be several operations.
         let (outputs, name) = (vec![made.clone()], format!("{}/{made}", layer.name));
         let attributes = attributes.iter().map(Message::encode_to_vec).collect();

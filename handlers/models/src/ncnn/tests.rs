@@ -113,13 +113,13 @@ BinaryOp     gate  2 1 h g out 0=2
 #[test]
 fn gates_become_what_is_computed_in_blocks() {
     let bin: Vec<u8> = [0; 4].into_iter().chain((0u8..12).flat_map(|i| f32::from(i).to_le_bytes())).collect();
-    let told = |param: &str| -> Vec<String> {
+    let told_of = |param: &str| -> Vec<String> {
         let (graph, weights) = read(&to_onnx(param.as_bytes(), &bin).unwrap());
         assert_eq!(weights[0].raw[32..36], (if param == GATE { 4.0_f32 } else { 8.0 }).to_le_bytes());
         graph.nodes.iter().map(|n| format!("{} = {} {}", n.outputs.join(" "), n.op_type, n.inputs.join(" "))).collect()
     };
     assert_eq!(
-        told(GATE),
+        told_of(GATE),
         [
             "t0 = Conv input w0 w1",
             "t1 = Tanh t0",
@@ -129,8 +129,37 @@ fn gates_become_what_is_computed_in_blocks() {
             "output = Clip t4 w3 w4"
         ]
     );
+    // What is added is made too late to be halved where the difference was.
+    let late = GATE.replacen("8 11", "9 12", 1).replacen("data a b", "data a x", 1).replacen(
+        "BinaryOp     sum ",
+        "Sigmoid      late  1 1 x b\nBinaryOp     sum ",
+        1,
+    );
+    assert_eq!(told_of(&late)[1..4], ["t1 = Sigmoid t0", "t2 = Sub t1 w2", "t3 = Sigmoid input"]);
     // Less another number it is none.
-    assert_eq!(told(&GATE.replace("5.000000e-01", "4.000000e-01"))[1..3], ["t1 = Sigmoid t0", "t2 = Sub t1 w2"]);
+    assert_eq!(told_of(&GATE.replace("5.000000e-01", "4.000000e-01"))[1..3], ["t1 = Sigmoid t0", "t2 = Sub t1 w2"]);
+}
+
+/// As many convolutions of so many joined parts as are asked for.
+fn crowd(parts: usize, convolutions: usize) -> (String, Vec<u8>) {
+    let names = |kind: &str, count: usize| (0..count).map(|i| format!(" {kind}{i}")).collect::<String>();
+    let mut lines = vec!["Input in 0 1 data".to_owned(), format!("Split split 1 {parts} data{}", names("a", parts))];
+    lines.extend((0..parts).map(|i| format!("Sigmoid s{i} 1 1 a{i} b{i}")));
+    lines.push(format!("Concat join {parts} 1{} c", names("b", parts)));
+    lines.push(format!("Split all 1 {convolutions} c{}", names("d", convolutions)));
+    let conv = |i| format!("Convolution conv{i} 1 1 d{i} e{i} 0=3 1=1 6={}", 9 * parts);
+    lines.extend((0..convolutions).map(conv));
+    lines.push("Concat last 2 1 e0 e1 f".into());
+    let bin = vec![0; convolutions * (4 + 36 * parts)];
+    (format!("7767517\n{} 1\n{}\n", lines.len(), lines.join("\n")), bin)
+}
+
+#[test]
+fn a_short_text_does_not_become_a_graph_without_end() {
+    let error = |(param, bin): (String, Vec<u8>)| to_onnx(param.as_bytes(), &bin).unwrap_err();
+    assert!(error(crowd(64, 140)).contains("more than 16384 operations"));
+    // Of more parts each is one convolution still.
+    assert!(error(crowd(65, 140)).contains("not one picture of 3 channels comes out"));
 }
 
 #[test]

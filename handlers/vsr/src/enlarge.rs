@@ -18,7 +18,7 @@ const MAX_REACH_PX: usize = 96;
 const FAR: Overlap = Overlap { margin: 24, fade: 24 };
 /// Smallest tile that memory is asked for.
 const MIN_TILE_PIXELS: usize = 48 * 48;
-/// Largest tile: beyond, what neighbours share hardly matters, and memory is only slower.
+/// Largest tile of a model that sees a part: beyond, what neighbours share hardly matters, and memory is only slower.
 const MAX_TILE_PIXELS: usize = 1 << 19;
 /// Most that a picture may cost in tiles that sessions share, whole pictures being 1.
 const SHARED_COST: (usize, usize) = (7, 6);
@@ -33,7 +33,7 @@ const MAX_CALL: usize = 8;
 pub struct Enlarger<'a> {
     sessions: Vec<PooledSession<'a>>,
     net: Net,
-    /// Most pixels of one call's input.
+    /// Most pixels of one call's input that memory and time have room for.
     max_pixels: usize,
     known: &'a Known,
     key: Key,
@@ -72,7 +72,7 @@ impl<'a> Enlarger<'a> {
         let threads = runtime.intra_threads().div_ceil(room.sessions);
         // Sessions of other models, with the memory of their largest tiles, make room.
         runtime.release_others(model)?;
-        let key = (runtime.registry().resolve(model)?.sha256, runtime.device()?, room.precision);
+        let key = (runtime.registry().resolve(model)?.sha256, runtime.device()?, room.precision, threads);
         let inspect = || Net::inspect(&mut runtime.fresh_session(model, room.precision, threads)?, cancel);
         let net = known.net(&key, inspect)?;
         let open = || runtime.session_with_threads(model, room.precision, threads);
@@ -84,7 +84,7 @@ impl<'a> Enlarger<'a> {
         let max_pixels = usize::try_from(bytes).unwrap_or(usize::MAX);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
         let in_time = (CALL_SECS / net.secs_a_pixel.max(1e-12)) as usize;
-        let max_pixels = max_pixels.min(in_time).clamp(MIN_TILE_PIXELS, MAX_TILE_PIXELS);
+        let max_pixels = max_pixels.min(in_time).max(MIN_TILE_PIXELS);
         let cancel = cancel.clone();
         let (tilings, resize) = (HashMap::new(), Resize::new());
         Ok(Enlarger { sessions, net, max_pixels, known, key, cancel, tilings, resize })
@@ -160,8 +160,10 @@ impl<'a> Enlarger<'a> {
     fn through(&mut self, pictures: &[Picture], watch: &Watch<'_>) -> Result<Vec<Picture>> {
         let Some(first) = pictures.first() else { return Ok(Vec::new()) };
         let (width, height) = (first.width, first.height);
-        let mut pixels = self.max_pixels.min(width * height);
+        let mut pixels = usize::MAX;
         loop {
+            let tiling = self.tiling(width, height)?;
+            pixels = pixels.min(tiling.width * tiling.height);
             let done = self.work(pictures, width, height, watch);
             match done {
                 // A model of a fixed size takes no smaller ones.
@@ -187,14 +189,14 @@ impl<'a> Enlarger<'a> {
         let items = pictures.len() * tiling.len();
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (results, next, done) = (&made[..], &next, &done);
-        let job =
-            &Job { net, tiling: &tiling, pictures, results, items, call, next, done, cancel: &self.cancel, watch };
+        let work =
+            &Work { net, tiling: &tiling, pictures, results, items, call, next, done, cancel: &self.cancel, watch };
         let workers = self.sessions.len().min(items.div_ceil(call));
         std::thread::scope(|scope| {
             let (own, others) = self.sessions.split_at_mut(1);
             let helpers: Vec<_> =
-                others[..workers - 1].iter_mut().map(|session| scope.spawn(move || job.run(session))).collect();
-            let mut outcome = job.run(&mut own[0]);
+                others[..workers - 1].iter_mut().map(|session| scope.spawn(move || work.run(session))).collect();
+            let mut outcome = work.run(&mut own[0]);
             for helper in helpers {
                 let panicked = |_| JobError::new(ErrorCode::Internal, "A model's thread panicked. Report this fault.");
                 outcome = outcome.and(helper.join().map_err(panicked).flatten());
@@ -217,11 +219,14 @@ impl<'a> Enlarger<'a> {
     fn tiling(&mut self, width: usize, height: usize) -> Result<&Tiling> {
         if !self.tilings.contains_key(&(width, height)) {
             let whole = Tiling::whole_pixels(&self.net, width, height);
-            let tiling = if whole.is_some_and(|pixels| pixels <= self.max_pixels || self.net.fixed.is_some()) {
+            let most = self.max_pixels.min(MAX_TILE_PIXELS);
+            let tiling = if whole.is_some_and(|pixels| pixels <= most || self.net.fixed.is_some()) {
                 self.shared(width, height)?.unwrap_or_else(|| Tiling::whole(&self.net, width, height))
             } else {
                 let overlap = self.overlap()?;
-                Tiling::cut(&self.net, width, height, overlap, self.max_pixels)
+                // Of a part, a model that looks at the whole picture makes something else: as few parts as there is room for.
+                let most = if overlap.fade > 0 { self.max_pixels } else { most };
+                Tiling::cut(&self.net, width, height, overlap, most)
             };
             self.tilings.insert((width, height), tiling);
         }
@@ -261,7 +266,7 @@ impl<'a> Enlarger<'a> {
 }
 
 /// Tiles of pictures that sessions take from one another's hands.
-struct Job<'a> {
+struct Work<'a> {
     net: &'a Net,
     tiling: &'a Tiling,
     pictures: &'a [Picture],
@@ -274,7 +279,7 @@ struct Job<'a> {
     watch: &'a Watch<'a>,
 }
 
-impl Job<'_> {
+impl Work<'_> {
     fn run(&self, session: &mut PooledSession<'_>) -> Result<()> {
         let mut input = Vec::new();
         loop {

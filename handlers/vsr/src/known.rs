@@ -9,8 +9,8 @@ use darkroom_inference::{Device, Precision};
 use crate::Net;
 use crate::tiles::Overlap;
 
-/// A model by its content, where it runs and how it computes.
-pub(crate) type Key = (String, Device, Precision);
+/// A model by its content, where it runs, how it computes, and the threads of a call, by which its time goes.
+pub(crate) type Key = (String, Device, Precision, usize);
 
 /// Facts of models. Whoever comes second waits for what the first finds out.
 #[derive(Debug, Default)]

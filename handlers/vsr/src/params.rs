@@ -82,8 +82,8 @@ pub struct Params {
     /// Models at work at once on the device. `auto`: one a core on a CPU; on a GPU what the replaced service gave each task.
     #[serde(alias = "num_workers")]
     pub sessions: Auto<Sessions>,
-    /// Memory that the models may use, together. Frames that would need more go through in tiles. `auto`: 1024 on a CPU (512 where the result has more than 16 million pixels); on a
-    /// GPU 1024 for each session.
+    /// Memory that the models may use, together. Frames that would need more go through in tiles. `auto`: 1024 on a CPU (where
+    /// the result has more than 16 million pixels 512, or 64 for each session where that is more); on a GPU 1024 for each session.
     pub memory_mib: Auto<Mib>,
     /// Half precision where the device is faster with it (TensorRT).
     pub half_precision: bool,

@@ -23,10 +23,10 @@ use crate::{Aim, Codec, Goal, Params, REFERENCE, STAGE, VIDEO, reference};
 const GPU_SESSIONS: usize = 8;
 /// Memory of all sessions on a CPU, and of each on a GPU.
 const MEMORY_MIB: u64 = 1024;
-/// The same on a CPU where the result is large: encoder and pictures then need the rest of 4 GB.
+/// The same on a CPU where the result is large, and a session less than eight: encoder and pictures need most of 4 GB.
 const LARGE_MEMORY_MIB: u64 = 512;
-/// Least memory of a session on a CPU with many cores: smaller tiles would mostly be what they share.
-const LEAST_SESSION_MIB: u64 = 192;
+/// What a session of many has there: SPAN takes 1.0 kB a pixel, and smaller tiles than these would mostly be what they share.
+const SESSION_MIB: u64 = 64;
 /// Most sessions on a CPU.
 const MAX_CPU_SESSIONS: usize = 12;
 /// Enlarged pictures of more bytes than this do not wait for the next stage: there is one in each.
@@ -85,7 +85,7 @@ pub fn set_up<'a>(
 pub fn room(runtime: &Runtime, params: &Params, large: bool) -> Result<Room> {
     let on_cpu = runtime.device()? == Device::Cpu;
     let sessions = match params.sessions {
-        Auto::Auto if on_cpu => cpu_sessions(runtime),
+        sessions if on_cpu => cpu_sessions(runtime, sessions),
         sessions => gpu_sessions(sessions, params.aim()?),
     };
     let memory_mib = memory_mib(runtime, params, large, !on_cpu)?;
@@ -101,15 +101,18 @@ pub fn memory_mib(runtime: &Runtime, params: &Params, large: bool, on_gpu: bool)
     Ok(match params.memory_mib {
         Auto::Set(mib) => u64::from(mib.get()),
         Auto::Auto if on_gpu => MEMORY_MIB * gpu_sessions(params.sessions, params.aim()?) as u64,
-        Auto::Auto => {
-            let least = LEAST_SESSION_MIB * cpu_sessions(runtime) as u64;
-            least.max(if large { LARGE_MEMORY_MIB } else { MEMORY_MIB })
+        Auto::Auto if large => {
+            (SESSION_MIB * cpu_sessions(runtime, params.sessions) as u64).clamp(LARGE_MEMORY_MIB, MEMORY_MIB)
         }
+        Auto::Auto => MEMORY_MIB,
     })
 }
 
-fn cpu_sessions(runtime: &Runtime) -> usize {
-    runtime.intra_threads().min(MAX_CPU_SESSIONS)
+fn cpu_sessions(runtime: &Runtime, asked: Auto<Sessions>) -> usize {
+    match asked {
+        Auto::Set(sessions) => sessions.get() as usize,
+        Auto::Auto => runtime.intra_threads().min(MAX_CPU_SESSIONS),
+    }
 }
 
 fn gpu_sessions(asked: Auto<Sessions>, aim: Aim) -> usize {

@@ -13,7 +13,7 @@ use darkroom_models::RegistryConfig;
 use crate::{VIDEO, Vsr};
 
 /// Models of `tests/bench/tiny_models.py`, registered as `test/<name>`.
-const FIXTURES: [&str; 10] = [
+const FIXTURES: [&str; 11] = [
     "double",
     "triple_luma_half",
     "bytes",
@@ -22,6 +22,7 @@ const FIXTURES: [&str; 10] = [
     "fixed_large",
     "one_and_a_half",
     "same_size",
+    "whole",
     "two_inputs",
     "stripes",
 ];
@@ -30,16 +31,21 @@ const FIXTURES: [&str; 10] = [
 pub fn runtime() -> &'static Arc<Runtime> {
     static RUNTIME: OnceLock<Arc<Runtime>> = OnceLock::new();
     RUNTIME.get_or_init(|| {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-        let custom = FIXTURES.map(|name| (format!("test/{name}"), fixtures.join(name).with_extension("onnx")));
-        let registry = RegistryConfig { custom: custom.into(), ..RegistryConfig::default() }.open().unwrap();
+        let runtime = with_threads(2);
         for name in ["onnxruntime", "vsr/span-x2", "ffmpeg-vmaf"] {
-            registry.fetch(name, &mut |_| ()).unwrap();
+            runtime.registry().fetch(name, &mut |_| ()).unwrap();
         }
-        let device = DeviceChoice::Fixed(Device::Cpu);
-        let intra_threads = NonZero::new(2);
-        Arc::new(Runtime::new(RuntimeOptions { device, intra_threads, ..RuntimeOptions::new(Arc::new(registry)) }))
+        runtime
     })
+}
+
+/// The same for another number of processors, to plan with.
+pub fn with_threads(threads: usize) -> Arc<Runtime> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let custom = FIXTURES.map(|name| (format!("test/{name}"), fixtures.join(name).with_extension("onnx")));
+    let registry = RegistryConfig { custom: custom.into(), ..RegistryConfig::default() }.open().unwrap();
+    let (device, intra_threads) = (DeviceChoice::Fixed(Device::Cpu), NonZero::new(threads));
+    Arc::new(Runtime::new(RuntimeOptions { device, intra_threads, ..RuntimeOptions::new(Arc::new(registry)) }))
 }
 
 /// A clip of `tests/media`.

@@ -159,8 +159,8 @@ fn the_largest_task_is_planned_below_four_gigabytes_on_many_cores() {
     };
     for threads in [2, 8, 12, 64] {
         let mib = planned(threads, json!({ "task_type": "4K28K" }));
-        // Measured on two cores: 3050, and less since.
-        assert!((3050..4096).contains(&mib), "{mib} MiB on {threads} cores");
+        // Measured on two cores, over 14 frames: 2842.
+        assert!((2842..4096).contains(&mib), "{mib} MiB on {threads} cores");
     }
     let one = planned(12, json!({ "task_type": "4K28K", "sessions": 1 }));
     assert_eq!(one, planned(2, json!({ "task_type": "4K28K" })), "sessions that are asked for are counted");

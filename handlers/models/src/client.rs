@@ -25,7 +25,8 @@ pub fn download(source: &Source, download: &Download, dir: &Path, progress: &mut
     let into = dir.join("download");
     fs::create_dir(&into).map_err(|e| disk(&e))?;
     match command(source, download, &into) {
-        Ok(command) => run(command, dir, download.bytes + SLACK_BYTES, progress)?,
+        // Clients copy what they have fetched: for a moment it is there twice.
+        Ok(command) => run(command, dir, 2 * download.bytes + SLACK_BYTES, progress)?,
         Err(path) => {
             let name = path.file_name().ok_or_else(|| failed("the source is no file"))?;
             fs::copy(path, into.join(name)).map_err(|e| failed(&format!("the source cannot be copied: {e}")))?;

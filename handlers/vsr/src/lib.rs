@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use darkroom_api::{
     Alone, CancelToken, Descriptor, ErrorCode, Handler, InputRole, Inputs, JobContext, JobError, Limits, MediaKind,
-    Outputs, Part, Plan, Probe, Probes, Result, Stage,
+    Outputs, Part, Plan, Probe, Probes, Result, Seconds, Stage,
 };
 use darkroom_inference::Runtime;
 use darkroom_media::compare::check_sizes;
@@ -85,10 +85,8 @@ impl Vsr {
         };
         let look = Look::of(params, source, 1)?;
         let pixels = goal.pixels();
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; the cast saturates")]
-        let guessed = (probe.duration_secs.unwrap_or(0.0) * video.fps.max(1.0)) as u64;
-        let frames = video.frames.unwrap_or(guessed).max(1);
-        if params.start_secs.is_none() && params.end_secs.is_none() {
+        let range = (params.start_secs.map(Seconds::get), params.end_secs.map(Seconds::get));
+        if let (Some(frames), (None, None)) = (video.frames.filter(|_| video.frames_counted), range) {
             // Before the work: how much the sound takes is known only then.
             look.options.check_size(frames, 0)?;
         }
@@ -98,23 +96,10 @@ impl Vsr {
         Ok(Plan {
             device_mib: if on_device { models_mib } else { 0 },
             host_mib: if on_device { own_mib } else { own_mib + models_mib },
-            scratch_bytes: look.options.scratch_bytes(
-                goal.width_px,
-                goal.height_px,
-                frames_wanted(params, frames, video.fps),
-                video.fps,
-            ),
+            scratch_bytes: look.options.scratch_bytes((goal.width_px, goal.height_px), probe, range),
             exclusive: false,
         })
     }
-}
-
-/// Frames of the part to work on, of so many in all.
-fn frames_wanted(params: &Params, frames: u64, fps: f64) -> u64 {
-    let Some(end) = params.end_secs else { return frames };
-    let secs = end.get() - params.start_secs.map_or(0.0, darkroom_api::Seconds::get);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; the cast saturates")]
-    ((secs * fps.max(1.0)).ceil() as u64).clamp(1, frames)
 }
 
 impl Handler for Vsr {

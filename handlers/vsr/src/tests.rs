@@ -484,7 +484,8 @@ fn a_file_is_never_larger_than_it_may_be() {
 
     // An hour of it in ten thousand bytes: refused before any work.
     let mut probe = probe(noise.as_ref(), &[MediaKind::Video], &Limits::default()).unwrap();
-    probe.video.as_mut().unwrap().frames = Some(108_000);
+    let video = probe.video.as_mut().unwrap();
+    (video.frames, video.frames_counted) = (Some(108_000), true);
     let params = parse_params(&json!({ "model": "test/double", "maximum_optimized_size_mb": 0.01 })).unwrap();
     let planned = Vsr::new(runtime().clone()).plan(&params, &[(VIDEO.to_owned(), vec![probe])].into());
     assert_eq!(planned.unwrap_err().code, ErrorCode::ParamsInvalid);

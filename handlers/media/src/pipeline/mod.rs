@@ -308,6 +308,11 @@ fn finish(decode: stages::Decoded, middle: Middle, encode: stages::Encoded, star
     if decode.deinterlaced {
         write.warnings.push("The video is interlaced: each pair of fields was made into one whole frame.".to_owned());
     }
+    if decode.alpha_lost {
+        let why = "The GIF's first frame is opaque, so it was taken to have no alpha; later frames are not: what shows through \
+                   them is lost. Convert it to APNG or WebM to keep it.";
+        write.warnings.push(why.to_owned());
+    }
     if decode.corrupt_packets > 0 {
         let n = decode.corrupt_packets;
         write.warnings.push(format!("{n} packets of the video were damaged: what could be decoded was used."));

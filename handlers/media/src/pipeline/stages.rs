@@ -11,6 +11,7 @@ pub(super) struct Decoded {
     pub report: StageReport,
     pub corrupt_packets: u64,
     pub deinterlaced: bool,
+    pub alpha_lost: bool,
 }
 
 pub(super) struct Processed {
@@ -30,8 +31,12 @@ pub(super) fn decode(line: &Line<'_>, mut reader: Reader, out: &Sender<Frame>) -
         meter.wait_output(|| out.send(frame)).map_err(|_| stopped())?;
         meter.frames += 1;
     }
-    let (corrupt_packets, deinterlaced) = (reader.corrupt_packets(), reader.deinterlaced());
-    Ok(Decoded { report: meter.report(), corrupt_packets, deinterlaced })
+    Ok(Decoded {
+        report: meter.report(),
+        corrupt_packets: reader.corrupt_packets(),
+        deinterlaced: reader.deinterlaced(),
+        alpha_lost: reader.alpha_lost(),
+    })
 }
 
 pub(super) fn process<T, P>(
@@ -105,9 +110,9 @@ pub(super) fn encode(line: &Line<'_>, mut writer: Writer, input: &Receiver<Frame
     // The queue also ends when a neighbour failed: then there is nothing to complete.
     line.check()?;
     // Draining takes seconds, encoding a second time for `max_bytes` minutes: both are told of and can be cancelled.
-    let write = writer.finish_watched(&mut |frames| {
+    let write = writer.finish_watched(&mut |closing, frames| {
         line.check()?;
-        line.teller.left(frames);
+        line.teller.closing(closing, frames);
         Ok(())
     })?;
     line.teller.end(write.frames);

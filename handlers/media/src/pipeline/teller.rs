@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use darkroom_api::{Progress, Reporter};
 
-/// The stage in which a file that may not be larger than something is encoded once more. It begins anew with each encoding.
+use crate::Closing;
+
+/// The stage in which a file that may not be larger than something is encoded once more. Its frames are counted anew with
+/// each try; its percentage takes half of what is left for each, since nobody knows how many it will be.
 pub const FITTING: &str = "fitting";
 /// Percent that is left for what an encoder holds back until the end.
 const DRAINING: f64 = 1.0;
@@ -27,13 +30,15 @@ struct State {
     done: u64,
     /// Frames, with parts of one, that some stage is through with.
     reached: f64,
-    /// Frames that have left the encoder, known from when it is drained on.
+    /// What goes on once the encoder has taken all.
+    closing: Closing,
+    /// Frames that have left the encoder since, of this try.
     left: u64,
+    ended: bool,
     percent: Option<f64>,
     pace: Pace,
     fps: Option<f32>,
     told: Instant,
-    fitting: bool,
 }
 
 impl<'a> Teller<'a> {
@@ -41,12 +46,13 @@ impl<'a> Teller<'a> {
         let state = State {
             done: 0,
             reached: 0.0,
+            closing: Closing::Draining,
             left: 0,
+            ended: false,
             percent: None,
             pace: Pace::new(),
             fps: None,
             told: Instant::now(),
-            fitting: false,
         };
         Teller { reporter, stage, total, every, state: Mutex::new(state) }
     }
@@ -70,11 +76,10 @@ impl<'a> Teller<'a> {
         });
     }
 
-    /// So many frames have left the encoder, from the beginning again for each time that all are encoded.
-    pub(super) fn left(&self, frames: u64) {
+    /// So many frames have left the encoder while it is drained, or in a further try.
+    pub(super) fn closing(&self, closing: Closing, frames: u64) {
         self.with(|state| {
-            state.fitting |= frames < state.left;
-            state.left = frames;
+            (state.closing, state.left) = (closing, frames);
             state.fps = None;
             self.tell(state);
         });
@@ -83,7 +88,7 @@ impl<'a> Teller<'a> {
     /// All is written.
     pub(super) fn end(&self, frames: u64) {
         self.with(|state| {
-            (state.done, state.left) = (frames, frames);
+            (state.done, state.left, state.ended) = (frames, frames, true);
             self.tell(state);
         });
     }
@@ -94,7 +99,10 @@ impl<'a> Teller<'a> {
 
     fn tell(&self, state: &mut State) {
         state.told = Instant::now();
-        let (stage, done) = if state.fitting { (FITTING, state.left) } else { (self.stage, state.done) };
+        let (stage, done) = match state.closing {
+            Closing::Fitting(_) => (FITTING, state.left),
+            Closing::Draining => (self.stage, state.done),
+        };
         state.percent = self.percent(state);
         // An estimate that turned out too small is no total.
         let total = self.total.filter(|total| *total >= done);
@@ -107,17 +115,23 @@ impl<'a> Teller<'a> {
     fn percent(&self, state: &State) -> Option<f64> {
         let (done, left) = (state.done as f64, state.left as f64);
         let part = |frames: f64, total: u64| (frames / total as f64).min(1.0);
-        match self.total.filter(|total| *total > 0) {
-            Some(total) if state.fitting => Some(100.0 * part(left, total)),
-            Some(total) => {
+        match (self.total.filter(|total| *total > 0), state.closing) {
+            (Some(_), Closing::Fitting(_)) if state.ended => Some(100.0),
+            (Some(total), Closing::Fitting(number)) => {
+                let ahead = 0.5_f64.powf(f64::from(number.max(1) - 1));
+                Some(100.0 * (1.0 - ahead * (1.0 - part(left, total) / 2.0)))
+            }
+            (Some(total), Closing::Draining) => {
                 let reached = part(done.max(state.reached), total);
                 let percent = (100.0 - DRAINING) * reached + DRAINING * part(left, total);
                 Some(percent.max(state.percent.unwrap_or(0.0)))
             }
             // Of an unknown length there is no percentage. Where single frames take long, a part of the first percent shows
             // that there is life.
-            None if state.reached > done => Some((1.0 - 1.0 / (1.0 + state.reached)).max(state.percent.unwrap_or(0.0))),
-            None => state.percent,
+            (None, _) if state.reached > done => {
+                Some((1.0 - 1.0 / (1.0 + state.reached)).max(state.percent.unwrap_or(0.0)))
+            }
+            (None, _) => state.percent,
         }
     }
 }
@@ -202,8 +216,8 @@ mod tests {
         ahead(2, 0.25);
         ahead(2, 1.0);
         (2..=4).for_each(|done| teller.taken(done));
-        (1..=4).for_each(|left| teller.left(left));
-        (0..=4).for_each(|left| teller.left(left));
+        (1..=4).for_each(|left| teller.closing(Closing::Draining, left));
+        (0..=4).for_each(|left| teller.closing(Closing::Fitting(1), left));
         teller.end(4);
         let heard = heard.0.into_inner().unwrap();
         let making = heard.iter().take_while(|(stage, ..)| stage == "making").count();

@@ -5,7 +5,7 @@ use darkroom_api::{ErrorCode, Result};
 use super::*;
 use crate::colour::{FromRgb, Hdr, ToRgb};
 use crate::testing::{Scratch, context, entry, jump, man, run as tool, times};
-use crate::{OutputFormat, ReadOptions, WriteOptions};
+use crate::{Container, OutputFormat, ReadOptions, VideoCodec, WriteOptions};
 
 /// Copies colour, with an alpha that depends on the picture.
 fn with_alpha(frames: &mut Vec<Frame>, emit: &mut Emitter<'_>) -> Result<()> {
@@ -199,4 +199,38 @@ fn sound_that_webm_lacks_is_transcoded_and_told() {
         .parse()
         .unwrap();
     assert!((heard - 1.0).abs() < 0.1, "{heard}");
+}
+
+#[test]
+fn progress_of_what_is_made_to_fit_never_goes_back() {
+    let scratch = Scratch::new();
+    let clip = scratch.make(&man(), "-vf scale=180:320 -frames:v 60 -c:v libx264 -preset ultrafast", "small.mp4");
+    // With frames that are coded out of order and held back, and with none of that.
+    for (codec, container, speed) in [
+        (VideoCodec::H264, Container::Mp4, 4),
+        (VideoCodec::Vp9, Container::Webm, 7),
+        (VideoCodec::Av1, Container::Mp4, 10),
+    ] {
+        let (ctx, recorder) = context(&scratch);
+        let reader = Reader::open(&clip, &ReadOptions::default()).unwrap();
+        let format = OutputFormat::new(codec, container);
+        let options = WriteOptions { speed, max_bytes: Some(25_000), ..WriteOptions::new(format) };
+        let out = scratch.path(&format!("fit.{}", format.extension()));
+        let writer = Writer::create(&out, &options, reader.info(), None).unwrap();
+        let pass = |frames: &mut Vec<Frame>, emit: &mut Emitter<'_>| frames.drain(..).try_for_each(|f| emit.send(f));
+        let options = PipelineOptions { stage: "making".to_owned(), ..PipelineOptions::default() };
+        let report = run(reader, writer, &ctx, &options, pass).unwrap();
+        assert!(report.write.bytes <= 25_000, "{codec:?}: {report:?}");
+        let told = recorder.0.lock().unwrap();
+        let making = told.iter().take_while(|progress| progress.stage == "making").count();
+        let (making, fitting) = told.split_at(making);
+        assert!(fitting.iter().all(|progress| progress.stage == FITTING), "{codec:?}");
+        for part in [making, fitting] {
+            assert!(part.is_sorted_by(|a, b| a.percent <= b.percent), "{codec:?}: {part:?}");
+            assert!(part.last().and_then(|last| last.percent) >= Some(99.9), "{codec:?}: {part:?}");
+        }
+        assert_eq!((making.last().map(|p| p.done), fitting.last().map(|p| p.done)), (Some(60), Some(60)), "{codec:?}");
+        // The first try begins with nothing, and is no part of the first encoding.
+        assert!(fitting[0].percent < Some(10.0) && fitting.len() >= 55, "{codec:?}: {fitting:?}");
+    }
 }

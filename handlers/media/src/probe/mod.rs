@@ -6,7 +6,7 @@ use darkroom_api::{AudioProbe, CancelToken, ErrorCode, JobError, Limits, MediaKi
 use ffmpeg_next as ff;
 use ffmpeg_next::format::context::Input;
 
-use crate::reader::{ReadOptions, Reader, best_video, duration_secs, file_start_secs, frames_in_stream};
+use crate::reader::{ReadOptions, Reader, best_video, duration_secs, file_start_secs};
 use crate::{VideoInfo, ffi, source};
 
 /// Looks at a file and decodes its first frame. `kinds` is what it may be.
@@ -40,12 +40,11 @@ pub fn probe(path: &Path, kinds: &[MediaKind], limits: &Limits) -> Result<Probe>
     probe.duration_secs = if kind == MediaKind::Video { duration_secs(&input, &stream) } else { None };
     check_duration(probe.duration_secs, limits)?;
     check_size(&stream, limits)?;
-    let frames = if kind == MediaKind::Image { Some(1) } else { frames_in_stream(path, &input, &stream) };
     drop(input);
     let options = ReadOptions { threads: 1, max_pixels: limits.max_pixels, ..ReadOptions::default() };
     let reader = Reader::open(path, &options)?;
     let codec = reader.input().stream(reader.stream()).map_or("unknown", |s| s.parameters().id().name());
-    probe.video = Some(video_probe(reader.info(), codec, frames));
+    probe.video = Some(video_probe(reader.info(), codec));
     Ok(probe)
 }
 
@@ -134,14 +133,15 @@ fn audio_probe(stream: &ff::format::stream::Stream<'_>) -> Option<AudioProbe> {
     Some(AudioProbe { codec: parameters.id().name().to_owned(), channels, sample_rate })
 }
 
-fn video_probe(info: &VideoInfo, codec: &str, frames: Option<u64>) -> VideoProbe {
+fn video_probe(info: &VideoInfo, codec: &str) -> VideoProbe {
     VideoProbe {
         codec: codec.to_owned(),
         width_px: info.width_px,
         height_px: info.height_px,
         rotation_degrees: info.orientation.degrees(),
         fps: info.fps(),
-        frames,
+        frames: info.frames,
+        frames_counted: info.frames_counted,
         pixel_format: info.pixel_format.descriptor().map_or("unknown", ff::format::pixel::Descriptor::name).to_owned(),
         bit_depth: info.bit_depth,
         has_alpha: info.has_alpha,

@@ -94,6 +94,15 @@ fn pictures_that_move_are_videos() {
     let sticker = scratch.make(&man(), &palette, "sticker.gif");
     assert!(probe(&sticker, &[MediaKind::Video], &Limits::default()).unwrap().video.unwrap().has_alpha);
 
+    // It is opaque at first.
+    let fade = "scale=90:160,format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='255*gte(X,40*N)'";
+    let palette = format!("-frames:v 3 -filter_complex {fade},split[a][b];[a]palettegen[p];[b][p]paletteuse");
+    let fading = scratch.make(&man(), &palette, "fading.gif");
+    let mut reader = Reader::open(&fading, &ReadOptions::default()).unwrap();
+    assert!(!reader.info().has_alpha);
+    while reader.next().unwrap().is_some() {}
+    assert!(reader.alpha_lost());
+
     let webp = scratch.make(&man(), "-frames:v 3 -vf scale=90:160 -c:v libwebp_anim", "m.webp");
     let error = probe(&webp, &[MediaKind::Video, MediaKind::Image], &Limits::default()).unwrap_err();
     assert!(error.code == ErrorCode::InputUnsupported && error.message.contains("GIF"), "{error}");
@@ -194,4 +203,38 @@ fn alpha_hdr_and_rotation_are_seen() {
     let v = video(&turned).unwrap().video.unwrap();
     // A turn of 90 in this tag of FFmpeg 5.1 is counter-clockwise.
     assert_eq!((v.rotation_degrees, v.width_px, v.height_px), (270, 160, 90));
+}
+
+#[test]
+fn files_that_do_not_tell_how_long_they_are_are_read_as_long_as_a_file_may_be() {
+    let scratch = Scratch::new();
+    let times = "-frames:v 4 -vf scale=90:160,setpts=N*0.2/TB -vsync vfr";
+    for (name, form) in [("m.gif", ""), ("m.png", "-f apng")] {
+        let moving = scratch.make(&man(), &format!("{times} {form}"), name);
+        let frames = |max_duration_secs| {
+            let mut reader = Reader::open(&moving, &ReadOptions { max_duration_secs, ..ReadOptions::default() })?;
+            let mut frames = 0;
+            while reader.next()?.is_some() {
+                frames += 1;
+            }
+            Ok::<_, JobError>(frames)
+        };
+        assert_eq!(frames(0.65).unwrap(), 4, "{name}");
+        let error = frames(0.5).unwrap_err();
+        assert!(error.code == ErrorCode::InputTooLarge && error.message.contains("end_secs"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_picture_ends_after_its_first_frame() {
+    let scratch = Scratch::new();
+    let moving = scratch.make(&man(), "-frames:v 4 -vf scale=90:160 -f apng", "m.png");
+    let mut bytes = std::fs::read(&moving).unwrap();
+    // It says that it has one frame.
+    let at = bytes.windows(4).position(|name| name == b"acTL").unwrap();
+    bytes[at + 4..at + 8].copy_from_slice(&1_u32.to_be_bytes());
+    let lying = scratch.path("one.png");
+    std::fs::write(&lying, bytes).unwrap();
+    let mut reader = Reader::open(&lying, &ReadOptions::default()).unwrap();
+    assert!(reader.info().is_still && reader.next().unwrap().is_some() && reader.next().unwrap().is_none());
 }

@@ -68,7 +68,10 @@ pub(super) fn open_decoder(
     let decoder = opened.map_err(corrupt)?;
     let mut info = describe(&stream, &decoder, has_alpha_tag);
     info.is_still = source::is_still(path, input);
-    info.frames = if info.is_still { Some(1) } else { frames_wanted(path, input, &stream, options) };
+    let counted = counted_frames(path, input, &stream);
+    let whole = options.start_secs.is_none() && options.end_secs.is_none();
+    info.frames_counted = info.is_still || (counted.is_some() && whole);
+    info.frames = if info.is_still { Some(1) } else { frames_wanted(counted, input, &stream, options) };
     Ok((decoder, info))
 }
 
@@ -96,6 +99,7 @@ fn describe(stream: &ff::format::stream::Stream<'_>, decoder: &ff::decoder::Vide
         orientation,
         is_still: false,
         frames: None,
+        frames_counted: false,
     }
 }
 
@@ -121,24 +125,25 @@ pub(crate) fn duration_secs(input: &Input, stream: &ff::format::stream::Stream<'
     secs(stream.duration(), stream.time_base()).or_else(|| secs(input.duration(), MICROSECONDS))
 }
 
-/// Frames of the whole stream: what the container says, else duration by rate.
-pub(crate) fn frames_in_stream(path: &Path, input: &Input, stream: &ff::format::stream::Stream<'_>) -> Option<u64> {
-    let told = u64::try_from(stream.frames()).ok().filter(|n| *n > 0).or_else(|| source::apng_frames(path, input));
-    if told.is_some() {
-        return told;
-    }
+/// Frames of the whole stream as the container has counted them.
+pub(crate) fn counted_frames(path: &Path, input: &Input, stream: &ff::format::stream::Stream<'_>) -> Option<u64> {
+    u64::try_from(stream.frames()).ok().filter(|n| *n > 0).or_else(|| source::apng_frames(path, input))
+}
+
+/// The same by duration and rate. A rate may be far too high: of a clock where frames come when something changes.
+pub(crate) fn estimated_frames(input: &Input, stream: &ff::format::stream::Stream<'_>) -> Option<u64> {
     let frames = duration_secs(input, stream)? * f64::from(frame_rate(stream));
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; casts saturate")]
     Some(frames.round() as u64)
 }
 
 fn frames_wanted(
-    path: &Path,
+    counted: Option<u64>,
     input: &Input,
     stream: &ff::format::stream::Stream<'_>,
     options: &ReadOptions,
 ) -> Option<u64> {
-    let all = frames_in_stream(path, input, stream)?;
+    let all = counted.or_else(|| estimated_frames(input, stream))?;
     if options.start_secs.is_none() && options.end_secs.is_none() {
         return Some(all);
     }

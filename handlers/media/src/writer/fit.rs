@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use darkroom_api::Result;
 
-use super::Watch;
 use super::limit::{Least, least_bytes, too_small};
 use super::mux::{Mux, Muxed};
 use super::search::Search;
 use super::settings::{constant_quality, encoder_name, scale};
+use super::{Closing, Watch};
 use crate::error::{internal, writing_io};
 use crate::{Frame, ReadOptions, Reader};
 
@@ -33,11 +33,11 @@ pub(crate) fn fit(first: &Muxed, max: u64, watch: &mut Watch<'_>) -> Result<Muxe
         max,
         other,
         budget: max.saturating_sub(other),
-        attempt: first.path.with_extension("attempt"),
+        trial: first.path.with_extension("try"),
         best: first.path.with_extension("fit"),
     };
     let outcome = again.run(watch);
-    for left in [&again.attempt, &again.best] {
+    for left in [&again.trial, &again.best] {
         match std::fs::remove_file(left) {
             Err(e) if e.kind() != ErrorKind::NotFound => tracing::debug!(%e, "an unfinished encoding stays"),
             _ => {}
@@ -53,7 +53,7 @@ struct Again<'a> {
     other: u64,
     budget: u64,
     /// The encoding under way, and the best so far.
-    attempt: PathBuf,
+    trial: PathBuf,
     best: PathBuf,
 }
 
@@ -69,17 +69,19 @@ impl Again<'_> {
         let (first, plan) = (self.first, &self.first.plan);
         let encoder = encoder_name(plan.options.format.codec, plan.info.width_px, plan.info.height_px);
         let Some(scale) = scale(encoder).filter(|_| self.budget > 0) else {
-            return Err(self.impossible(least_bytes(first.frames)));
+            // Nothing was tried: no more is known than of black pictures.
+            let least = self.other.saturating_add(least_bytes(first.frames));
+            return Err(too_small(self.max, least, self.other, Least::OfBlack));
         };
         let mut search = Search::new(scale, constant_quality(encoder, plan), first.video_bytes, self.budget);
         let (mut best, mut coarsest) = (None, None);
-        for left in (0..TRIES).rev() {
-            let Some(crf) = search.next(left == 0) else { break };
-            match self.encode(crf, best.is_some(), watch)? {
+        for number in 1..=TRIES {
+            let Some(crf) = search.next(number == TRIES) else { break };
+            match self.encode(crf, best.is_some(), &mut |frames| watch(Closing::Fitting(number), frames))? {
                 Made::Fits(made) => {
                     tracing::debug!(crf, bytes = made.bytes, max = self.max, "the file fits");
                     search.record(crf, made.video_bytes, true);
-                    move_file(&self.attempt, &self.best)?;
+                    move_file(&self.trial, &self.best)?;
                     let enough = share(made.video_bytes, self.budget) >= ENOUGH;
                     best = Some(made);
                     if enough {
@@ -112,7 +114,7 @@ impl Again<'_> {
 
     /// One more encoding of the finished file, its sound and subtitles copied. On the disk it takes one limit, or two where
     /// nothing has fitted yet.
-    fn encode(&self, crf: f64, some_fits: bool, watch: &mut Watch<'_>) -> Result<Made> {
+    fn encode(&self, crf: f64, some_fits: bool, watch: &mut dyn FnMut(u64) -> Result<()>) -> Result<Made> {
         let mut plan = self.first.plan.clone();
         let options = ReadOptions {
             threads: plan.options.threads,
@@ -123,18 +125,28 @@ impl Again<'_> {
         let mut reader = Reader::open(&self.first.path, &options)?;
         plan.info.time_base = reader.info().time_base;
         plan.info.start_pts = reader.info().start_pts;
-        (plan.guard, plan.crf) = (None, Some(crf));
-        let mut mux = Mux::create(&self.attempt, plan, reader.tracks().as_ref())?;
+        plan.crf = Some(crf);
+        let mut mux = Mux::create(&self.trial, plan, reader.tracks().as_ref())?;
         let most = if some_fits { self.budget } else { self.budget.saturating_mul(2) };
+        let mut look = |mux: &Mux| {
+            watch(mux.coded().frames)?;
+            Ok((mux.coded().bytes > most).then(|| Made::Over(mux.coded().of_all(self.first.frames))))
+        };
         while let Some(mut frame) = reader.next()? {
             self.same_kind(&mut frame)?;
             mux.write(&mut frame)?;
-            watch(mux.coded().frames)?;
-            if mux.coded().bytes > most {
-                return Ok(Made::Over(mux.coded().of_all(self.first.frames)));
+            if let Some(over) = look(&mux)? {
+                return Ok(over);
             }
         }
-        let made = mux.finish(watch)?;
+        // An encoder may have held back a short video whole.
+        mux.end()?;
+        while mux.step()? {
+            if let Some(over) = look(&mux)? {
+                return Ok(over);
+            }
+        }
+        let made = mux.finish()?;
         Ok(if made.bytes <= self.max { Made::Fits(Box::new(made)) } else { Made::Over(made.video_bytes) })
     }
 

@@ -10,9 +10,8 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::format::context::{Output, StreamIo};
 
 use super::encoder::VideoEncoder;
-use super::limit::Cap;
 use super::tracks::Beside;
-use super::{Container, VideoCodec, Watch, WriteOptions};
+use super::{Container, VideoCodec, WriteOptions};
 use crate::error::{internal, writing, writing_io};
 use crate::{ColourTags, Frame, Tracks, VideoInfo, ffi};
 
@@ -23,8 +22,6 @@ pub(crate) struct Plan {
     pub info: VideoInfo,
     pub pixels: Pixel,
     pub colour: ColourTags,
-    /// A bound that only what is far over its limit meets.
-    pub guard: Option<Cap>,
     /// Constant quality on the encoder's scale, in place of the options' rate.
     pub crf: Option<f64>,
 }
@@ -120,7 +117,8 @@ impl Mux {
 
     pub(crate) fn write(&mut self, frame: &mut Frame) -> Result<()> {
         self.encoder.send(frame)?;
-        self.take_packets(&mut |_| Ok(()))
+        while self.step()? {}
+        Ok(())
     }
 
     /// What came out of the encoder so far.
@@ -128,29 +126,32 @@ impl Mux {
         self.coded
     }
 
-    fn take_packets(&mut self, watch: &mut Watch<'_>) -> Result<()> {
-        while let Some(mut packet) = self.encoder.packet()? {
-            if packet.duration() <= 0 {
-                packet.set_duration(self.plan.info.frame_ticks());
-            }
-            packet.rescale_ts(self.plan.info.time_base, self.base);
-            let lift = super::ticks(self.lift_secs, self.base);
-            packet.set_pts(packet.pts().map(|t| t + lift));
-            packet.set_dts(packet.dts().map(|t| t + lift));
-            packet.set_stream(0);
-            packet.set_position(-1);
-            self.beside.advance(&mut self.output, packet.dts().or(packet.pts()), self.base)?;
-            let bytes = coded_bytes(&packet);
-            packet.write(&mut self.output).map_err(|e| writing("The output could not be written", e))?;
-            self.coded.add(bytes);
-            watch(self.coded.frames)?;
-        }
-        Ok(())
+    /// Says that there are no more frames: what the encoder holds back comes out, see [`Mux::step`].
+    pub(crate) fn end(&mut self) -> Result<()> {
+        self.encoder.end()
     }
 
-    pub(crate) fn finish(mut self, watch: &mut Watch<'_>) -> Result<Muxed> {
-        self.encoder.end()?;
-        self.take_packets(watch)?;
+    /// Writes the next coded picture, with what is heard and read before it; `false` where none is ready.
+    pub(crate) fn step(&mut self) -> Result<bool> {
+        let Some(mut packet) = self.encoder.packet()? else { return Ok(false) };
+        if packet.duration() <= 0 {
+            packet.set_duration(self.plan.info.frame_ticks());
+        }
+        packet.rescale_ts(self.plan.info.time_base, self.base);
+        let lift = super::ticks(self.lift_secs, self.base);
+        packet.set_pts(packet.pts().map(|t| t + lift));
+        packet.set_dts(packet.dts().map(|t| t + lift));
+        packet.set_stream(0);
+        packet.set_position(-1);
+        self.beside.advance(&mut self.output, packet.dts().or(packet.pts()), self.base)?;
+        let bytes = coded_bytes(&packet);
+        packet.write(&mut self.output).map_err(|e| writing("The output could not be written", e))?;
+        self.coded.add(bytes);
+        Ok(true)
+    }
+
+    /// Completes the file, once all pictures are out.
+    pub(crate) fn finish(mut self) -> Result<Muxed> {
         self.warnings.extend(self.beside.finish(&mut self.output)?);
         self.output.write_trailer().map_err(|e| writing("The output could not be completed", e))?;
         drop(self.output);

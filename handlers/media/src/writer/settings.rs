@@ -2,7 +2,6 @@
 
 use ffmpeg_next as ff;
 
-use super::limit::Cap;
 use super::mux::Plan;
 use super::options::scaled;
 use super::search::Scale;
@@ -28,12 +27,6 @@ pub(crate) fn encoder_name(codec: VideoCodec, width_px: u32, height_px: u32) -> 
 fn fits_svt(width_px: u32, height_px: u32) -> bool {
     let fits = |side: u32, most: u32| side.is_multiple_of(2) && (64..=most).contains(&side);
     fits(width_px, 16_384) && fits(height_px, 8_704)
-}
-
-/// Whether an encoder keeps to a bound beside a constant quality. libvpx and libaom take it as advice, and quality suffers
-/// from one that is far away.
-pub(crate) fn holds_bounds(encoder: &str) -> bool {
-    matches!(encoder, "libx264" | "libx265" | "libsvtav1")
 }
 
 /// An encoder's scale of constant quality; `None` for those without. `halving` is of ordinary footage in the middle of it.
@@ -85,24 +78,13 @@ pub(crate) fn settings(encoder: &str, plan: &Plan) -> ff::Dictionary<'static> {
     if let Some(bits) = bits_per_sec(encoder, plan, constant) {
         settings.set("b", &bits.to_string());
     }
-    // SVT-AV1 knows a bound beside a constant quality only.
-    let bounded = encoder != "libsvtav1" || constant.is_some();
-    if let Some(Cap { bits_per_sec, buffer_bits }) = plan.guard.filter(|_| bounded) {
-        settings.set("maxrate", &bits_per_sec.min(MOST_BITS).to_string());
-        settings.set("bufsize", &buffer_bits.min(MOST_BITS).to_string());
-    }
     settings
 }
-
-/// FFmpeg keeps these numbers in 32 bits.
-const MOST_BITS: u64 = i32::MAX as u64;
 
 /// The average rate to ask for.
 fn bits_per_sec(encoder: &str, plan: &Plan, constant: Option<f64>) -> Option<u64> {
     match (plan.options.rate, constant) {
-        (Rate::BitsPerSec(bits), None) => {
-            Some(plan.guard.map_or(bits, |guard| bits.min(guard.bits_per_sec.min(MOST_BITS))))
-        }
+        (Rate::BitsPerSec(bits), None) => Some(bits),
         // Else they would hold to a rate of their own choice.
         (_, Some(_)) if encoder == "libvpx-vp9" || encoder == "libaom-av1" => Some(0),
         _ => None,

@@ -128,7 +128,7 @@ impl Again<'_> {
         plan.crf = Some(crf);
         let mut mux = Mux::create(&self.trial, plan, reader.tracks().as_ref())?;
         let most = if some_fits { self.budget } else { self.budget.saturating_mul(2) };
-        let mut look = |mux: &Mux| {
+        let mut look = |mux: &Mux| -> Result<Option<Made>> {
             watch(mux.coded().frames)?;
             Ok((mux.coded().bytes > most).then(|| Made::Over(mux.coded().of_all(self.first.frames))))
         };

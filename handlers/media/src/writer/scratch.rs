@@ -15,7 +15,7 @@ const SOURCE_MILLIBYTES_A_PIXEL: u64 = 10;
 /// Of a picture's file beside its pixels, and of its entry in the list of times.
 const PICTURE_BYTES: u64 = 1000;
 /// Bytes of a sample of sound, at the most.
-const SAMPLE_BYTES: u64 = 4;
+const SAMPLE_BYTES: f64 = 4.0;
 /// Frames a second of a source that tells neither.
 const LIKELY_FPS: f64 = 30.0;
 
@@ -66,8 +66,8 @@ impl WriteOptions {
         if matches!(self.format.container, Container::Folder | Container::Picture) {
             return 0;
         }
-        let samples = source.audio.iter().map(|track| u64::from(track.channels) * u64::from(track.sample_rate));
-        whole(as_float(samples.sum::<u64>() * SAMPLE_BYTES) * length.secs).min(source.bytes)
+        let samples = source.audio.iter().map(|track| f64::from(track.channels) * f64::from(track.sample_rate));
+        whole(samples.sum::<f64>() * SAMPLE_BYTES * length.secs).min(source.bytes)
     }
 }
 

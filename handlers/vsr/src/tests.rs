@@ -289,6 +289,13 @@ fn depth_colour_and_times_are_carried_through() {
     assert_eq!(times(&bench.path("out/upscaled.mp4")), times(&full));
 }
 
+/// Opacity in all frames of a VP9 video.
+fn alpha_of(video: &str) -> Vec<u8> {
+    let decode = ["-v", "error", "-c:v", "libvpx-vp9", "-i", video];
+    let planes = ["-vf", "alphaextract", "-f", "rawvideo", "-pix_fmt", "gray", "-"];
+    tool("ffmpeg", &[&decode[..], &planes].concat())
+}
+
 #[test]
 fn alpha_and_pictures_are_kept() {
     let bench = Bench::new();
@@ -298,24 +305,7 @@ fn alpha_and_pictures_are_kept() {
         bench.make("alpha.webm", &["-i", &clip], &["-vf", fade, "-c:v", "libvpx-vp9", "-crf", "10", "-b:v", "0"]);
     bench.run(&alpha, json!({ "model": "test/double" })).unwrap();
     let result = bench.path("out/upscaled.webm");
-    let plane = tool(
-        "ffmpeg",
-        &[
-            "-v",
-            "error",
-            "-c:v",
-            "libvpx-vp9",
-            "-i",
-            &result,
-            "-vf",
-            "alphaextract",
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "gray",
-            "-",
-        ],
-    );
+    let plane = alpha_of(&result);
     for x in [20, 100, 200] {
         let found = i32::from(plane[90 * 256 + x]);
         assert!((found - i32::try_from(x).unwrap()).abs() < 8, "alpha at {x}: {found}");
@@ -404,22 +394,7 @@ fn a_gif_that_moves_becomes_a_video_and_keeps_what_shows_through() {
     let times = bench.shows(&bench.path("out/upscaled.webm"), "packet=pts_time");
     assert_eq!(times, "pts_time=0.000000\npts_time=0.500000\npts_time=1.000000\n");
     let result = bench.path("out/upscaled.webm");
-    let alpha = [
-        "-v",
-        "error",
-        "-c:v",
-        "libvpx-vp9",
-        "-i",
-        &result,
-        "-vf",
-        "alphaextract",
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "gray",
-        "-",
-    ];
-    let alpha = tool("ffmpeg", &alpha);
+    let alpha = alpha_of(&result);
     assert_eq!(alpha.len(), 3 * 256 * 192);
     for frame in alpha.chunks(256 * 192) {
         let row = &frame[90 * 256..91 * 256];

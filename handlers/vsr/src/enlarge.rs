@@ -10,7 +10,7 @@ use darkroom_inference::{Device, PooledSession, Precision, Runtime, retry_halvin
 use crate::known::{Key, Known};
 use crate::resize::Resize;
 use crate::tiles::{Overlap, Picture, Tiling};
-use crate::{Net, luma};
+use crate::{Net, doubt, luma};
 
 /// Furthest, in pixels, that a model is asked to see; where it sees further, tiles fade into one another.
 const MAX_REACH_PX: usize = 96;
@@ -40,6 +40,9 @@ pub struct Enlarger<'a> {
     cancel: CancelToken,
     tilings: HashMap<(usize, usize), Tiling>,
     resize: Resize,
+    /// Pixels that went in, and those of them where the model failed.
+    pixels: u64,
+    failed_pixels: u64,
 }
 
 /// How many sessions, and what they may use.
@@ -87,7 +90,8 @@ impl<'a> Enlarger<'a> {
         let max_pixels = max_pixels.min(in_time).max(MIN_TILE_PIXELS);
         let cancel = cancel.clone();
         let (tilings, resize) = (HashMap::new(), Resize::new());
-        Ok(Enlarger { sessions, net, max_pixels, known, key, cancel, tilings, resize })
+        let (pixels, failed_pixels) = (0, 0);
+        Ok(Enlarger { sessions, net, max_pixels, known, key, cancel, tilings, resize, pixels, failed_pixels })
     }
 
     /// Sessions at work at once.
@@ -145,15 +149,31 @@ impl<'a> Enlarger<'a> {
 
     fn pass(&mut self, pictures: Vec<Picture>, watch: &Watch<'_>) -> Result<Vec<Picture>> {
         if self.net.channels == 3 {
-            return self.through(&pictures, watch);
+            return self.in_doubt(&pictures, watch);
         }
         let lumas: Vec<Picture> = pictures.iter().map(luma::of).collect();
-        let enlarged = self.through(&lumas, watch)?;
+        let enlarged = self.in_doubt(&lumas, watch)?;
         let with_colour = pictures.iter().zip(enlarged).map(|(picture, luma)| {
             let larger = self.resize.picture(picture, luma.width, luma.height)?;
             Ok(luma::replace(larger, &luma))
         });
         with_colour.collect()
+    }
+
+    /// All pictures through the model once, but for where it fails.
+    fn in_doubt(&mut self, pictures: &[Picture], watch: &Watch<'_>) -> Result<Vec<Picture>> {
+        let mut made = self.through(pictures, watch)?;
+        for (picture, made) in pictures.iter().zip(&mut made) {
+            self.failed_pixels += doubt::stand_in(picture, made, &mut self.resize)? as u64;
+            self.pixels += (picture.width * picture.height) as u64;
+        }
+        Ok(made)
+    }
+
+    /// The share of all pixels so far for which the model failed and the resampled picture stands in.
+    #[allow(clippy::cast_precision_loss, reason = "a share for people")]
+    pub fn failed_share(&self) -> f64 {
+        self.failed_pixels as f64 / self.pixels.max(1) as f64
     }
 
     /// All pictures through the model once; in smaller tiles where memory turns out short.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod cover;
+mod doubt;
 mod enlarge;
 mod goal;
 mod known;

@@ -32,6 +32,9 @@ const MAX_CPU_SESSIONS: usize = 12;
 /// Enlarged pictures of more bytes than this do not wait for the next stage: there is one in each.
 const MAX_WAITING_BYTES: u64 = 128 << 20;
 
+/// Share of the pictures on which a model may fail without a word.
+const WORTH_TELLING: f64 = 0.001;
+
 /// All that a run is set up with.
 pub struct Setup<'a> {
     /// Models at work.
@@ -322,6 +325,7 @@ fn finish(params: &Params, setup: &mut Setup<'_>, repeats: &Repeats, report: &Pi
         "model_passes": setup.passes,
         "sessions": setup.enlarger.sessions(),
         "tiles": tiles,
+        "failed_share": setup.enlarger.failed_share(),
         "repeated_frames": repeats.repeated,
         "scene_cuts": repeats.cuts,
         "corrupt_packets": report.corrupt_packets,
@@ -329,6 +333,7 @@ fn finish(params: &Params, setup: &mut Setup<'_>, repeats: &Repeats, report: &Pi
     });
     let mut warnings = setup.look.warnings.clone();
     warnings.extend(size_warning(params, info, goal)?);
+    warnings.extend(failure_warning(params, setup.enlarger.failed_share()));
     warnings.extend(report.write.warnings.iter().cloned());
     Ok(Outputs {
         files: vec![OutputFile { name: setup.look.name.clone(), media_type: setup.look.media_type().to_owned() }],
@@ -337,6 +342,18 @@ fn finish(params: &Params, setup: &mut Setup<'_>, repeats: &Repeats, report: &Pi
         metrics: metrics.as_object().cloned().unwrap_or_default(),
         stages: report.stages.clone(),
         warnings,
+    })
+}
+
+/// Says how much of the pictures the model could not do.
+fn failure_warning(params: &Params, share: f64) -> Option<String> {
+    let model = &params.model;
+    (share >= WORTH_TELLING).then(|| {
+        format!(
+            "The model `{model}` failed on {:.1} % of the pictures, as such do where hard, saturated colours meet: there the \
+             resampled picture stands in. For graphics and drawings, `model` = `animevideov3` is made.",
+            100.0 * share
+        )
     })
 }
 

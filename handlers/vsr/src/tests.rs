@@ -289,6 +289,26 @@ fn depth_colour_and_times_are_carried_through() {
     assert_eq!(times(&bench.path("out/upscaled.mp4")), times(&full));
 }
 
+#[test]
+fn where_the_model_runs_away_the_resampled_picture_stands_in() {
+    let bench = Bench::new();
+    let card = bench.make("card.png", &["-f", "lavfi", "-i", "testsrc=s=320x180"], &["-frames:v", "1"]);
+    let small = bench.pixels(&card, "null", "rgb24");
+    for scale in [2, 4] {
+        let outputs = bench.run(&card, json!({ "scale": scale })).unwrap();
+        let share = outputs.metrics["failed_share"].as_f64().unwrap();
+        assert!((0.1..0.7).contains(&share) && outputs.warnings.iter().any(|w| w.contains("animevideov3")), "{share}");
+        let back = bench.pixels(&bench.path("out/upscaled.png"), "scale=320:180:flags=area", "rgb24");
+        let off: Vec<u8> = small.iter().zip(&back).map(|(a, b)| a.abs_diff(*b)).collect();
+        let (mean, worse) = (off.iter().map(|off| f64::from(*off)).sum::<f64>() / off.len() as f64, 64);
+        let far = off.iter().filter(|off| **off > worse).count();
+        assert!(mean < 1.5 && far * 1000 < off.len(), "x{scale}: {mean} in the mean, {far} of {} far off", off.len());
+    }
+    // Footage is the model's alone.
+    let outputs = bench.run(&bench.walk(2), json!({ "scale": 2 })).unwrap();
+    assert_eq!(outputs.metrics["failed_share"], 0.0);
+}
+
 /// Opacity in all frames of a VP9 video.
 fn alpha_of(video: &str) -> Vec<u8> {
     let decode = ["-v", "error", "-c:v", "libvpx-vp9", "-i", video];

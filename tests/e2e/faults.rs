@@ -62,7 +62,9 @@ fn each_is_tried_again_and_given_up_and_the_worker_lives() {
     for text in ["no video", "nor is this one"] {
         let key = format!("copy/{}.txt", text.len());
         up.inbox().put(&key, text);
-        let event = up.event(&format!("s3://inbox/{key}"));
+        let input = format!("s3://inbox/{key}");
+        stdout(&up.cli(&["submit", "copy", &input, "--output", "s3://results/copy/"]));
+        let event = up.event(&input);
         assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
         assert_eq!(up.results().get(event["data"]["outputs"][0]["key"].as_str().unwrap()), text.as_bytes());
     }

@@ -29,7 +29,8 @@ impl Handler for Copy {
             version: env!("CARGO_PKG_VERSION").into(),
             summary: "Copies any file, for tests.".into(),
             params_schema: schemars::schema_for!(Params).into(),
-            inputs: vec![InputRole { name: ROLE.into(), min: 1, max: 1, kinds: vec![] }],
+            // None may do: `up` makes no inbox for it then, which would be one of the tests' routes.
+            inputs: vec![InputRole { name: ROLE.into(), min: 0, max: 1, kinds: vec![] }],
             limits: Limits::default(),
             models: vec![],
             stages: vec![Stage { name: "copy".into(), stall_secs: 60.0 }],

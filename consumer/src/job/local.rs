@@ -72,6 +72,8 @@ pub struct Outcome {
     pub frames: Option<u64>,
     /// Where its outputs are, the main one first.
     pub outputs: Vec<PathBuf>,
+    /// What the handler remarked, as in the manifest.
+    pub warnings: Vec<String>,
     /// Why it failed.
     pub error: Option<JobError>,
 }
@@ -89,11 +91,12 @@ pub async fn run(job: &LocalJob, around: &Surroundings<'_>, on_progress: &(dyn F
         Ok(manifest) => {
             let frames = manifest.metrics.get("frames").and_then(Value::as_u64);
             let outputs = manifest.outputs.iter().map(|output| job.directory.join(&output.key)).collect();
+            let warnings = manifest.warnings.clone();
             let destination = submission.destination.clone();
             let completion = Completion { manifest: Box::new(manifest), destination, urls: Vec::new() };
             let mut event = json(&Event::completed(&facts, &completion));
             event["data"]["manifest"] = job.directory.join("manifest.json").display().to_string().into();
-            Outcome { event, frames, outputs, error: None }
+            Outcome { event, frames, outputs, warnings, error: None }
         }
         Err(error) => {
             let now = Timestamp::now();
@@ -101,7 +104,7 @@ pub async fn run(job: &LocalJob, around: &Surroundings<'_>, on_progress: &(dyn F
                 ErrorCode::Cancelled => Event::cancelled(&facts, now),
                 _ => Event::failed(&facts, now, &error),
             };
-            Outcome { event: json(&event), frames: None, outputs: Vec::new(), error: Some(error) }
+            Outcome { event: json(&event), frames: None, outputs: Vec::new(), warnings: Vec::new(), error: Some(error) }
         }
     }
 }

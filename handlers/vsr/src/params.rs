@@ -68,7 +68,7 @@ pub struct Params {
     pub bitrate_kbps: Option<Kbps>,
     /// Speed of the encoder, 10 is fastest; slower makes smaller files.
     pub speed: Speed,
-    /// Most millions of bytes that the file may have; it is never larger.
+    /// Most millions of bytes that the file of a video may have; it is never larger. Ignored for pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maximum_optimized_size_mb: Option<Megabytes>,
     /// Where to start in the video, in seconds.

@@ -57,9 +57,9 @@ fn failures(picture: &Picture, made: &Picture) -> Vec<f32> {
             }
             for (x, sum) in means.iter().enumerate() {
                 let (mean, own) = (sum * share, plane[y * width + x]);
-                let near = (mean - own).abs() <= BEYOND;
-                // What is no number is neither near nor within.
-                if !near && !(beyond(plane, (width, height), (x, y), mean) <= BEYOND) {
+                // What is no number is not near.
+                let near = |off: f32| off <= BEYOND;
+                if !near((mean - own).abs()) && !near(beyond(plane, (width, height), (x, y), mean)) {
                     mask[y * width + x] = 1.0;
                 }
             }

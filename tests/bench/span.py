@@ -11,5 +11,6 @@ def session():
     root = os.environ.get("DARKROOM_MODELS_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "darkroom", "models"
     )
-    (path,) = Path(root).glob("vsr/span-x2/*/*.onnx")
+    # A cache keeps earlier versions.
+    path = max(Path(root).glob("vsr/span-x2/*/*.onnx"), key=lambda path: path.stat().st_mtime)
     return ort.InferenceSession(path, providers=["CPUExecutionProvider"])

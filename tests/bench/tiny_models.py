@@ -138,6 +138,19 @@ def enlarging(path, scale=2, channels=3, element=F32, size=("h", "w"), batch="n"
     save(path, nodes, [("input", element, [batch, channels, *size])], [("output", element, ["n", channels, "H", "W"])], constants)
 
 
+def whole(path):
+    """Doubles a picture, and adds half of how much brighter than grey the whole of it is: no part of it tells that."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["input"], ["mean"]),
+        helper.make_node("Sub", ["mean", "half"], ["brighter"]),
+        helper.make_node("Mul", ["brighter", "half"], ["little"]),
+        helper.make_node("Resize", ["input", "", "scales"], ["larger"], mode="nearest"),
+        helper.make_node("Add", ["larger", "little"], ["output"]),
+    ]
+    constants = [("scales", np.array([1, 1, 2, 2], np.float32)), ("half", np.array(0.5, np.float32))]
+    save(path, nodes, [("input", F32, ["n", 3, "h", "w"])], [("output", F32, ["n", 3, "H", "W"])], constants)
+
+
 def two_inputs(path):
     """Wants the frame before as well."""
     nodes = [helper.make_node("Add", ["input", "before"], ["output"])]
@@ -166,7 +179,9 @@ if __name__ == "__main__":
     enlarging(vsr + "bytes.onnx", white=255.0)
     enlarging(vsr + "grain8.onnx", grain=8)
     enlarging(vsr + "fixed.onnx", size=(48, 64), batch=1)
+    enlarging(vsr + "fixed_large.onnx", size=(576, 1024), batch=1)
     enlarging(vsr + "one_and_a_half.onnx", scale=1.5)
     enlarging(vsr + "same_size.onnx", scale=1)
+    whole(vsr + "whole.onnx")
     two_inputs(vsr + "two_inputs.onnx")
     stripes(vsr + "stripes.onnx")

@@ -13,7 +13,8 @@ fn run_develops_local_files_and_tells_how_each_went() {
     shop.man(6, "-an", "good.mp4");
     shop.write("bad.mp4", b"no film");
     let (good, bad, out) = (shop.name("good.mp4"), shop.name("bad.mp4"), shop.path("out"));
-    let done = darkroom(&["run", "matting", &good, &bad, "--output", out.to_str().unwrap(), "--set", "quality=40"]);
+    let sets = ["--set", "quality=40", "--set", "num_gpus=2"];
+    let done = darkroom(&[&["run", "matting", &good, &bad, "--output", out.to_str().unwrap()][..], &sets].concat());
     assert_eq!(done.status.code(), Some(1), "one of two failed");
     let events = json_lines(std::str::from_utf8(&done.stdout).unwrap());
     let types: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
@@ -21,6 +22,7 @@ fn run_develops_local_files_and_tells_how_each_went() {
     assert_eq!(events[1]["data"]["error"]["code"], "input-not-media");
     let said = String::from_utf8(done.stderr).unwrap();
     assert!(said.contains("2 jobs: 1 succeeded, 1 failed (50 % success)"), "{said}");
+    assert_eq!(said.matches("warning: good.mp4: `num_gpus` was ignored").count(), 1, "{said}");
 
     let manifest: Value = serde_json::from_slice(&fs::read(out.join("good/manifest.json")).unwrap()).unwrap();
     assert_eq!((&manifest["metrics"]["frames"], &manifest["params"]["quality"]), (&6.into(), &40.into()));

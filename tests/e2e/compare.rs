@@ -38,4 +38,10 @@ fn a_copy_is_compared_with_its_original() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1), "{said}");
     assert!(said.contains("96x160") && said.contains("192x320"), "{said}");
+
+    // Of two files it is told which is none.
+    shop.write("text.mp4", b"no film");
+    let refused = darkroom(&["compare", &copy, &shop.name("text.mp4"), "-o", out.to_str().unwrap(), "--no-vmaf"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("input-not-media: The input `reference`: "), "{said}");
 }

@@ -57,6 +57,17 @@ fn each_is_tried_again_and_given_up_and_the_worker_lives() {
     let good = ask(&up, "ok");
     assert_eq!(up.event(&good)["type"], "dev.darkroom.job.completed.v1");
     assert_eq!(up.http("/readyz").0, 200);
+
+    // A role without kinds takes what no probe would let pass, with its own plan and with one that is remembered.
+    for text in ["no video", "nor is this one"] {
+        let key = format!("copy/{}.txt", text.len());
+        up.inbox().put(&key, text);
+        let input = format!("s3://inbox/{key}");
+        stdout(&up.cli(&["submit", "copy", &input, "--output", "s3://results/copy/"]));
+        let event = up.event(&input);
+        assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
+        assert_eq!(up.results().get(event["data"]["outputs"][0]["key"].as_str().unwrap()), text.as_bytes());
+    }
 }
 
 #[test]

@@ -39,7 +39,6 @@ pub(crate) async fn compare(global: &Global, args: Args) -> Result<(), Failure> 
     if !global.json {
         let manifest = read(&args.output.join("manifest.json"))?;
         table(&manifest.metrics.into()).iter().for_each(|line| note(line));
-        manifest.warnings.iter().for_each(|warning| note(&format!("note: {warning}")));
     }
     Ok(())
 }

@@ -63,11 +63,12 @@ fn page(handler: &Descriptor) -> Vec<String> {
 
 fn input(role: &InputRole) -> String {
     let kinds: Vec<_> = role.kinds.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect();
+    let kinds = if kinds.is_empty() { "any file".into() } else { kinds.join(" or ") };
     let count = match (role.min, role.max) {
         (min, max) if min == max => min.to_string(),
         (min, max) => format!("{min} to {max}"),
     };
-    format!("  {}: {count}, {}", role.name, kinds.join(" or "))
+    format!("  {}: {count}, {kinds}", role.name)
 }
 
 /// What values there are: a type with its range, or a choice.

@@ -91,8 +91,7 @@ async fn develop(global: &Global, args: &Args, cancel: &CancellationToken) -> Re
     // Bars and lines show what matters; a log of everything is for `work`.
     let (binary, handler) = open::handler(&config, &args.handler).await?;
     let jobs = jobs(args, &handler)?;
-    std::fs::create_dir_all(&args.output)
-        .map_err(|e| Failure::Usage(format!("{} cannot be made: {e}", args.output.display())))?;
+    make(&args.output)?;
     let pool = Pool::open(PoolOptions {
         binary,
         scratch_dir: args.output.join(SCRATCH),
@@ -123,6 +122,17 @@ async fn develop(global: &Global, args: &Args, cancel: &CancellationToken) -> Re
     let outcome = all(global, &jobs, &around).await;
     pool.shutdown().await;
     outcome
+}
+
+/// Makes the directory of the results, where there is none.
+fn make(output: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(output).map_err(|error| {
+        let name = output.display();
+        Failure::Usage(match output.exists() {
+            true => format!("{name} is a file, but results go into a directory: name one with --output"),
+            false => format!("{name} cannot be made: {error}"),
+        })
+    })
 }
 
 fn jobs(args: &Args, handler: &Descriptor) -> Result<Vec<LocalJob>, Failure> {
@@ -177,6 +187,11 @@ async fn all(global: &Global, jobs: &[LocalJob], around: &Surroundings<'_>) -> R
                 let fps = if secs > 0.0 { count as f64 / secs } else { 0.0 };
                 let at = places(&outcome.outputs, &job.directory);
                 display.finish(&format!("done, {count} frames in {} ({fps:.1} fps) -> {at}", human_secs(secs)));
+                // Machines have them in the event.
+                if !global.json {
+                    let title = (jobs.len() > 1).then_some(job.title.as_str());
+                    remarks(&outcome.warnings, title).for_each(|line| note(&line));
+                }
             }
             Some(error) => {
                 failed += 1;
@@ -206,6 +221,12 @@ async fn all(global: &Global, jobs: &[LocalJob], around: &Surroundings<'_>) -> R
     }
 }
 
+/// Warnings as lines, with the file's name where it is one of several.
+fn remarks(warnings: &[String], title: Option<&str>) -> impl Iterator<Item = String> {
+    let of = title.map(|title| format!("{title}: ")).unwrap_or_default();
+    warnings.iter().map(move |warning| format!("warning: {of}{warning}"))
+}
+
 /// The outputs by name; where they are many, the directory.
 fn places(outputs: &[PathBuf], directory: &Path) -> String {
     match outputs.len() {
@@ -224,4 +245,30 @@ fn summary(global: &Global, jobs: usize, succeeded: usize, failed: usize, frames
     }
     let time = human_secs(secs);
     note(&format!("{jobs} jobs: {succeeded} succeeded, {failed} failed ({rate:.0} % success), {fps:.1} fps, {time}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_name_their_file_where_it_is_one_of_several() {
+        let said = ["The video is interlaced.".to_owned(), "Alpha was left out.".to_owned()];
+        let alone: Vec<_> = remarks(&said, None).collect();
+        assert_eq!(alone, ["warning: The video is interlaced.", "warning: Alpha was left out."]);
+        assert_eq!(remarks(&said[1..], Some("a.mp4")).collect::<Vec<_>>(), ["warning: a.mp4: Alpha was left out."]);
+    }
+
+    #[test]
+    fn a_file_where_a_directory_is_needed_is_said_to_be_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("clip.mp4");
+        std::fs::write(&file, b"film").unwrap();
+        let (_, said) = make(&file).unwrap_err().explain();
+        assert!(said.contains("clip.mp4 is a file") && said.contains("--output"), "{said}");
+        let (_, said) = make(&file.join("out")).unwrap_err().explain();
+        assert!(said.contains("out cannot be made"), "{said}");
+        make(&dir.path().join("a/b")).unwrap();
+        make(&dir.path().join("a/b")).unwrap();
+    }
 }

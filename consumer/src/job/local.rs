@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::executor::{JobScratch, LocalOutput, Pool, RunLimits, RunNote, RunOrder, RunResult, RunWatch};
 use super::manifest::{Manifest, ManifestOutput, Schema};
 use super::room::Room;
-use super::runner::stricter;
+use super::runner::{promised, stricter};
 use super::{JobId, RunId};
 use crate::event::{Completion, Event, JobFacts};
 use crate::store::{ObjectRef, Place};
@@ -72,6 +72,8 @@ pub struct Outcome {
     pub frames: Option<u64>,
     /// Where its outputs are, the main one first.
     pub outputs: Vec<PathBuf>,
+    /// What the handler remarked, as in the manifest.
+    pub warnings: Vec<String>,
     /// Why it failed.
     pub error: Option<JobError>,
 }
@@ -89,11 +91,12 @@ pub async fn run(job: &LocalJob, around: &Surroundings<'_>, on_progress: &(dyn F
         Ok(manifest) => {
             let frames = manifest.metrics.get("frames").and_then(Value::as_u64);
             let outputs = manifest.outputs.iter().map(|output| job.directory.join(&output.key)).collect();
+            let warnings = manifest.warnings.clone();
             let destination = submission.destination.clone();
             let completion = Completion { manifest: Box::new(manifest), destination, urls: Vec::new() };
             let mut event = json(&Event::completed(&facts, &completion));
             event["data"]["manifest"] = job.directory.join("manifest.json").display().to_string().into();
-            Outcome { event, frames, outputs, error: None }
+            Outcome { event, frames, outputs, warnings, error: None }
         }
         Err(error) => {
             let now = Timestamp::now();
@@ -101,7 +104,7 @@ pub async fn run(job: &LocalJob, around: &Surroundings<'_>, on_progress: &(dyn F
                 ErrorCode::Cancelled => Event::cancelled(&facts, now),
                 _ => Event::failed(&facts, now, &error),
             };
-            Outcome { event: json(&event), frames: None, outputs: Vec::new(), error: Some(error) }
+            Outcome { event: json(&event), frames: None, outputs: Vec::new(), warnings: Vec::new(), error: Some(error) }
         }
     }
 }
@@ -163,13 +166,15 @@ async fn attempt(
     let inputs = Inputs(job.inputs.clone());
     let admitted = async {
         pool.check(&handler.name, &params).await?;
-        pool.plan(&handler.name, &params, &inputs, &limits).await
+        pool.plan(&handler.name, &params, &handler.looked_at(&inputs), &limits).await
     };
     let plan = tokio::select! {
         biased;
         () = around.cancel.cancelled() => return Err(cancelled()),
         plan = admitted => plan?,
     };
+    // Of inputs that nobody looked at, this is all that is checked.
+    promised(submission.inputs.iter().map(|input| &input.object), &limits)?;
     let _room = Room::new(pool.scratch().root().into(), u64::MAX).reserve(plan.scratch_bytes)?;
 
     let run_id = RunId::new();

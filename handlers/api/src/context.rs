@@ -68,6 +68,17 @@ impl CancelToken {
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
+
+    /// `Err(cancelled)` once somebody asked.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Cancelled`].
+    pub fn check(&self) -> Result<()> {
+        if self.is_cancelled() {
+            return Err(JobError::new(ErrorCode::Cancelled, "The job was cancelled."));
+        }
+        Ok(())
+    }
 }
 
 /// A run's surroundings: where to write, whom to tell, when to stop.
@@ -91,9 +102,6 @@ impl JobContext {
     /// # Errors
     /// [`ErrorCode::Cancelled`].
     pub fn check_cancelled(&self) -> Result<()> {
-        if self.cancel.is_cancelled() {
-            return Err(JobError::new(ErrorCode::Cancelled, "The job was cancelled."));
-        }
-        Ok(())
+        self.cancel.check()
     }
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Inputs;
+
 /// Kinds of media an input role takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -24,7 +26,7 @@ pub struct InputRole {
     pub min: u32,
     /// Most files.
     pub max: u32,
-    /// What the files may be.
+    /// What the files may be. Empty: anything, and nobody looks at them before the handler does.
     pub kinds: Vec<MediaKind>,
 }
 
@@ -79,4 +81,14 @@ pub struct Descriptor {
     pub stages: Vec<Stage>,
     /// Whether a run can continue from a checkpoint.
     pub resumable: bool,
+}
+
+impl Descriptor {
+    /// The inputs that are looked at before a run: those of roles that take certain kinds.
+    #[must_use]
+    pub fn looked_at(&self, inputs: &Inputs) -> Inputs {
+        let roles = self.inputs.iter().filter(|role| !role.kinds.is_empty());
+        let files = roles.filter_map(|role| inputs.0.get(&role.name).map(|files| (role.name.clone(), files.clone())));
+        Inputs(files.collect())
+    }
 }

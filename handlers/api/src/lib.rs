@@ -23,4 +23,4 @@ pub use measure::{Alone, Measured, Part};
 pub use outputs::{ModelUse, OutputFile, Outputs, StageReport};
 pub use params::parse_params;
 pub use probe::{AudioProbe, Colour, Probe, VideoProbe};
-pub use ranges::{Auto, Bounded, Quality, Seconds, Speed};
+pub use ranges::{Auto, Bounded, Quality, Seconds, Speed, check_part};

@@ -34,6 +34,9 @@ pub struct VideoProbe {
     /// Frames, from the container or estimated from duration and rate; absent where neither is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frames: Option<u64>,
+    /// Whether that is the container's own count and no estimate.
+    #[serde(default)]
+    pub frames_counted: bool,
     /// FFmpeg's pixel format name.
     pub pixel_format: String,
     /// Bits a component.

@@ -8,6 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Serialize, Serializer};
 
+use crate::{ErrorCode, JobError};
+
 /// A number with bounds.
 pub trait Bounded: Copy {
     /// What it may be, for messages, e.g. `a number from 0.1 to 1`.
@@ -76,6 +78,19 @@ bounded! {
 bounded! {
     /// A time in a video.
     Seconds: f64, "a number", 0 ..= 43200
+}
+
+/// Refuses the part of a video from `start_secs` to `end_secs` where that is none. Without one it begins or ends as the video.
+///
+/// # Errors
+/// [`ErrorCode::ParamsInvalid`].
+pub fn check_part(start_secs: Option<Seconds>, end_secs: Option<Seconds>) -> crate::Result<()> {
+    let start = start_secs.map_or(0.0, Seconds::get);
+    if end_secs.is_some_and(|end| start >= end.get()) {
+        let why = "Parameter `end_secs` is not valid: it must be later than `start_secs`.";
+        return Err(JobError::new(ErrorCode::ParamsInvalid, why));
+    }
+    Ok(())
 }
 
 /// Reads a number with bounds: what [`bounded!`] makes `Deserialize` of.

@@ -3,10 +3,11 @@
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
-use darkroom_api::{CancelToken, ErrorCode, Inputs, JobContext, LogLevel, Outputs, Progress, Reporter, Result, erase};
+use darkroom_api::{ErrorCode, Inputs, Outputs, Result, erase};
 use darkroom_inference::{Device, DeviceChoice, Runtime, RuntimeOptions};
+use darkroom_media::testing;
 use darkroom_models::{Registry, RegistryConfig};
 use serde_json::{Value, json};
 
@@ -28,64 +29,34 @@ fn runtime(registry: Arc<Registry>) -> Arc<Runtime> {
     Arc::new(Runtime::new(RuntimeOptions { device, intra_threads, ..RuntimeOptions::new(registry) }))
 }
 
-#[derive(Default)]
-struct Recorder(Mutex<Vec<Progress>>);
-
-impl Reporter for Recorder {
-    fn progress(&self, progress: Progress) {
-        self.0.lock().unwrap().push(progress);
-    }
-    fn log(&self, _: LogLevel, _: &str) {}
-    fn checkpoint(&self, _: &Path) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// A place to run in.
-struct Bench {
-    dir: tempfile::TempDir,
-    recorder: Arc<Recorder>,
-}
+/// A place to run the handler in.
+struct Bench(testing::Bench);
 
 impl Bench {
     fn new() -> Bench {
-        let bench = Bench { dir: tempfile::tempdir().unwrap(), recorder: Arc::default() };
-        std::fs::create_dir(bench.path("out")).unwrap();
-        bench
+        Bench(testing::Bench::new())
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.0.scratch.path(name)
     }
 
-    /// Makes a file with ffmpeg.
     fn make(&self, from: &Path, arguments: &str, name: &str) -> PathBuf {
-        let mut command = Command::new("ffmpeg");
-        command.args(["-v", "error", "-nostdin", "-y", "-i"]).arg(from).args(arguments.split_whitespace());
-        assert!(command.arg(self.path(name)).status().unwrap().success());
-        self.path(name)
+        self.0.scratch.make(from, arguments, name)
     }
 
     /// A real clip with motion, and the same badly encoded.
     fn clips(&self) -> (PathBuf, PathBuf) {
-        let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/media/pose2sim_SinglePerson_cam01.mp4");
         let encode = "-c:v libx264 -preset ultrafast -frames:v 12";
         let reference =
-            self.make(&clip, &format!("-vf crop=720:1200:180:240,scale=288:480 {encode} -crf 4"), "good.mp4");
+            self.make(&testing::man(), &format!("-vf crop=720:1200:180:240,scale=288:480 {encode} -crf 4"), "good.mp4");
         (self.make(&reference, &format!("{encode} -crf 38"), "bad <video>.mp4"), reference)
     }
 
     fn run(&self, runtime: Arc<Runtime>, video: &Path, reference: &Path, params: Value) -> Result<Outputs> {
-        let ctx = JobContext {
-            scratch_dir: self.dir.path().to_owned(),
-            output_dir: self.path("out"),
-            resume: None,
-            cancel: CancelToken::default(),
-            reporter: self.recorder.clone(),
-        };
         let files = [(VIDEO, video), (REFERENCE, reference)];
         let inputs = files.map(|(role, file)| (role.to_owned(), vec![file.to_owned()]));
-        erase(Compare::new(runtime)).run(&ctx, &Inputs(inputs.into()), &params)
+        erase(Compare::new(runtime)).run(&self.0.context(), &Inputs(inputs.into()), &params)
     }
 
     fn text(&self, name: &str) -> String {
@@ -121,7 +92,7 @@ fn a_bad_copy_is_measured_and_shown() {
     assert_eq!(page.matches("<svg").count(), 2);
     assert!(bench.path("out/side-by-side.png").metadata().unwrap().len() > 10_000);
     assert!(!bench.path("vmaf.json").exists(), "no log is left");
-    let progress = bench.recorder.0.lock().unwrap();
+    let progress = bench.0.progress();
     assert!(progress.len() == 12 && progress[11].total == Some(12), "{:?}", progress.last());
 }
 

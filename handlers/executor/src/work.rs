@@ -68,9 +68,11 @@ impl Worker {
     fn plan(&self, handler: &str, params: &Value, inputs: &Inputs, limits: &Limits) -> Result<Plan> {
         let (described, handler) = self.find(handler)?;
         let mut probes = Probes::new();
+        let several = inputs.0.len() > 1;
         for role in &described.inputs {
             for file in inputs.0.get(&role.name).into_iter().flatten() {
-                let probe = darkroom_media::probe::probe(file, &role.kinds, limits)?;
+                let probe = darkroom_media::probe::probe(file, &role.kinds, limits)
+                    .map_err(|error| if several { of_role(&role.name, error) } else { error })?;
                 probes.entry(role.name.clone()).or_default().push(probe);
             }
         }
@@ -102,6 +104,11 @@ impl Worker {
             JobError::new(ErrorCode::HandlerUnknown, why)
         })
     }
+}
+
+/// An error with the role of its input: of several, nobody else knows which one is meant.
+fn of_role(role: &str, error: JobError) -> JobError {
+    JobError { message: format!("The input `{role}`: {}", error.message), ..error }
 }
 
 /// A list that may be longer than a frame travels as a file.

@@ -36,8 +36,10 @@ fn classify(code: Ort, text: &str, what: &str) -> (ErrorCode, String) {
     match code {
         Ort::NoSuchFile => (ErrorCode::ModelMissing, format!("A file vanished while {what}: fetch the model again.")),
         Ort::InvalidProtobuf | Ort::InvalidGraph | Ort::NoModel | Ort::NotImplemented | Ort::InvalidArgument => {
-            let remedy = "check it with `darkroom models verify`, or register a file that ONNX Runtime accepts";
-            (ErrorCode::ModelInvalid, format!("ONNX Runtime refuses the model while {what}: {remedy}."))
+            let remedy = "a file of your own (`models.custom`) must be a whole ONNX model of operators that it knows; one that \
+                          Darkroom fetched is mended by `darkroom models fetch`";
+            let why = format!("ONNX Runtime refuses the model while {what} ({}): {remedy}.", first_line(text));
+            (ErrorCode::ModelInvalid, why)
         }
         _ => (ErrorCode::Internal, format!("ONNX Runtime failed while {what}: {}.", first_line(text))),
     }

@@ -17,9 +17,10 @@ mod pool;
 mod runtime;
 
 pub use arena::peak_bytes;
+pub use darkroom_models::onnx::{Attribute, Node};
 pub use device::{Device, DeviceChoice};
 pub use error::{job_error, retry_halving};
-pub use graph::{Attribute, Edit, Graph, Node};
+pub use graph::{Edit, Graph};
 pub use io::{TensorInfo, signature};
 pub use ort;
 pub use pool::PooledSession;

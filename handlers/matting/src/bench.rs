@@ -6,7 +6,7 @@ use std::sync::mpsc::sync_channel;
 
 use darkroom_api::{Alone, ErrorCode, Inputs, JobContext, JobError, Part, Result};
 use darkroom_inference::Runtime;
-use darkroom_media::{Frame, Reader, Writer};
+use darkroom_media::{Frame, Reader, Writer, alone};
 
 use crate::pipeline::{self, Decoded, check_ratio, hdr, output_info, read_options, secs_since_start};
 use crate::{BACKGROUND, Found, Params, VIDEO};
@@ -27,23 +27,13 @@ pub fn alone<'a>(
 ) -> Result<Alone<'a>> {
     let video = inputs.one(VIDEO)?;
     match part {
-        Part::Decode => decode(runtime, ctx, video, &params),
+        Part::Decode => {
+            let threads = pipeline::codec_threads(runtime, &params)?;
+            Ok(alone::decode(video, read_options(&params, threads, ctx)))
+        }
         Part::Model => model(runtime, ctx, video, &params),
         Part::Encode => encode(runtime, ctx, video, inputs.optional(BACKGROUND), &params),
     }
-}
-
-fn decode<'a>(runtime: &Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
-    let options = read_options(params, pipeline::codec_threads(runtime, params)?, ctx);
-    let video = video.to_owned();
-    Ok(Alone::new(move || {
-        let mut reader = Reader::open(&video, &options)?;
-        let mut frames = 0;
-        while reader.next()?.is_some() {
-            frames += 1;
-        }
-        Ok(frames)
-    }))
 }
 
 /// From decoded frames to mattes, on two threads as in a run. The model computes the same whatever it sees, so it sees the
@@ -90,8 +80,7 @@ fn model<'a>(runtime: &'a Runtime, ctx: &JobContext, video: &Path, params: &Para
     }))
 }
 
-/// Real mattes, of the first frames, forwards and backwards until each frame of the clip has had one: a jump back to the
-/// first would be a cut that the clip does not have.
+/// Real mattes of the first frames.
 fn encode<'a>(
     runtime: &Runtime,
     ctx: &JobContext,
@@ -104,21 +93,11 @@ fn encode<'a>(
     let info = reader.info().clone();
     check_ratio(params, info.width_px, info.height_px)?;
     let out_info = output_info(&info, hdr(params, info.colour.is_hdr())?);
-    let mut writer = pipeline::open_writer(ctx, params, &out_info, reader.tracks(), threads)?;
-    let (mut mattes, times) = mattes(runtime, ctx, &mut reader, backdrop, params, &writer)?;
+    let writer = pipeline::open_writer(ctx, params, &out_info, reader.tracks(), threads)?;
+    let (mattes, times) = mattes(runtime, ctx, &mut reader, backdrop, params, &writer)?;
     // The model's memory is not the encoder's.
     runtime.release_idle();
-    let held_bytes = mattes.iter().skip(1).map(Frame::bytes).sum();
-    let work = Box::new(move || {
-        for (index, pts) in times.iter().enumerate() {
-            let place = darkroom_media::pipeline::there_and_back(index, mattes.len());
-            let Some(matte) = mattes.get_mut(place) else { break };
-            matte.set_pts(*pts);
-            writer.write(matte)?;
-        }
-        writer.finish().map(|report| report.frames)
-    });
-    Ok(Alone { work, held_bytes })
+    Ok(alone::encode(writer, mattes, times))
 }
 
 /// Developed frames of the beginning, and the times of all.

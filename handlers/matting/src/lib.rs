@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use darkroom_api::{
     Alone, Descriptor, Handler, InputRole, Inputs, JobContext, Limits, MediaKind, Outputs, Part, Plan, Probe, Probes,
-    Result, Stage,
+    Result, Seconds, Stage,
 };
 use darkroom_inference::Runtime;
 
@@ -114,13 +114,12 @@ impl Matting {
         pipeline::hdr(params, video.is_hdr)?;
         let pixels = u64::from(video.width_px) * u64::from(video.height_px);
         let memory_mib = BASE_MIB + ((pixels * BYTES_A_PIXEL) >> 20);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; the cast saturates")]
-        let guessed = (probe.duration_secs.unwrap_or(0.0) * video.fps.max(1.0)) as u64;
-        let frames = video.frames.unwrap_or(guessed).max(1);
+        let range = (params.start_secs.map(Seconds::get), params.end_secs.map(Seconds::get));
+        let options = pipeline::write_options(params, video.bit_depth, 1);
         Ok(Plan {
             device_mib: if self.runtime.expects_accelerator() { memory_mib } else { 0 },
             host_mib: memory_mib,
-            scratch_bytes: frames.saturating_mul(pixels * params.format.millibytes_a_pixel() / 1000),
+            scratch_bytes: options.scratch_bytes((video.width_px, video.height_px), probe, range),
             exclusive: false,
         })
     }

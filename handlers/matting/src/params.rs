@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use darkroom_api::{Auto, Bounded, ErrorCode, JobError, Quality, Result, Seconds, Speed};
+use darkroom_api::{Auto, Bounded, Quality, Result, Seconds, Speed, check_part};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -136,15 +136,9 @@ impl Params {
     /// Checks one parameter against another.
     ///
     /// # Errors
-    /// [`ErrorCode::ParamsInvalid`].
+    /// As [`check_part`].
     pub fn check(&self) -> Result<()> {
-        match (self.start_secs, self.end_secs) {
-            (start, Some(end)) if start.map_or(0.0, Seconds::get) >= end.get() => {
-                let why = "Parameter `end_secs` is not valid: it must be later than `start_secs`.";
-                Err(JobError::new(ErrorCode::ParamsInvalid, why))
-            }
-            _ => Ok(()),
-        }
+        check_part(self.start_secs, self.end_secs)
     }
 
     /// The ratio for frames of this size.
@@ -176,7 +170,7 @@ impl Params {
 
 #[cfg(test)]
 mod tests {
-    use darkroom_api::parse_params;
+    use darkroom_api::{ErrorCode, parse_params};
     use serde_json::json;
 
     use super::*;

@@ -113,7 +113,7 @@ pub fn developer(
     out_info: &VideoInfo,
     ctx: &JobContext,
 ) -> Result<Developer> {
-    let depth = params.format.bit_depth(info);
+    let depth = params.format.bit_depth(info.bit_depth);
     let look = look(params, backdrop, out_info, ctx)?;
     Ok(Developer::new(look, info.bit_depth > depth, Preview::new(info.frames)))
 }
@@ -167,21 +167,11 @@ impl Format {
     }
 
     /// Bits a component in the output of a video.
-    fn bit_depth(self, info: &VideoInfo) -> u32 {
+    fn bit_depth(self, source_bits: u32) -> u32 {
         match self {
             // Browsers play no H.264 of more.
             Format::Composite | Format::Alpha => 8,
-            Format::WebmAlpha | Format::Prores4444 | Format::Png => self.container().bit_depth_for(info.bit_depth),
-        }
-    }
-
-    /// Thousandths of a byte that a pixel of a frame may take in the output, generously.
-    pub(crate) fn millibytes_a_pixel(self) -> u64 {
-        match self {
-            Format::WebmAlpha | Format::Alpha => 150,
-            Format::Composite => 300,
-            Format::Prores4444 => 2000,
-            Format::Png => 4500,
+            Format::WebmAlpha | Format::Prores4444 | Format::Png => self.container().bit_depth_for(source_bits),
         }
     }
 
@@ -286,6 +276,18 @@ pub fn output_info(info: &VideoInfo, hdr: Hdr) -> VideoInfo {
     info
 }
 
+/// How the output of a video with so many bits a component is written.
+pub fn write_options(params: &Params, source_bits: u32, threads: usize) -> WriteOptions {
+    WriteOptions {
+        format: params.format.container(),
+        rate: Rate::Quality(params.quality.get()),
+        speed: params.speed.get(),
+        threads,
+        bit_depth: params.format.bit_depth(source_bits),
+        max_bytes: None,
+    }
+}
+
 /// The output, with the job's settings.
 ///
 /// # Errors
@@ -297,14 +299,7 @@ pub fn open_writer(
     tracks: Option<Tracks>,
     threads: usize,
 ) -> Result<Writer> {
-    let options = WriteOptions {
-        format: params.format.container(),
-        rate: Rate::Quality(params.quality.get()),
-        speed: params.speed.get(),
-        threads,
-        bit_depth: params.format.bit_depth(info),
-        max_bytes: None,
-    };
+    let options = write_options(params, info.bit_depth, threads);
     let path: PathBuf = ctx.output_dir.join(params.format.file_name());
     // A matte is a mask: whoever cuts with it has the sound.
     let tracks = tracks.filter(|_| params.format != Format::Alpha);

@@ -1,6 +1,7 @@
 //! The handler on real files.
 
 use darkroom_api::{ErrorCode, erase, parse_params};
+use darkroom_media::testing::tool;
 use serde_json::{Value, json};
 
 use super::*;
@@ -15,6 +16,21 @@ fn names(outputs: &Outputs) -> Vec<&str> {
 }
 
 #[test]
+fn a_gif_that_moves_is_a_video() {
+    let bench = Bench::new();
+    let clip = bench.person(6);
+    let half = "setpts=N/10/TB,format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='255*gte(X,40)'";
+    let palette = format!("{half},split[a][b];[a]palettegen[p];[b][p]paletteuse");
+    let gif = bench.make("person.gif", &["-i", &clip], &["-filter_complex", &palette, "-vsync", "vfr"]);
+    bench.run(&[(VIDEO, &gif)], json!({})).unwrap();
+    assert_eq!(bench.times("out/matte.webm"), bench.times("person.gif"));
+    let alpha = bench.decoded("out/matte.webm", LIBVPX, "alphaextract", "gray");
+    assert_eq!(alpha.len(), 6 * PIXELS);
+    let inside = alpha[4 * PIXELS..5 * PIXELS].iter().filter(|a| **a > 200).count();
+    assert!((PIXELS / 50..PIXELS / 2).contains(&inside), "{inside} of {PIXELS} pixels are the person's");
+}
+
+#[test]
 fn a_video_becomes_a_webm_with_an_alpha_plane() {
     let bench = Bench::new();
     let clip = bench.person(20);
@@ -23,21 +39,20 @@ fn a_video_becomes_a_webm_with_an_alpha_plane() {
     assert_eq!(outputs.files[0].media_type, "video/webm");
 
     let webm = bench.path("out/matte.webm");
-    let tags =
-        testing::tool("ffprobe", &["-v", "error", "-show_entries", "stream_tags=alpha_mode", "-of", "csv=p=0", &webm]);
+    let tags = tool("ffprobe", &["-v", "error", "-show_entries", "stream_tags=alpha_mode", "-of", "csv=p=0", &webm]);
     assert_eq!(String::from_utf8(tags).unwrap().trim(), "1");
     let (before, after) = (bench.times("person.mp4"), bench.times("out/matte.webm"));
     assert_eq!((before.len(), after.len()), (20, 20), "frames in, frames out");
     assert!(before.iter().zip(&after).all(|(a, b)| (a - b).abs() <= 0.0005), "{before:?} {after:?}");
 
-    let alpha = bench.pixels("out/matte.webm", LIBVPX, "alphaextract", "gray");
+    let alpha = bench.decoded("out/matte.webm", LIBVPX, "alphaextract", "gray");
     assert_eq!(alpha.len(), 20 * PIXELS);
     let last = &alpha[19 * PIXELS..];
     let share = |of: fn(&&u8) -> bool| last.iter().filter(of).count() as f64 / PIXELS as f64;
     let (clear, solid) = (share(|a| **a < 10), share(|a| **a > 245));
     assert!(clear > 0.5 && solid > 0.1, "{clear} clear, {solid} solid");
     // Where nothing is seen, nothing is encoded: limited-range black.
-    let luma = bench.pixels("out/matte.webm", LIBVPX, "format=yuva420p", "yuva420p");
+    let luma = bench.decoded("out/matte.webm", LIBVPX, "format=yuva420p", "yuva420p");
     let darkest = luma[..SIZE.0].iter().max().unwrap();
     assert!(*darkest <= 20, "the top row is background: {darkest}");
 
@@ -63,11 +78,9 @@ fn a_matte_of_known_truth_is_as_good_as_pythons() {
     let fixture = |name: &str| fixtures().join("synth").join(name).to_str().unwrap().to_owned();
     bench.run(&[(VIDEO, &fixture("comp.mp4"))], json!({"format": "png"})).unwrap();
     let grey = |bytes: Vec<u8>| bytes.iter().map(|byte| f64::from(*byte) / 255.0).collect::<Vec<_>>();
-    let matte = grey(bench.pixels("out/frames/%06d.png", &[], "alphaextract", "gray"));
-    let truth = grey(testing::tool(
-        "ffmpeg",
-        &["-v", "error", "-i", &fixture("alpha.mkv"), "-f", "rawvideo", "-pix_fmt", "gray", "-"],
-    ));
+    let matte = grey(bench.decoded("out/frames/%06d.png", &[], "alphaextract", "gray"));
+    let truth =
+        grey(tool("ffmpeg", &["-v", "error", "-i", &fixture("alpha.mkv"), "-f", "rawvideo", "-pix_fmt", "gray", "-"]));
     assert_eq!((matte.len(), truth.len()), (16 * SIZE, 16 * SIZE));
     let mad = matte.iter().zip(&truth).map(|(a, b)| (a - b).abs()).sum::<f64>() / matte.len() as f64 * 1e3;
     let change = |i: usize| matte[i] - matte[i - SIZE] - truth[i] + truth[i - SIZE];
@@ -93,7 +106,7 @@ fn pictures_come_with_their_times() {
 fn a_composite_lies_over_a_colour_a_picture_or_a_video() {
     let bench = Bench::new();
     let clip = bench.person(6);
-    let corner = |filter: &str| bench.pixels("out/composite.mp4", &[], filter, "rgb24");
+    let corner = |filter: &str| bench.decoded("out/composite.mp4", &[], filter, "rgb24");
     let close = |a: &[u8], b: [u8; 3]| a.iter().zip(b).all(|(a, b)| a.abs_diff(b) < 12);
 
     bench.run(&[(VIDEO, &clip)], json!({"format": "composite", "background_colour": "#2040c0"})).unwrap();
@@ -120,9 +133,9 @@ fn a_composite_lies_over_a_colour_a_picture_or_a_video() {
 fn colours_of_what_is_solid_are_those_of_the_source() {
     let bench = Bench::new();
     let clip = bench.person(6);
-    let source = bench.pixels("person.mp4", &[], "null", "rgb24");
+    let source = bench.decoded("person.mp4", &[], "null", "rgb24");
     bench.run(&[(VIDEO, &clip)], json!({"format": "png"})).unwrap();
-    let pictures = bench.pixels("out/frames/%06d.png", &[], "null", "rgba");
+    let pictures = bench.decoded("out/frames/%06d.png", &[], "null", "rgba");
     let solid: Vec<usize> = (5 * PIXELS..6 * PIXELS).filter(|i| pictures[4 * i + 3] == 255).collect();
     assert!(solid.len() > PIXELS / 20, "{} solid pixels", solid.len());
     let shift = |rgb: &[u8], step: usize| {
@@ -140,7 +153,7 @@ fn colours_of_what_is_solid_are_those_of_the_source() {
         // Grey behind it, since chroma at half size carries a coloured background into the edge.
         let params = json!({"format": format, "quality": 95, "background_colour": "#808080"});
         bench.run(&[(VIDEO, &clip)], params).unwrap();
-        shifts.push((format, shift(&bench.pixels(file, decoder, "format=rgb24", "rgb24"), 3)));
+        shifts.push((format, shift(&bench.decoded(file, decoder, "format=rgb24", "rgb24"), 3)));
     }
     println!("mean shift of red, green and blue, of 255: {shifts:.2?}");
     for (format, shift) in shifts {
@@ -158,17 +171,17 @@ fn prores_keeps_alpha_and_the_grey_matte_is_silent() {
     let streams = |file: &str| {
         let path = bench.path(file);
         let args = ["-v", "error", "-show_entries", "stream=codec_name,pix_fmt", "-of", "csv=p=0", &path];
-        String::from_utf8(testing::tool("ffprobe", &args)).unwrap()
+        String::from_utf8(tool("ffprobe", &args)).unwrap()
     };
     bench.run(&[(VIDEO, &clip)], json!({"format": "prores4444"})).unwrap();
     let mov = streams("out/matte.mov");
     assert!(mov.contains("prores,yuva444p") && mov.contains("aac"), "{mov}");
-    let alpha = bench.pixels("out/matte.mov", &[], "alphaextract", "gray");
+    let alpha = bench.decoded("out/matte.mov", &[], "alphaextract", "gray");
     assert!(alpha.iter().any(|a| *a < 3) && alpha.iter().any(|a| *a > 252));
 
     bench.run(&[(VIDEO, &clip)], json!({"format": "alpha"})).unwrap();
     assert_eq!(streams("out/alpha.mp4").trim(), "h264,yuv420p");
-    let grey = bench.pixels("out/alpha.mp4", &[], "format=gray", "gray");
+    let grey = bench.decoded("out/alpha.mp4", &[], "format=gray", "gray");
     assert!(grey.iter().any(|a| *a < 10) && grey.iter().any(|a| *a > 245));
 }
 
@@ -178,7 +191,7 @@ fn the_result_does_not_depend_on_the_batch() {
         let bench = Bench::new();
         let clip = bench.person(7);
         let outputs = bench.run(&[(VIDEO, &clip)], json!({"model": "test/rvm_rank5", "batch_size": batch})).unwrap();
-        (outputs.metrics["frames_a_call"].clone(), bench.pixels("out/matte.webm", LIBVPX, "null", "yuva420p"))
+        (outputs.metrics["frames_a_call"].clone(), bench.decoded("out/matte.webm", LIBVPX, "null", "yuva420p"))
     };
     let (one, reference) = webm(json!(1));
     assert_eq!(one, 1);

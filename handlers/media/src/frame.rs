@@ -109,6 +109,12 @@ impl Frame {
         Some(plane.data.chunks(plane.stride).map(move |row| &row[..row_bytes.min(row.len())]))
     }
 
+    /// Whether nothing shows through a frame of 8-bit BGRA; `false` for other layouts.
+    pub(crate) fn is_opaque(&self) -> bool {
+        let opaque = |row: &[u8]| row.chunks_exact(4).all(|pixel| pixel[3] == u8::MAX);
+        self.format() == Pixel::BGRA && self.rows(0).is_some_and(|mut rows| rows.all(opaque))
+    }
+
     /// Bytes of pixels, for budgets.
     pub fn bytes(&self) -> u64 {
         frame_bytes(self.format(), self.width(), self.height())

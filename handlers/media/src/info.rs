@@ -187,14 +187,21 @@ pub struct VideoInfo {
     pub orientation: Orientation,
     /// Whether the file is a picture, not a video.
     pub is_still: bool,
-    /// Frames in the range, from the container or estimated; for progress only.
+    /// Frames in the range, from the container or estimated.
     pub frames: Option<u64>,
+    /// Whether that is the container's own count, of the whole file, and no estimate.
+    pub frames_counted: bool,
 }
 
 impl VideoInfo {
     /// Average frames per second.
     pub fn fps(&self) -> f64 {
         f64::from(self.frame_rate)
+    }
+
+    /// Frames, where the container has counted them.
+    pub fn counted_frames(&self) -> Option<u64> {
+        self.frames.filter(|_| self.frames_counted)
     }
 
     /// The same for frames that [`crate::colour::Hdr::ToneMap`] made: BT.709 in limited range.

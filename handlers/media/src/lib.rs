@@ -5,6 +5,7 @@
 //! the three on threads of their own. Files are hostile: FFmpeg never sees a path of an input, only bytes that we read
 //! for it, and only containers on a list are opened (`source`).
 
+pub mod alone;
 pub mod colour;
 pub mod compare;
 mod deinterlace;
@@ -17,8 +18,8 @@ pub mod pipeline;
 pub mod probe;
 mod reader;
 mod source;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod writer;
 
 pub use ffmpeg_next::Rational;
@@ -27,7 +28,7 @@ pub use frame::{Frame, FramePool, Plane, PlaneMut};
 pub use info::{ColourTags, VideoInfo};
 pub use orientation::Orientation;
 pub use reader::{ReadOptions, Reader, Tracks};
-pub use writer::{Container, OutputFormat, Rate, VideoCodec, Watch, WriteOptions, WriteReport, Writer};
+pub use writer::{Closing, Container, OutputFormat, Rate, VideoCodec, Watch, WriteOptions, WriteReport, Writer};
 
 /// Makes FFmpeg ready, once. Its own messages go to standard error only when fatal: what users need is in our errors.
 fn init() -> darkroom_api::Result<()> {

@@ -26,6 +26,10 @@ pub(crate) fn open(path: &Path, cancel: &CancelToken) -> Result<Input> {
     if bytes == 0 {
         return Err(JobError::new(ErrorCode::InputEmpty, "The file has no bytes: upload it again."));
     }
+    if is_animated_webp(&mut file).map_err(|e| internal("The input could not be read", e))? {
+        let why = "Animated WebP cannot be decoded: convert it to GIF, APNG or a video first.";
+        return Err(JobError::new(ErrorCode::InputUnsupported, why));
+    }
     let for_ffmpeg = file.try_clone().map_err(|e| internal("The input could not be opened", e))?;
     let io = StreamIo::from_read_seek_with_capacity(for_ffmpeg, READ_BYTES)
         .map_err(|e| internal("The input could not be opened", e))?;
@@ -51,11 +55,48 @@ fn open_file(path: &Path) -> Result<(File, u64)> {
     }
 }
 
-/// Whether a demuxer's name stands for still pictures.
-pub(crate) fn is_still(input: &Input) -> bool {
-    let name = input.format().name().to_owned();
-    let still_brand = input.metadata().get("major_brand").is_some_and(|b| STILL_BRANDS.contains(&b.trim()));
-    name.ends_with("_pipe") || name == "gif" || name == "apng" || still_brand
+/// FFmpeg's decoder finds no picture in these. Leaves the file at its start.
+fn is_animated_webp(file: &mut File) -> std::io::Result<bool> {
+    const ANIMATION: u8 = 2;
+    let mut head = [0; 21];
+    let got = read_up_to(file, &mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    let extended = got == head.len() && head.starts_with(b"RIFF") && &head[8..16] == b"WEBPVP8X";
+    Ok(extended && head[20] & ANIMATION != 0)
+}
+
+/// Whether a file is a still picture. GIF and APNG of several frames are videos.
+pub(crate) fn is_still(path: &Path, input: &Input) -> bool {
+    let still_brand = || input.metadata().get("major_brand").is_some_and(|b| STILL_BRANDS.contains(&b.trim()));
+    match input.format().name() {
+        // The demuxer counts them when it opens a file.
+        "gif" => input.streams().all(|stream| stream.frames() <= 1),
+        "apng" => apng_frames(path, input).is_none_or(|frames| frames <= 1),
+        name => name.ends_with("_pipe") || still_brand(),
+    }
+}
+
+/// Frames that an APNG says it has, which FFmpeg does not tell; `None` for anything else.
+pub(crate) fn apng_frames(path: &Path, input: &Input) -> Option<u64> {
+    if input.format().name() != "apng" {
+        return None;
+    }
+    let (mut file, _) = open_file(path).ok()?;
+    file.seek(SeekFrom::Start(8)).ok()?;
+    // The count stands before the first pixels.
+    for _ in 0..64 {
+        let mut head = [0; 12];
+        if read_up_to(&mut file, &mut head).ok()? < head.len() || &head[4..8] == b"IDAT" {
+            return None;
+        }
+        if &head[4..8] == b"acTL" {
+            return Some(u64::from(u32::from_be_bytes([head[8], head[9], head[10], head[11]])));
+        }
+        // A chunk is its length, its name, what it holds and a sum of four bytes.
+        let length = i64::from(u32::from_be_bytes([head[0], head[1], head[2], head[3]]));
+        file.seek(SeekFrom::Current(length)).ok()?;
+    }
+    None
 }
 
 const STILL_BRANDS: [&str; 6] = ["avif", "heic", "heix", "mif1", "heim", "heis"];

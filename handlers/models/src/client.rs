@@ -24,11 +24,9 @@ const GLANCE: Duration = Duration::from_millis(100);
 pub fn download(source: &Source, download: &Download, dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<PathBuf> {
     let into = dir.join("download");
     fs::create_dir(&into).map_err(|e| disk(&e))?;
-    // npm keeps a second one in its cache.
-    let copies = if matches!(source, Source::Npm { .. }) { 2 } else { 1 };
-    let limit_bytes = download.bytes.saturating_mul(copies).saturating_add(SLACK_BYTES);
     match command(source, download, &into) {
-        Ok(command) => run(command, dir, limit_bytes, progress)?,
+        // Clients copy what they have fetched: for a moment it is there twice.
+        Ok(command) => run(command, dir, download.bytes.saturating_mul(2).saturating_add(SLACK_BYTES), progress)?,
         Err(path) => {
             let name = path.file_name().ok_or_else(|| failed("the source is no file"))?;
             fs::copy(path, into.join(name)).map_err(|e| failed(&format!("the source cannot be copied: {e}")))?;

@@ -17,6 +17,7 @@ mod digest;
 mod fetch;
 mod manifest;
 mod ncnn;
+pub mod onnx;
 mod registry;
 mod tfjs;
 mod tflite;

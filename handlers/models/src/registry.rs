@@ -19,7 +19,7 @@ pub struct RegistryConfig {
     pub dir: Option<PathBuf>,
     /// A manifest in place of the built-in one.
     pub manifest: Option<PathBuf>,
-    /// The user's own files, by name: new names, or names of the manifest.
+    /// The user's own files, by name: new names, or names of the manifest. Paths are absolute.
     pub custom: BTreeMap<String, PathBuf>,
 }
 
@@ -41,6 +41,13 @@ impl RegistryConfig {
         if let Some(name) = self.custom.keys().find(|name| !is_name(name)) {
             let why =
                 format!("`models.custom` has the name `{name}`: use a-z, 0-9, `.`, `_`, `-` and `/` between parts.");
+            return Err(JobError::new(ErrorCode::ModelInvalid, why));
+        }
+        if let Some((name, path)) = self.custom.iter().find(|(_, path)| !path.is_absolute()) {
+            let why = format!(
+                "`models.custom` gives `{name}` the path `{}`: write it in full, from `/` on. Workers are started in many places.",
+                path.display()
+            );
             return Err(JobError::new(ErrorCode::ModelInvalid, why));
         }
         Ok(Registry::new(manifest, dir, self.custom.clone()))
@@ -283,7 +290,9 @@ impl Registry {
     }
 
     fn unreadable(&self, name: &str, error: &std::io::Error) -> JobError {
-        self.missing(name, &format!("the file registered for it cannot be read ({error}), so correct `models.custom`"))
+        let path = self.custom.get(name).map(|path| path.display().to_string()).unwrap_or_default();
+        let why = format!("the file registered for it, `{path}`, cannot be read ({error}), so correct `models.custom`");
+        self.missing(name, &why)
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use darkroom_api::{Alone, Inputs, JobContext, Part, Result};
 use darkroom_inference::Runtime;
-use darkroom_media::{Frame, Reader, Writer};
+use darkroom_media::{Writer, alone};
 
-use crate::enlarge::{Known, Watch};
+use crate::known::Known;
 use crate::pipeline::{Developer, Enlarged, Reading, codec_threads, read_options, set_up};
 use crate::{Params, VIDEO};
 
@@ -19,7 +19,7 @@ const MAX_RESULTS: usize = 8;
 /// As a run.
 pub fn alone<'a>(
     runtime: &'a Runtime,
-    known: &Known,
+    known: &'a Known,
     part: Part,
     ctx: &'a JobContext,
     inputs: &Inputs,
@@ -27,29 +27,16 @@ pub fn alone<'a>(
 ) -> Result<Alone<'a>> {
     let video = inputs.one(VIDEO)?;
     match part {
-        Part::Decode => decode(runtime, ctx, video, params),
+        Part::Decode => Ok(alone::decode(video, read_options(params, codec_threads(runtime)?, ctx))),
         Part::Model => model(runtime, known, ctx, video, params),
         Part::Encode => encode(runtime, known, ctx, video, params),
     }
 }
 
-fn decode<'a>(runtime: &Runtime, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
-    let options = read_options(params, codec_threads(runtime)?, ctx);
-    let video = video.to_owned();
-    Ok(Alone::new(move || {
-        let mut reader = Reader::open(&video, &options)?;
-        let mut frames = 0;
-        while reader.next()?.is_some() {
-            frames += 1;
-        }
-        Ok(frames)
-    }))
-}
-
 /// From pictures to enlarged pictures: the first ones again and again, as the model computes the same whatever it sees.
 fn model<'a>(
     runtime: &'a Runtime,
-    known: &Known,
+    known: &'a Known,
     ctx: &'a JobContext,
     video: &Path,
     params: &Params,
@@ -64,30 +51,28 @@ fn model<'a>(
         frames += 1;
     }
     Ok(Alone::new(move || {
-        let watch = Watch { cancel: &ctx.cancel, done: &|_| () };
         let mut left = frames;
         while left > 0 {
             let count = first.len().min(left);
-            setup.enlarger.enlarge(first[..count].to_vec(), setup.passes, &watch)?;
+            setup.enlarger.enlarge(first[..count].to_vec(), setup.passes, &|_| ())?;
             left -= count;
         }
         Ok(frames as u64)
     }))
 }
 
-/// Real results, of the first frames, forwards and backwards until each frame of the clip has had one.
+/// Real results of the first frames.
 fn encode<'a>(runtime: &Runtime, known: &Known, ctx: &JobContext, video: &Path, params: &Params) -> Result<Alone<'a>> {
     let (mut reader, mut setup) = set_up(runtime, known, ctx, video, params)?;
     let path = ctx.output_dir.join(&setup.look.name);
-    let mut writer = Writer::create(&path, &setup.look.options, &setup.out_info, reader.tracks())?;
+    let writer = Writer::create(&path, &setup.look.options, &setup.out_info, reader.tracks())?;
     let mut reading = Reading::new(&setup);
     let mut developer = Developer::new(&setup);
-    let watch = Watch { cancel: &ctx.cancel, done: &|_| () };
     let (mut results, mut times) = (Vec::new(), Vec::new());
     while let Some(frame) = reader.next()? {
         times.push(frame.pts());
         if results.len() < MAX_RESULTS {
-            let enlarged = setup.enlarger.enlarge(vec![reading.colour(&frame)?], setup.passes, &watch)?;
+            let enlarged = setup.enlarger.enlarge(vec![reading.colour(&frame)?], setup.passes, &|_| ())?;
             for colour in enlarged {
                 let mut result = writer.pool().take()?;
                 developer.fill(Enlarged { colour, alpha: None }, &mut result)?;
@@ -98,15 +83,5 @@ fn encode<'a>(runtime: &Runtime, known: &Known, ctx: &JobContext, video: &Path, 
     drop(setup);
     // The model's memory is not the encoder's.
     runtime.release_idle();
-    let held_bytes = results.iter().skip(1).map(Frame::bytes).sum();
-    let work = Box::new(move || {
-        for (index, pts) in times.iter().enumerate() {
-            let place = darkroom_media::pipeline::there_and_back(index, results.len());
-            let Some(result) = results.get_mut(place) else { break };
-            result.set_pts(*pts);
-            writer.write(result)?;
-        }
-        writer.finish().map(|report| report.frames)
-    });
-    Ok(Alone { work, held_bytes })
+    Ok(alone::encode(writer, results, times))
 }

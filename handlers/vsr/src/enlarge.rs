@@ -7,9 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use darkroom_api::{CancelToken, ErrorCode, JobError, ModelUse, Result};
 use darkroom_inference::{Device, PooledSession, Precision, Runtime, retry_halving};
 
+use crate::known::{Key, Known};
 use crate::resize::Resize;
 use crate::tiles::{Overlap, Picture, Tiling};
-use crate::{Net, luma};
+use crate::{Net, doubt, luma};
 
 /// Furthest, in pixels, that a model is asked to see; where it sees further, tiles fade into one another.
 const MAX_REACH_PX: usize = 96;
@@ -17,8 +18,10 @@ const MAX_REACH_PX: usize = 96;
 const FAR: Overlap = Overlap { margin: 24, fade: 24 };
 /// Smallest tile that memory is asked for.
 const MIN_TILE_PIXELS: usize = 48 * 48;
-/// Largest tile: beyond, what neighbours share hardly matters, and memory is only slower.
+/// Largest tile of a model that sees a part: beyond, what neighbours share hardly matters, and memory is only slower.
 const MAX_TILE_PIXELS: usize = 1 << 19;
+/// Most that a picture may cost in tiles that sessions share, whole pictures being 1.
+const SHARED_COST: (usize, usize) = (7, 6);
 /// Longest that a call should take: progress is told, and cancellation heard, between calls.
 const CALL_SECS: f64 = 10.0;
 /// Pixels a call on an accelerator, where frames are small and the model takes several.
@@ -30,11 +33,16 @@ const MAX_CALL: usize = 8;
 pub struct Enlarger<'a> {
     sessions: Vec<PooledSession<'a>>,
     net: Net,
-    /// Most pixels of one call's input.
+    /// Most pixels of one call's input that memory and time have room for.
     max_pixels: usize,
-    overlap: Option<Overlap>,
+    known: &'a Known,
+    key: Key,
+    cancel: CancelToken,
     tilings: HashMap<(usize, usize), Tiling>,
     resize: Resize,
+    /// Pixels that went in, and those of them where the model failed.
+    pixels: u64,
+    failed_pixels: u64,
 }
 
 /// How many sessions, and what they may use.
@@ -48,25 +56,28 @@ pub struct Room {
     pub precision: Precision,
 }
 
-/// Told how much of the work at hand is done, 0 to 1, and asked whether to go on.
-pub struct Watch<'a> {
-    /// Ends the work.
-    pub cancel: &'a CancelToken,
-    /// Called after each tile.
-    pub done: &'a (dyn Fn(f32) + Sync),
-}
+/// Told after each tile how much of the work at hand is done, 0 to 1.
+pub type Watch<'a> = dyn Fn(f32) + Sync + 'a;
 
 impl<'a> Enlarger<'a> {
-    /// Opens the sessions; `known` is what was found out about the model before.
+    /// Opens the sessions; `known` is what was found out about the model before. `cancel` ends all work with it.
     ///
     /// # Errors
     /// As [`Runtime::session`] and [`Net::inspect`].
-    pub fn open(runtime: &'a Runtime, model: &str, room: Room, known: &Known) -> Result<Enlarger<'a>> {
+    pub fn open(
+        runtime: &'a Runtime,
+        model: &str,
+        room: Room,
+        known: &'a Known,
+        cancel: &CancelToken,
+    ) -> Result<Enlarger<'a>> {
         // On a CPU threads of one session wait for one another in each operation; sessions of one thread do not.
         let threads = runtime.intra_threads().div_ceil(room.sessions);
         // Sessions of other models, with the memory of their largest tiles, make room.
         runtime.release_others(model)?;
-        let net = known.net(runtime, model, room.precision, threads)?;
+        let key = (runtime.registry().resolve(model)?.sha256, runtime.device()?, room.precision, threads);
+        let inspect = || Net::inspect(&mut runtime.fresh_session(model, room.precision, threads)?, cancel);
+        let net = known.net(&key, inspect)?;
         let open = || runtime.session_with_threads(model, room.precision, threads);
         let mut sessions = vec![open()?];
         while sessions.len() < room.sessions {
@@ -76,8 +87,11 @@ impl<'a> Enlarger<'a> {
         let max_pixels = usize::try_from(bytes).unwrap_or(usize::MAX);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
         let in_time = (CALL_SECS / net.secs_a_pixel.max(1e-12)) as usize;
-        let max_pixels = max_pixels.min(in_time).clamp(MIN_TILE_PIXELS, MAX_TILE_PIXELS);
-        Ok(Enlarger { sessions, net, max_pixels, overlap: None, tilings: HashMap::new(), resize: Resize::new() })
+        let max_pixels = max_pixels.min(in_time).max(MIN_TILE_PIXELS);
+        let cancel = cancel.clone();
+        let (tilings, resize) = (HashMap::new(), Resize::new());
+        let (pixels, failed_pixels) = (0, 0);
+        Ok(Enlarger { sessions, net, max_pixels, known, key, cancel, tilings, resize, pixels, failed_pixels })
     }
 
     /// Sessions at work at once.
@@ -126,8 +140,8 @@ impl<'a> Enlarger<'a> {
         let mut before = 0.0;
         for pass in 0..passes {
             let share = growth.powi(pass.cast_signed()) / whole;
-            let done = |part: f32| (watch.done)(before + share * part);
-            pictures = self.pass(pictures, &Watch { cancel: watch.cancel, done: &done })?;
+            let done = |part: f32| watch(before + share * part);
+            pictures = self.pass(pictures, &done)?;
             before += share;
         }
         Ok(pictures)
@@ -135,10 +149,10 @@ impl<'a> Enlarger<'a> {
 
     fn pass(&mut self, pictures: Vec<Picture>, watch: &Watch<'_>) -> Result<Vec<Picture>> {
         if self.net.channels == 3 {
-            return self.through(&pictures, watch);
+            return self.in_doubt(&pictures, watch);
         }
         let lumas: Vec<Picture> = pictures.iter().map(luma::of).collect();
-        let enlarged = self.through(&lumas, watch)?;
+        let enlarged = self.in_doubt(&lumas, watch)?;
         let with_colour = pictures.iter().zip(enlarged).map(|(picture, luma)| {
             let larger = self.resize.picture(picture, luma.width, luma.height)?;
             Ok(luma::replace(larger, &luma))
@@ -146,15 +160,36 @@ impl<'a> Enlarger<'a> {
         with_colour.collect()
     }
 
+    /// All pictures through the model once, but for where it fails.
+    fn in_doubt(&mut self, pictures: &[Picture], watch: &Watch<'_>) -> Result<Vec<Picture>> {
+        let mut made = self.through(pictures, watch)?;
+        for (picture, made) in pictures.iter().zip(&mut made) {
+            self.failed_pixels += doubt::stand_in(picture, made, &mut self.resize)? as u64;
+            self.pixels += (picture.width * picture.height) as u64;
+        }
+        Ok(made)
+    }
+
+    /// The share of all pixels so far for which the model failed and the resampled picture stands in.
+    #[allow(clippy::cast_precision_loss, reason = "a share for people")]
+    pub fn failed_share(&self) -> f64 {
+        self.failed_pixels as f64 / self.pixels.max(1) as f64
+    }
+
     /// All pictures through the model once; in smaller tiles where memory turns out short.
     fn through(&mut self, pictures: &[Picture], watch: &Watch<'_>) -> Result<Vec<Picture>> {
         let Some(first) = pictures.first() else { return Ok(Vec::new()) };
         let (width, height) = (first.width, first.height);
-        let mut pixels = self.max_pixels.min(width * height);
+        let mut pixels = usize::MAX;
         loop {
+            let tiling = self.tiling(width, height)?;
+            pixels = pixels.min(tiling.width * tiling.height);
             let done = self.work(pictures, width, height, watch);
             match done {
-                Err(error) if error.code == ErrorCode::OutOfMemory && pixels > MIN_TILE_PIXELS => {
+                // A model of a fixed size takes no smaller ones.
+                Err(error)
+                    if error.code == ErrorCode::OutOfMemory && pixels > MIN_TILE_PIXELS && self.net.fixed.is_none() =>
+                {
                     pixels = (pixels / 2).max(MIN_TILE_PIXELS);
                     tracing::warn!(pixels, "out of memory: going on with smaller tiles");
                     (self.max_pixels, self.tilings) = (pixels, HashMap::new());
@@ -170,25 +205,25 @@ impl<'a> Enlarger<'a> {
         let (net, scale) = (&self.net, self.net.scale);
         let blank =
             |picture: &Picture| Mutex::new(Picture::new(net.channels, picture.width * scale, picture.height * scale));
-        let results: Vec<Mutex<Picture>> = pictures.iter().map(blank).collect();
+        let made: Vec<Mutex<Picture>> = pictures.iter().map(blank).collect();
         let items = pictures.len() * tiling.len();
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let job =
-            Job { net, tiling: &tiling, pictures, results: &results, items, call, next: &next, done: &done, watch };
-        let job = &job;
+        let (results, next, done) = (&made[..], &next, &done);
+        let work =
+            &Work { net, tiling: &tiling, pictures, results, items, call, next, done, cancel: &self.cancel, watch };
         let workers = self.sessions.len().min(items.div_ceil(call));
         std::thread::scope(|scope| {
             let (own, others) = self.sessions.split_at_mut(1);
             let helpers: Vec<_> =
-                others[..workers - 1].iter_mut().map(|session| scope.spawn(move || job.run(session))).collect();
-            let mut outcome = job.run(&mut own[0]);
+                others[..workers - 1].iter_mut().map(|session| scope.spawn(move || work.run(session))).collect();
+            let mut outcome = work.run(&mut own[0]);
             for helper in helpers {
                 let panicked = |_| JobError::new(ErrorCode::Internal, "A model's thread panicked. Report this fault.");
                 outcome = outcome.and(helper.join().map_err(panicked).flatten());
             }
             outcome
         })?;
-        Ok(results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
+        Ok(made.into_iter().map(|made| made.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
     }
 
     /// Tiles a call: one on a CPU, where more gain nothing.
@@ -204,37 +239,54 @@ impl<'a> Enlarger<'a> {
     fn tiling(&mut self, width: usize, height: usize) -> Result<&Tiling> {
         if !self.tilings.contains_key(&(width, height)) {
             let whole = Tiling::whole_pixels(&self.net, width, height);
-            let tiling = if whole.is_some_and(|pixels| pixels <= self.max_pixels || self.net.fixed.is_some()) {
-                Tiling::whole(&self.net, width, height)
+            let most = self.max_pixels.min(MAX_TILE_PIXELS);
+            let tiling = if whole.is_some_and(|pixels| pixels <= most || self.net.fixed.is_some()) {
+                self.shared(width, height)?.unwrap_or_else(|| Tiling::whole(&self.net, width, height))
             } else {
                 let overlap = self.overlap()?;
-                Tiling::cut(&self.net, width, height, overlap, self.max_pixels)
+                // Of a part, a model that looks at the whole picture makes something else: as few parts as there is room for.
+                let most = if overlap.fade > 0 { self.max_pixels } else { most };
+                Tiling::cut(&self.net, width, height, overlap, most)
             };
             self.tilings.insert((width, height), tiling);
         }
         Ok(&self.tilings[&(width, height)])
     }
 
+    /// A picture that fits, in a tile for each session, or for fewer, where what tiles share costs little: all of them are
+    /// then at work on one picture, and need its memory once.
+    fn shared(&mut self, width: usize, height: usize) -> Result<Option<Tiling>> {
+        let sessions = self.sessions.len();
+        if sessions == 1 || self.net.fixed.is_some() || self.sessions[0].device() != Device::Cpu {
+            return Ok(None);
+        }
+        let overlap = self.overlap()?;
+        if overlap.fade > 0 {
+            return Ok(None);
+        }
+        let most = width * height * SHARED_COST.0 / SHARED_COST.1;
+        let cuts = (2..=sessions).rev().map(|parts| Tiling::cut(&self.net, width, height, overlap, most / parts));
+        Ok(cuts.into_iter().find(|cut| cut.len() > 1 && cut.len() * cut.width * cut.height <= most))
+    }
+
     /// How much tiles must overlap, measured when it is first needed.
     fn overlap(&mut self) -> Result<Overlap> {
-        if let Some(overlap) = self.overlap {
-            return Ok(overlap);
-        }
-        let overlap = match self.net.fixed {
-            // Its size cannot be changed to find out.
-            Some(_) => FAR,
-            None => match self.net.reach(&mut self.sessions[0], MAX_REACH_PX)? {
-                Some(margin) => Overlap { margin, fade: 0 },
-                None => FAR,
-            },
-        };
-        tracing::debug!(?overlap, "tiles of the model overlap");
-        Ok(*self.overlap.insert(overlap))
+        let (net, session, cancel) = (&self.net, &mut self.sessions[0], &self.cancel);
+        self.known.overlap(&self.key, || {
+            let reach = match net.fixed {
+                // Its size cannot be changed to find out.
+                Some(_) => None,
+                None => net.reach(session, MAX_REACH_PX, cancel)?,
+            };
+            let overlap = reach.map_or(FAR, |margin| Overlap { margin, fade: 0 });
+            tracing::debug!(?overlap, "tiles of the model overlap");
+            Ok(overlap)
+        })
     }
 }
 
 /// Tiles of pictures that sessions take from one another's hands.
-struct Job<'a> {
+struct Work<'a> {
     net: &'a Net,
     tiling: &'a Tiling,
     pictures: &'a [Picture],
@@ -243,10 +295,11 @@ struct Job<'a> {
     call: usize,
     next: &'a AtomicUsize,
     done: &'a AtomicUsize,
+    cancel: &'a CancelToken,
     watch: &'a Watch<'a>,
 }
 
-impl Job<'_> {
+impl Work<'_> {
     fn run(&self, session: &mut PooledSession<'_>) -> Result<()> {
         let mut input = Vec::new();
         loop {
@@ -274,9 +327,7 @@ impl Job<'_> {
         let mut at = first;
         let end = first + count;
         while at < end {
-            if self.watch.cancel.is_cancelled() {
-                return Err(JobError::new(ErrorCode::Cancelled, "The job was cancelled."));
-            }
+            self.cancel.check()?;
             count = count.min(end - at);
             let size = (self.tiling.width, self.tiling.height);
             retry_halving(&mut count, |count| {
@@ -304,26 +355,8 @@ impl Job<'_> {
             at += count;
             let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
             #[allow(clippy::cast_precision_loss, reason = "a fraction for people")]
-            (self.watch.done)(done as f32 / self.items as f32);
+            (self.watch)(done as f32 / self.items as f32);
         }
         Ok(())
-    }
-}
-
-/// What was found out about models, by their content and place, for the life of the process.
-#[derive(Debug, Default)]
-pub struct Known(Mutex<HashMap<(String, Device), Net>>);
-
-impl Known {
-    fn net(&self, runtime: &Runtime, model: &str, precision: Precision, threads: usize) -> Result<Net> {
-        let key = (runtime.registry().resolve(model)?.sha256, runtime.device()?);
-        // Whoever comes second waits for what the first finds out.
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(net) = known.get(&key) {
-            return Ok(net.clone());
-        }
-        let net = Net::inspect(&mut runtime.fresh_session(model, precision, threads)?)?;
-        known.insert(key, net.clone());
-        Ok(net)
     }
 }

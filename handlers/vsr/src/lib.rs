@@ -4,8 +4,11 @@
 //! the model, in tiles where memory asks for it (`enlarge`), fits the result into the size that was asked for, and encodes it.
 
 mod bench;
+mod cover;
+mod doubt;
 mod enlarge;
 mod goal;
+mod known;
 mod look;
 mod luma;
 mod net;
@@ -20,14 +23,16 @@ mod tiles;
 use std::sync::Arc;
 
 use darkroom_api::{
-    Alone, Descriptor, ErrorCode, Handler, InputRole, Inputs, JobContext, JobError, Limits, MediaKind, Outputs, Part,
-    Plan, Probe, Probes, Result, Stage,
+    Alone, CancelToken, Descriptor, ErrorCode, Handler, InputRole, Inputs, JobContext, JobError, Limits, MediaKind,
+    Outputs, Part, Plan, Probe, Probes, Result, Seconds, Stage,
 };
 use darkroom_inference::Runtime;
 use darkroom_media::compare::check_sizes;
+use darkroom_media::pipeline::FITTING;
 
-pub use enlarge::{Enlarger, Known, Room, Watch};
+pub use enlarge::{Enlarger, Room, Watch};
 pub use goal::Goal;
+pub use known::Known;
 pub use net::Net;
 pub use params::{Aim, Codec, Holder, Params, Size};
 pub use task::TaskType;
@@ -49,11 +54,6 @@ const STALL_SECS: f64 = 120.0;
 const BASE_MIB: u64 = 230;
 /// Bytes a pixel of the result: pictures in floats on their way (two at 8K), frames, and the encoder's own.
 const BYTES_A_PIXEL: u64 = 75;
-/// Thousandths of a byte that a pixel of a result's frame takes in the file at quality 75, generously: half a bit.
-const MILLIBYTES_A_PIXEL: u64 = 60;
-/// The same for what is asked to be finer.
-const FINE_MILLIBYTES_A_PIXEL: u64 = 250;
-
 /// The handler.
 pub struct Vsr {
     runtime: Arc<Runtime>,
@@ -66,10 +66,17 @@ impl Vsr {
         Vsr { runtime, known: Known::default() }
     }
 
+    /// Whether the model is there.
+    fn resolve(&self, params: &Params, wanted_scale: f64) -> Result<()> {
+        let registry = self.runtime.registry();
+        params.check_model(registry)?;
+        registry.resolve(params.model_name(wanted_scale)).map(drop)
+    }
+
     fn plan_video(&self, params: &Params, probe: &Probe) -> Result<Plan> {
         let Some(video) = &probe.video else { return Ok(Plan::default()) };
         let goal = Goal::of(params, video.width_px, video.height_px)?;
-        self.runtime.registry().resolve(params.model_name(goal.wanted_scale()))?;
+        self.resolve(params, goal.wanted_scale())?;
         goal.check_picture(video.width_px, video.height_px, params::family_scale(params, &goal))?;
         let source = Source {
             still: probe.kind == MediaKind::Image,
@@ -79,12 +86,10 @@ impl Vsr {
         };
         let look = Look::of(params, source, 1)?;
         let pixels = goal.pixels();
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; the cast saturates")]
-        let guessed = (probe.duration_secs.unwrap_or(0.0) * video.fps.max(1.0)) as u64;
-        let frames = video.frames.unwrap_or(guessed).max(1);
-        if params.start_secs.is_none() && params.end_secs.is_none() {
+        let range = (params.start_secs.map(Seconds::get), params.end_secs.map(Seconds::get));
+        if let (Some(frames), (None, None)) = (video.frames.filter(|_| video.frames_counted), range) {
             // Before the work: how much the sound takes is known only then.
-            look.options.check_size(goal.width_px, goal.height_px, frames, 0)?;
+            look.options.check_size(frames, 0)?;
         }
         let on_device = self.runtime.expects_accelerator();
         let models_mib = pipeline::memory_mib(&self.runtime, params, goal.is_large(), on_device)?;
@@ -92,40 +97,10 @@ impl Vsr {
         Ok(Plan {
             device_mib: if on_device { models_mib } else { 0 },
             host_mib: if on_device { own_mib } else { own_mib + models_mib },
-            scratch_bytes: scratch_bytes(params, pixels, frames, video.fps),
+            scratch_bytes: look.options.scratch_bytes((goal.width_px, goal.height_px), probe, range),
             exclusive: false,
         })
     }
-}
-
-/// Bytes that the result, and what is made of it where it may not be larger than something, take on the disk.
-fn scratch_bytes(params: &Params, pixels: u64, frames: u64, fps: f64) -> u64 {
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an estimate"
-    )]
-    let frames = match (params.start_secs, params.end_secs) {
-        (start, Some(end)) => {
-            let secs = end.get() - start.map_or(0.0, darkroom_api::Seconds::get);
-            ((secs * fps.max(1.0)).ceil() as u64).clamp(1, frames)
-        }
-        _ => frames,
-    };
-    let fine = params.quality.get() > 80 || params.crf.is_some_and(|crf| crf.get() < 18);
-    let by_quality =
-        frames.saturating_mul(pixels * if fine { FINE_MILLIBYTES_A_PIXEL } else { MILLIBYTES_A_PIXEL } / 1000);
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an estimate"
-    )]
-    let by_rate = params.bitrate_kbps.map(|kbps| (f64::from(kbps.get()) * 150.0 * frames as f64 / fps.max(1.0)) as u64);
-    let first = by_rate.unwrap_or(by_quality);
-    // A capped file may be made twice.
-    params.max_bytes().map_or(first, |max| first.min(max.saturating_mul(3)))
 }
 
 impl Handler for Vsr {
@@ -142,19 +117,20 @@ impl Handler for Vsr {
             inputs: vec![role(VIDEO, 1), role(REFERENCE, 0)],
             limits: Limits::default(),
             models: params::models(),
-            stages: [STAGE, COMPARING].map(|name| Stage { name: name.into(), stall_secs: STALL_SECS }).into(),
+            stages: [STAGE, FITTING, COMPARING].map(|name| Stage { name: name.into(), stall_secs: STALL_SECS }).into(),
             resumable: false,
         }
     }
 
     fn check(&self, params: &Params) -> Result<()> {
         params.check()?;
-        self.runtime.registry().resolve(params.model_name(params.likely_scale())).map(drop)
+        self.resolve(params, params.likely_scale())
     }
 
     fn warm(&self, params: &Params) -> Result<()> {
         let room = pipeline::room(&self.runtime, params, false)?;
-        Enlarger::open(&self.runtime, params.model_name(params.likely_scale()), room, &self.known).map(drop)
+        let (model, cancel) = (params.model_name(params.likely_scale()), CancelToken::default());
+        Enlarger::open(&self.runtime, model, room, &self.known, &cancel).map(drop)
     }
 
     fn plan(&self, params: &Params, probes: &Probes) -> Result<Plan> {

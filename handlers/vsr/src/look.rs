@@ -130,6 +130,10 @@ fn warnings(params: &Params, source: Source, format: OutputFormat, deep: bool) -
     if source.alpha && !format.alpha {
         warnings.push(format!("{} holds no alpha: it was left out. `codec` = `vp9` keeps it.", format.codec.name()));
     }
+    if deep && format.codec == VideoCodec::H264 {
+        let why = "The video has 10 bits, which few browsers and devices play in H.264: `codec` = `hevc` or `av1` is for that.";
+        warnings.push(why.to_owned());
+    }
     if deep && format.alpha && !source.still {
         warnings.push("VP9 with alpha has 8 bits: the video's deeper colours were dithered.".to_owned());
     }
@@ -172,6 +176,8 @@ mod tests {
         assert_eq!(what(json!({ "codec": "h264", "container": "mkv" }), deep).1, Container::Matroska);
         assert_eq!(look(json!({ "codec": "h264" }), alpha).unwrap().warnings.len(), 1);
         assert_eq!(look(json!({}), PLAIN).unwrap().name, "upscaled.mp4");
+        let told = |codec: &str| look(json!({ "codec": codec }), deep).unwrap().warnings.len();
+        assert_eq!((told("h264"), told("hevc"), told("auto")), (1, 0, 0));
         assert_eq!(what(json!({ "container": "webm" }), PLAIN), (VideoCodec::Vp9, Container::Webm, 8, false));
         assert_eq!(what(json!({ "container": "mp4" }), alpha), (VideoCodec::H264, Container::Mp4, 8, false));
         let hdr_still = Source { still: true, hdr: true, bit_depth: 10, ..PLAIN };

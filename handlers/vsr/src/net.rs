@@ -6,10 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use darkroom_api::{ErrorCode, JobError, Result};
+use darkroom_api::{CancelToken, ErrorCode, JobError, Result};
 use darkroom_inference::ort::session::{Session, SessionInputValue};
 use darkroom_inference::ort::value::{TensorElementType, TensorRef};
-use darkroom_inference::{PooledSession, TensorInfo, ort, peak_bytes, signature};
+use darkroom_inference::{Device, PooledSession, TensorInfo, ort, peak_bytes, signature};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use half::vec::HalfFloatVecExt;
@@ -26,7 +26,7 @@ const MAX_SCALE: usize = 8;
 const MAX_ERROR: f32 = 0.2;
 /// Less than this a pixel no model takes: its input and its result.
 const MIN_BYTES_A_PIXEL: u64 = 64;
-/// Assumed where ONNX Runtime does not count: SPAN's, and a little more.
+/// Assumed where ONNX Runtime does not count: three times SPAN's, as deeper networks need.
 const UNCOUNTED_BYTES_A_PIXEL: u64 = 3000;
 /// How a refusal begins.
 const REFUSED: &str = "The model does not enlarge pictures";
@@ -60,10 +60,11 @@ impl Net {
     /// Looks at a model and tries it, in a session that has done nothing yet: what it needs shows in its memory.
     ///
     /// # Errors
-    /// [`ErrorCode::ModelInvalid`] with what was found, for a model that does something else.
-    pub fn inspect(session: &mut PooledSession<'_>) -> Result<Net> {
+    /// [`ErrorCode::ModelInvalid`] with what was found, for a model that does something else; `cancelled`.
+    pub fn inspect(session: &mut PooledSession<'_>, cancel: &CancelToken) -> Result<Net> {
         let mut net = Net::described(session).map_err(|why| refuse(session, &why))?;
-        net.try_sizes(session)?;
+        net.try_sizes(session, cancel)?;
+        cancel.check()?;
         net.find_white(session)?;
         Ok(net)
     }
@@ -117,13 +118,14 @@ impl Net {
     }
 
     /// Finds the scale, the sizes it takes and the memory it needs.
-    fn try_sizes(&mut self, session: &mut PooledSession<'_>) -> Result<()> {
+    fn try_sizes(&mut self, session: &mut PooledSession<'_>, cancel: &CancelToken) -> Result<()> {
         let in_use = |session: &PooledSession<'_>| peak_bytes(session, session.device());
         // Read once: what a size that failed has needed counts for those that come after it.
         let before = in_use(session).unwrap_or(0);
         let grains = if self.fixed.is_some() { &GRAINS[..1] } else { &GRAINS[..] };
         let mut failure = None;
         for &grain in grains {
+            cancel.check()?;
             // Multiples of the grain and of nothing larger.
             let size = self.fixed.unwrap_or((TRIAL_PX + grain, TRIAL_PX + 3 * grain));
             match self.try_size(session, size) {
@@ -131,7 +133,9 @@ impl Net {
                     self.grain = grain;
                     let grown = in_use(session).map(|peak| peak.saturating_sub(before) / pixels as u64);
                     self.bytes_a_pixel = grown.unwrap_or(UNCOUNTED_BYTES_A_PIXEL).max(MIN_BYTES_A_PIXEL);
-                    self.takes_several &= self.try_two(session, size);
+                    // Of no use on a CPU, and of a large fixed size long.
+                    let of_use = self.fixed.is_none() || session.device() != Device::Cpu;
+                    self.takes_several &= of_use && self.try_two(session, size);
                     let Net { scale, bytes_a_pixel, secs_a_pixel, .. } = self;
                     tracing::debug!(scale, grain, bytes_a_pixel, secs_a_pixel, "tried a model");
                     return Ok(());
@@ -256,26 +260,85 @@ impl Net {
     }
 
     /// How far, in pixels of the input, a change reaches into the result: how much neighbouring tiles must overlap to be
-    /// as one. Measured where noise is cut; `None` where it reaches further than `most`.
+    /// as one. Measured where noise is cut that goes on, or ends in black, or in white, for that shows a model which looks at
+    /// the whole picture; `None` where it reaches further than `most`.
     ///
     /// # Errors
-    /// As [`Net::run`].
-    pub fn reach(&self, session: &mut PooledSession<'_>, most: usize) -> Result<Option<usize>> {
-        let height = TRIAL_PX.next_multiple_of(self.grain);
-        let (cut, whole) = (most.next_multiple_of(self.grain), (2 * most).next_multiple_of(self.grain));
-        let noise = noise(self.channels * whole * height);
-        let left = |width: usize| -> Vec<f32> {
-            noise.chunks_exact(whole).flat_map(|row| &row[..width]).map(|value| value * self.white).collect()
+    /// As [`Net::run`]; `cancelled`.
+    pub fn reach(&self, session: &mut PooledSession<'_>, most: usize, cancel: &CancelToken) -> Result<Option<usize>> {
+        let mut furthest = 0;
+        for across in [true, false] {
+            let strip = Strip::new(self, most, across);
+            let (cut, cut_out) = strip.through(self, session, None)?;
+            for rest in [Rest::Noise, Rest::Grey(0.0), Rest::Grey(1.0)] {
+                cancel.check()?;
+                let (whole, whole_out) = strip.through(self, session, Some(rest))?;
+                let first = strip.first_difference(self, (whole, &whole_out), (cut, &cut_out));
+                let reach = strip.cut - first;
+                if reach == strip.cut {
+                    return Ok(None);
+                }
+                furthest = furthest.max(reach);
+            }
+        }
+        Ok(Some(furthest))
+    }
+}
+
+/// What a picture goes on with where another is cut.
+#[derive(Debug, Clone, Copy)]
+enum Rest {
+    Noise,
+    Grey(f32),
+}
+
+/// Noise in a strip, to be cut in the middle.
+struct Strip {
+    /// The same noise each time, plane by plane.
+    noise: Vec<f32>,
+    length: usize,
+    breadth: usize,
+    cut: usize,
+    /// Whether it lies, or stands.
+    across: bool,
+}
+
+impl Strip {
+    fn new(net: &Net, most: usize, across: bool) -> Strip {
+        let [length, cut, breadth] = [2 * most, most, TRIAL_PX].map(|side| side.next_multiple_of(net.grain));
+        Strip { noise: noise(net.channels * length * breadth), length, breadth, cut, across }
+    }
+
+    /// Runs it, cut or with a rest; tells its width and what comes out.
+    fn through(&self, net: &Net, session: &mut PooledSession<'_>, rest: Option<Rest>) -> Result<(usize, Vec<f32>)> {
+        let along = if rest.is_some() { self.length } else { self.cut };
+        let (width, height) = if self.across { (along, self.breadth) } else { (self.breadth, along) };
+        let value = |channel: usize, x: usize, y: usize| {
+            let (along, beside) = if self.across { (x, y) } else { (y, x) };
+            let noise = self.noise[(channel * self.breadth + beside) * self.length + along];
+            net.white * if let Some(Rest::Grey(grey)) = rest.filter(|_| along >= self.cut) { grey } else { noise }
         };
-        let whole_out = self.run(session, 1, (whole, height), &left(whole), |_, out| out.to_vec())?;
-        let cut_out = self.run(session, 1, (cut, height), &left(cut), |_, out| out.to_vec())?;
-        let rows = whole_out.chunks_exact(whole * self.scale).zip(cut_out.chunks_exact(cut * self.scale));
-        let limit = SEAM * self.white;
-        // The leftmost column that differs.
-        let differs = |(whole, cut): (&[f32], &[f32])| cut.iter().zip(whole).position(|(a, b)| (a - b).abs() > limit);
-        let first = rows.filter_map(differs).min().unwrap_or(cut * self.scale);
-        let reach = cut - first / self.scale;
-        Ok((reach < cut).then_some(reach))
+        let rows = (0..net.channels).flat_map(|channel| (0..height).map(move |y| (channel, y)));
+        let value = &value;
+        let picture: Vec<f32> = rows.flat_map(|(c, y)| (0..width).map(move |x| value(c, x, y))).collect();
+        Ok((width, net.run(session, 1, (width, height), &picture, |_, out| out.to_vec())?))
+    }
+
+    /// Where what came out begins to differ, in pixels of the input.
+    fn first_difference(&self, net: &Net, whole: (usize, &[f32]), cut: (usize, &[f32])) -> usize {
+        let (scale, limit) = (net.scale, SEAM * net.white);
+        let [whole, cut] = [(whole, self.length), (cut, self.cut)].map(|((width, out), along)| {
+            let plane = along * self.breadth * scale * scale;
+            out.chunks_exact(plane).map(move |plane| plane.chunks_exact(width * scale))
+        });
+        let mut first = self.cut * scale;
+        for (whole, cut) in whole.zip(cut) {
+            for (y, (whole, cut)) in whole.zip(cut).enumerate() {
+                let differs = cut.iter().zip(whole).position(|(a, b)| (a - b).abs() > limit);
+                first = differs.map_or(first, |x| first.min(if self.across { x } else { y }));
+            }
+        }
+        first / scale
     }
 }
 

@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use darkroom_api::{Auto, Bounded, ErrorCode, JobError, Quality, Result, Seconds, Speed, bounded};
+use darkroom_api::{Auto, Bounded, ErrorCode, JobError, Quality, Result, Seconds, Speed, bounded, check_part};
+use darkroom_models::Registry;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::{Goal, TaskType};
 
@@ -65,7 +68,7 @@ pub struct Params {
     pub bitrate_kbps: Option<Kbps>,
     /// Speed of the encoder, 10 is fastest; slower makes smaller files.
     pub speed: Speed,
-    /// Most millions of bytes that the file may have; it is never larger.
+    /// Most millions of bytes that the file of a video may have; it is never larger. Ignored for pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maximum_optimized_size_mb: Option<Megabytes>,
     /// Where to start in the video, in seconds.
@@ -79,8 +82,8 @@ pub struct Params {
     /// Models at work at once on the device. `auto`: one a core on a CPU; on a GPU what the replaced service gave each task.
     #[serde(alias = "num_workers")]
     pub sessions: Auto<Sessions>,
-    /// Memory that the models may use, together. Frames that would need more go through in tiles. `auto`: 1024 on a CPU (512 where the result has more than 16 million pixels); on a
-    /// GPU 1024 for each session.
+    /// Memory that the models may use, together. Frames that would need more go through in tiles. `auto`: 1024 on a CPU (where
+    /// the result has more than 16 million pixels 512, or 64 for each session where that is more); on a GPU 1024 for each session.
     pub memory_mib: Auto<Mib>,
     /// Half precision where the device is faster with it (TensorRT).
     pub half_precision: bool,
@@ -141,8 +144,8 @@ pub enum Holder {
 }
 
 /// A size in pixels, `WIDTHxHEIGHT`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub struct Size {
     /// Pixels a row.
     pub width_px: u32,
@@ -157,9 +160,20 @@ impl TryFrom<String> for Size {
         let side = |text: &str| text.parse::<u32>().ok().filter(|side| (16..=16_384).contains(side));
         let sides = text.split_once('x').and_then(|(width, height)| Some((side(width)?, side(height)?)));
         let (width_px, height_px) = sides.ok_or_else(|| {
-            format!("it is `{text}` but must be a size from 16x16 to 16384x16384, such as `1920x1080`")
+            format!("it is `{text}` but must be `WIDTHxHEIGHT`, from 16x16 to 16384x16384, such as `1920x1080`")
         })?;
         Ok(Size { width_px, height_px })
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // `size=1920` is a number before it comes here.
+        let text = match Value::deserialize(deserializer)? {
+            Value::String(text) => text,
+            other => other.to_string().chars().take(40).collect(),
+        };
+        Size::try_from(text).map_err(D::Error::custom)
     }
 }
 
@@ -257,6 +271,27 @@ impl Params {
         enough.or(family.last()).map_or(self.model.as_str(), |(_, name)| name)
     }
 
+    /// Says that nobody knows the model, where that is so: what may stand there, and how to add to it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ModelMissing`].
+    pub fn check_model(&self, registry: &Registry) -> Result<()> {
+        if FAMILIES.iter().any(|(name, _)| *name == self.model) || registry.knows(&self.model) {
+            return Ok(());
+        }
+        let families = FAMILIES.iter().map(|(name, _)| *name);
+        let own = registry.custom().keys().map(String::as_str).filter(|name| registry.entry(name).is_none());
+        let names: Vec<String> = families.chain(own).map(|name| format!("`{name}`")).collect();
+        let why = format!(
+            "There is no model `{}`: `model` may be {}. To use a file of your own, register it in the configuration (for \
+             `darkroom run` the file that `--config` names): `[models.custom]` and `\"my/own\" = \"/path/to/file.onnx\"`, then \
+             `model` = `my/own`.",
+            self.model,
+            names.join(", "),
+        );
+        Err(JobError::new(ErrorCode::ModelMissing, why))
+    }
+
     /// Most bytes of the file.
     pub fn max_bytes(&self) -> Option<u64> {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range of the type")]
@@ -292,11 +327,7 @@ impl Params {
         if self.crf.is_some() && self.bitrate_kbps.is_some() {
             return Err(invalid("Parameters `crf` and `bitrate_kbps` say the same: set one of them."));
         }
-        let start = self.start_secs.map_or(0.0, Seconds::get);
-        if self.end_secs.is_some_and(|end| start >= end.get()) {
-            return Err(invalid("Parameter `end_secs` is not valid: it must be later than `start_secs`."));
-        }
-        Ok(())
+        check_part(self.start_secs, self.end_secs)
     }
 }
 
@@ -351,6 +382,7 @@ mod tests {
             (json!({ "task_type": "SD2SD" }), "task_type", "SD2HD"),
             (json!({ "scale": 5 }), "scale", "from 2 to 4"),
             (json!({ "size": "1920" }), "size", "1920x1080"),
+            (json!({ "size": 1920 }), "size", "it is `1920` but must be `WIDTHxHEIGHT`"),
             (json!({ "size": "0x7" }), "size", "from 16x16"),
             (json!({ "codec": "divx" }), "codec", "h264"),
             (json!({ "crf": 64 }), "crf", "from 0 to 63"),

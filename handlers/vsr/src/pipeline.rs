@@ -1,18 +1,17 @@
 //! One run: file in, file out.
 
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::{Duration, Instant};
 
-use darkroom_api::{Auto, ErrorCode, Inputs, JobContext, JobError, OutputFile, Outputs, Progress, Result, Seconds};
+use darkroom_api::{Auto, ErrorCode, Inputs, JobContext, JobError, OutputFile, Outputs, Result, Seconds};
 use darkroom_inference::{Device, Precision, Runtime};
 use darkroom_media::colour::{FromRgb, Hdr, Light, ToRgb, alpha_of};
 use darkroom_media::pipeline::{self, Emitter, PipelineOptions, PipelineReport};
 use darkroom_media::{Frame, ReadOptions, Reader, VideoInfo, Writer};
 use serde_json::json;
 
-use crate::enlarge::{Enlarger, Known, Room, Watch};
+use crate::cover::{associate, cover, dissociate, is_opaque};
+use crate::enlarge::{Enlarger, Room};
+use crate::known::Known;
 use crate::look::{Look, Source};
 use crate::params::Sessions;
 use crate::repeats::Repeats;
@@ -24,16 +23,17 @@ use crate::{Aim, Codec, Goal, Params, REFERENCE, STAGE, VIDEO, reference};
 const GPU_SESSIONS: usize = 8;
 /// Memory of all sessions on a CPU, and of each on a GPU.
 const MEMORY_MIB: u64 = 1024;
-/// The same on a CPU where the result is large: encoder and pictures then need the rest of 4 GB.
+/// The same on a CPU where the result is large, and a session less than eight: encoder and pictures need most of 4 GB.
 const LARGE_MEMORY_MIB: u64 = 512;
-/// Least memory of a session on a CPU with many cores: smaller tiles would mostly be what they share.
-const LEAST_SESSION_MIB: u64 = 192;
+/// What a session of many has there: SPAN takes 1.0 kB a pixel, and smaller tiles than these would mostly be what they share.
+const SESSION_MIB: u64 = 64;
 /// Most sessions on a CPU.
 const MAX_CPU_SESSIONS: usize = 12;
 /// Enlarged pictures of more bytes than this do not wait for the next stage: there is one in each.
 const MAX_WAITING_BYTES: u64 = 128 << 20;
-/// A frame that takes longer says how far it is.
-const SLOW_FRAME: Duration = Duration::from_secs(2);
+
+/// Share of the pictures on which a model may fail without a word.
+const WORTH_TELLING: f64 = 0.001;
 
 /// All that a run is set up with.
 pub struct Setup<'a> {
@@ -59,7 +59,7 @@ pub struct Setup<'a> {
 /// Those of reading, of the parameters with this video, and of the model.
 pub fn set_up<'a>(
     runtime: &'a Runtime,
-    known: &Known,
+    known: &'a Known,
     ctx: &JobContext,
     video: &Path,
     params: &Params,
@@ -72,7 +72,7 @@ pub fn set_up<'a>(
         Source { still: info.is_still, hdr: info.colour.is_hdr(), alpha: info.has_alpha, bit_depth: info.bit_depth };
     let look = Look::of(params, source, threads)?;
     let room = room(runtime, params, goal.is_large())?;
-    let mut enlarger = Enlarger::open(runtime, params.model_name(goal.wanted_scale()), room, known)?;
+    let mut enlarger = Enlarger::open(runtime, params.model_name(goal.wanted_scale()), room, known, &ctx.cancel)?;
     let scale = enlarger.net().scale;
     goal.check_picture(info.width_px, info.height_px, scale)?;
     let passes = goal.passes(scale);
@@ -88,7 +88,7 @@ pub fn set_up<'a>(
 pub fn room(runtime: &Runtime, params: &Params, large: bool) -> Result<Room> {
     let on_cpu = runtime.device()? == Device::Cpu;
     let sessions = match params.sessions {
-        Auto::Auto if on_cpu => cpu_sessions(runtime),
+        sessions if on_cpu => cpu_sessions(runtime, sessions),
         sessions => gpu_sessions(sessions, params.aim()?),
     };
     let memory_mib = memory_mib(runtime, params, large, !on_cpu)?;
@@ -104,15 +104,18 @@ pub fn memory_mib(runtime: &Runtime, params: &Params, large: bool, on_gpu: bool)
     Ok(match params.memory_mib {
         Auto::Set(mib) => u64::from(mib.get()),
         Auto::Auto if on_gpu => MEMORY_MIB * gpu_sessions(params.sessions, params.aim()?) as u64,
-        Auto::Auto => {
-            let least = LEAST_SESSION_MIB * cpu_sessions(runtime) as u64;
-            least.max(if large { LARGE_MEMORY_MIB } else { MEMORY_MIB })
+        Auto::Auto if large => {
+            (SESSION_MIB * cpu_sessions(runtime, params.sessions) as u64).clamp(LARGE_MEMORY_MIB, MEMORY_MIB)
         }
+        Auto::Auto => MEMORY_MIB,
     })
 }
 
-fn cpu_sessions(runtime: &Runtime) -> usize {
-    runtime.intra_threads().min(MAX_CPU_SESSIONS)
+fn cpu_sessions(runtime: &Runtime, asked: Auto<Sessions>) -> usize {
+    match asked {
+        Auto::Set(sessions) => sessions.get() as usize,
+        Auto::Auto => runtime.intra_threads().min(MAX_CPU_SESSIONS),
+    }
 }
 
 fn gpu_sessions(asked: Auto<Sessions>, aim: Aim) -> usize {
@@ -143,8 +146,7 @@ pub fn run(runtime: &Runtime, known: &Known, ctx: &JobContext, inputs: &Inputs, 
     let mut repeats = Repeats::default();
     let mut reading = Reading::new(&setup);
     let mut developer = Developer::new(&setup);
-    let mut begun = 0;
-    let (enlarger, passes, total) = (&mut setup.enlarger, setup.passes, setup.info.frames);
+    let (enlarger, passes) = (&mut setup.enlarger, setup.passes);
     let enlarge = |frames: &mut Vec<Frame>, out: &mut Emitter<'_, Made>| {
         let mut new = Vec::with_capacity(frames.len());
         for frame in frames.iter() {
@@ -152,10 +154,9 @@ pub fn run(runtime: &Runtime, known: &Known, ctx: &JobContext, inputs: &Inputs, 
         }
         let pictures: Vec<Picture> = new.iter_mut().flatten().map(|read| std::mem::take(&mut read.colour)).collect();
         pictures.iter().for_each(|picture| repeats.see(picture));
-        let news = Pulse::new(ctx, begun, frames.len() as u64, total);
-        let done = |part: f32| news.tell(part);
-        let enlarged = enlarger.enlarge(pictures, passes, &Watch { cancel: &ctx.cancel, done: &done })?;
-        begun += frames.len() as u64;
+        let ahead = out.ahead();
+        let done = |part: f32| ahead.at(part);
+        let enlarged = enlarger.enlarge(pictures, passes, &done)?;
         let mut enlarged = enlarged.into_iter();
         for (frame, read) in frames.drain(..).zip(new) {
             let picture = read.and_then(|read| Some(Enlarged { colour: enlarged.next()?, alpha: read.alpha }));
@@ -177,7 +178,7 @@ pub fn run(runtime: &Runtime, known: &Known, ctx: &JobContext, inputs: &Inputs, 
     Ok(outputs)
 }
 
-/// A frame's colour, and its alpha where it is kept.
+/// A frame's colour, and its alpha where it is kept and something shines through.
 pub struct Read {
     colour: Picture,
     alpha: Option<Picture>,
@@ -206,12 +207,16 @@ impl Reading {
     }
 
     fn read(&mut self, frame: &Frame) -> Result<Read> {
-        let colour = self.colour(frame)?;
-        let mut alpha = self.alpha.then(|| Picture::new(1, colour.width, colour.height));
-        if alpha.as_mut().is_some_and(|alpha| !alpha_of(frame, &mut alpha.values)) {
-            alpha = None;
+        let mut colour = self.colour(frame)?;
+        if !self.alpha {
+            return Ok(Read { colour, alpha: None });
         }
-        Ok(Read { colour, alpha })
+        let mut alpha = Picture::new(1, colour.width, colour.height);
+        if !alpha_of(frame, &mut alpha.values) || is_opaque(&alpha) {
+            return Ok(Read { colour, alpha: None });
+        }
+        cover(&mut colour, &alpha);
+        Ok(Read { colour, alpha: Some(alpha) })
     }
 }
 
@@ -270,47 +275,38 @@ impl Developer {
     /// # Errors
     /// `internal` where sizes do not fit.
     pub fn fill(&mut self, picture: Enlarged, frame: &mut Frame) -> Result<()> {
-        let (mut colour, (width, height)) = (picture.colour, self.size);
+        let mut colour = picture.colour;
+        let mut alpha = picture.alpha.map(|alpha| self.opacity(&alpha, (colour.width, colour.height))).transpose()?;
         if (colour.width, colour.height) != self.size {
             self.light.to_linear(&mut colour.values);
-            colour = self.resize.picture(&colour, width, height)?;
+            (colour, alpha) = self.fit(colour, alpha)?;
             self.light.to_signal(&mut colour.values);
         }
-        let alpha = picture.alpha.map(|alpha| self.resize.picture(&alpha, width, height)).transpose()?;
         self.from_rgb.convert(&colour.values, alpha.as_ref().map(|alpha| &alpha.values[..]), frame)
     }
-}
 
-/// Tells how far the frames at hand are, where they take long.
-struct Pulse<'a> {
-    ctx: &'a JobContext,
-    begun: u64,
-    count: u64,
-    total: Option<u64>,
-    last: Mutex<Instant>,
-}
-
-impl<'a> Pulse<'a> {
-    fn new(ctx: &'a JobContext, begun: u64, count: u64, total: Option<u64>) -> Pulse<'a> {
-        Pulse { ctx, begun, count, total, last: Mutex::new(Instant::now()) }
+    /// Light, and how far it is seen, at the size of the result.
+    fn fit(&mut self, mut light: Picture, alpha: Option<Picture>) -> Result<(Picture, Option<Picture>)> {
+        let (width, height) = self.size;
+        let Some(alpha) = alpha else { return Ok((self.resize.picture(&light, width, height)?, None)) };
+        associate(&mut light, &alpha);
+        let mut fitted = self.resize.picture(&light, width, height)?;
+        let mut alpha = self.resize.picture(&alpha, width, height)?;
+        dissociate(&mut fitted, &alpha);
+        clamp(&mut alpha);
+        Ok((fitted, Some(alpha)))
     }
 
-    fn tell(&self, part: f32) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() < SLOW_FRAME {
-            return;
-        }
-        *last = Instant::now();
-        #[allow(clippy::cast_precision_loss, reason = "a percentage for people")]
-        let percent = self
-            .total
-            .filter(|total| *total >= self.begun + self.count)
-            .map(|total| 100.0 * (self.begun as f32 + part * self.count as f32) / total as f32);
-        // Of an unknown length the frames' own share is all there is to tell.
-        let percent = Some(percent.unwrap_or(100.0 * part));
-        let progress = Progress { stage: STAGE.to_owned(), percent, done: self.begun, total: self.total, fps: None };
-        self.ctx.reporter.progress(progress);
+    /// Alpha at another size. The filter overshoots at edges.
+    fn opacity(&mut self, alpha: &Picture, (width, height): (usize, usize)) -> Result<Picture> {
+        let mut alpha = self.resize.picture(alpha, width, height)?;
+        clamp(&mut alpha);
+        Ok(alpha)
     }
+}
+
+fn clamp(alpha: &mut Picture) {
+    alpha.values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
 }
 
 fn finish(params: &Params, setup: &mut Setup<'_>, repeats: &Repeats, report: &PipelineReport) -> Result<Outputs> {
@@ -329,6 +325,7 @@ fn finish(params: &Params, setup: &mut Setup<'_>, repeats: &Repeats, report: &Pi
         "model_passes": setup.passes,
         "sessions": setup.enlarger.sessions(),
         "tiles": tiles,
+        "failed_share": setup.enlarger.failed_share(),
         "repeated_frames": repeats.repeated,
         "scene_cuts": repeats.cuts,
         "corrupt_packets": report.corrupt_packets,
@@ -336,6 +333,7 @@ fn finish(params: &Params, setup: &mut Setup<'_>, repeats: &Repeats, report: &Pi
     });
     let mut warnings = setup.look.warnings.clone();
     warnings.extend(size_warning(params, info, goal)?);
+    warnings.extend(failure_warning(params, setup.enlarger.failed_share()));
     warnings.extend(report.write.warnings.iter().cloned());
     Ok(Outputs {
         files: vec![OutputFile { name: setup.look.name.clone(), media_type: setup.look.media_type().to_owned() }],
@@ -344,6 +342,18 @@ fn finish(params: &Params, setup: &mut Setup<'_>, repeats: &Repeats, report: &Pi
         metrics: metrics.as_object().cloned().unwrap_or_default(),
         stages: report.stages.clone(),
         warnings,
+    })
+}
+
+/// Says how much of the pictures the model could not do.
+fn failure_warning(params: &Params, share: f64) -> Option<String> {
+    let model = &params.model;
+    (share >= WORTH_TELLING).then(|| {
+        format!(
+            "The model `{model}` failed on {:.1} % of the pictures, as such do where hard, saturated colours meet: there the \
+             resampled picture stands in. For graphics and drawings, `model` = `animevideov3` is made.",
+            100.0 * share
+        )
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use darkroom_api::{ErrorCode, JobContext, JobError, Progress, Result};
+use darkroom_api::{JobContext, Progress, Result};
 use darkroom_inference::Runtime;
 use darkroom_media::compare::{CompareOptions, VMAF_TOOL, VmafOptions, compare, without_vmaf};
 use serde_json::{Value, json};
@@ -51,10 +51,5 @@ pub fn metrics(
         "ssim": comparison.ssim,
         "vmaf": comparison.vmaf,
     });
-    if comparison.compared == 0 {
-        let why =
-            "No frame of the reference is at the time of one of the result: name the video that it should be like.";
-        return Err(JobError::new(ErrorCode::InputsInvalid, why));
-    }
     Ok((value, warnings))
 }

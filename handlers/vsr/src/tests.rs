@@ -3,16 +3,22 @@
 use darkroom_api::{CancelToken, ErrorCode, Handler, Inputs, Limits, MediaKind, Part, erase, parse_params};
 use darkroom_inference::Precision;
 use darkroom_media::probe::probe;
+use darkroom_media::testing::tool;
 use serde_json::json;
 
-use crate::testing::{Bench, inputs, media, runtime, tool};
+use crate::testing::{Bench, inputs, media, runtime};
 use crate::tiles::Picture;
-use crate::{Enlarger, Known, Net, Params, REFERENCE, Room, VIDEO, Vsr, Watch};
+use crate::{Enlarger, Known, Net, Params, REFERENCE, Room, VIDEO, Vsr};
+
+mod room;
 
 const SPAN: &str = "vsr/span-x2";
 
 fn net(name: &str) -> darkroom_api::Result<Net> {
-    Net::inspect(&mut runtime().fresh_session(&format!("test/{name}"), Precision::Full, 1).unwrap())
+    Net::inspect(
+        &mut runtime().fresh_session(&format!("test/{name}"), Precision::Full, 1).unwrap(),
+        &CancelToken::default(),
+    )
 }
 
 /// Real footage as planes of 0..=1.
@@ -25,12 +31,15 @@ fn frame(bench: &Bench, filter: &str, width: usize, height: usize) -> Picture {
     Picture { width, height, values }
 }
 
-fn enlarge(model: &str, memory_mib: u64, picture: &Picture, passes: u32) -> (Picture, usize) {
-    let room = Room { sessions: 2, memory_mib, precision: Precision::Full };
-    let mut enlarger = Enlarger::open(runtime(), model, room, &Known::default()).unwrap();
-    let watch = Watch { cancel: &CancelToken::default(), done: &|_| () };
+fn enlarge(model: &str, room: Room, picture: &Picture, passes: u32) -> (Picture, usize) {
+    let (known, cancel) = (Known::default(), CancelToken::default());
+    let mut enlarger = Enlarger::open(runtime(), model, room, &known, &cancel).unwrap();
     let tiles = enlarger.tiles(picture.width, picture.height).unwrap();
-    (enlarger.enlarge(vec![picture.clone()], passes, &watch).unwrap().remove(0), tiles)
+    (enlarger.enlarge(vec![picture.clone()], passes, &|_| ()).unwrap().remove(0), tiles)
+}
+
+fn room(sessions: usize, memory_mib: u64) -> Room {
+    Room { sessions, memory_mib, precision: Precision::Full }
 }
 
 /// The largest difference, but for some pixels at the edges.
@@ -72,15 +81,15 @@ fn what_does_not_enlarge_is_refused_with_what_was_found() {
 fn models_of_every_kind_make_the_same_of_a_picture() {
     let bench = Bench::new();
     let picture = frame(&bench, "crop=400:300:600:200,scale=100:75:flags=area", 100, 75);
-    let (wanted, _) = enlarge("test/double", 1024, &picture, 1);
+    let (wanted, _) = enlarge("test/double", room(1, 1024), &picture, 1);
     for (name, limit) in [("grain8", 1e-5), ("bytes", 7e-3), ("fixed", 1e-5)] {
-        let (found, tiles) = enlarge(&format!("test/{name}"), 1024, &picture, 1);
+        let (found, tiles) = enlarge(&format!("test/{name}"), room(1, 1024), &picture, 1);
         // Where tiles stick out of the picture they see its edge once more, not black.
         assert!(most(&found, &wanted, 6) <= limit, "{name}: {}", most(&found, &wanted, 6));
         assert_eq!(tiles > 1, name == "fixed", "{name} in {tiles} tiles");
     }
     // Luma alone, in half precision; colour is laid over it.
-    let (luma, _) = enlarge("test/triple_luma_half", 1024, &picture, 1);
+    let (luma, _) = enlarge("test/triple_luma_half", room(1, 1024), &picture, 1);
     assert_eq!((luma.width, luma.height, luma.values.len()), (300, 225, 3 * 300 * 225));
     let mean = |picture: &Picture| -> Vec<f32> {
         picture.planes().map(|plane| plane.iter().sum::<f32>() / plane.len() as f32).collect()
@@ -91,13 +100,50 @@ fn models_of_every_kind_make_the_same_of_a_picture() {
 }
 
 #[test]
+fn a_fixed_size_larger_than_any_tile_of_ours_works() {
+    let large = net("fixed_large").unwrap();
+    assert_eq!(large.fixed, Some((1024, 576)));
+    let bench = Bench::new();
+    for (width, height, several) in [(200, 150, false), (1200, 600, true)] {
+        let picture = frame(&bench, &format!("scale={width}:{height}:flags=area"), width, height);
+        let (wanted, _) = enlarge("test/double", room(1, 1024), &picture, 1);
+        // Memory cannot make its tiles smaller.
+        let (found, tiles) = enlarge("test/fixed_large", room(2, 64), &picture, 1);
+        assert_eq!(tiles > 1, several, "{tiles} tiles");
+        assert!(most(&found, &wanted, 6) <= 1e-5, "{}", most(&found, &wanted, 6));
+    }
+}
+
+#[test]
 fn tiles_leave_no_seam() {
     let bench = Bench::new();
     let picture = frame(&bench, "crop=640:480:600:200,scale=320:240:flags=area", 320, 240);
-    let (whole, one) = enlarge(SPAN, 4096, &picture, 1);
-    let (tiled, many) = enlarge(SPAN, 64, &picture, 1);
-    assert!(one == 1 && many > 2, "{one} and {many} tiles");
-    assert!(most(&whole, &tiled, 0) <= 1.0 / 255.0, "{}", most(&whole, &tiled, 0));
+    let (whole, one) = enlarge(SPAN, room(1, 4096), &picture, 1);
+    // Memory for less than a picture, and for more than one, which two sessions share all the same.
+    let (tiled, many) = enlarge(SPAN, room(2, 64), &picture, 1);
+    let (shared, two) = enlarge(SPAN, room(2, 4096), &picture, 1);
+    assert!(one == 1 && many > 2 && two == 2, "{one}, {many} and {two} tiles");
+    for cut in [tiled, shared] {
+        assert!(most(&whole, &cut, 0) <= 1.0 / 255.0, "{}", most(&whole, &cut, 0));
+    }
+}
+
+#[test]
+fn what_is_known_is_not_measured_again_and_measuring_can_be_cancelled() {
+    let (known, cancel, size) = (Known::default(), CancelToken::default(), (320, 240));
+    let open = || Enlarger::open(runtime(), SPAN, room(2, 64), &known, &cancel);
+    let mut early = open().unwrap();
+    let tiles = open().unwrap().tiles(size.0, size.1).unwrap();
+    cancel.cancel();
+    assert_eq!(early.tiles(size.0, size.1), Ok(tiles), "nothing is left to measure");
+    assert_eq!(open().unwrap().tiles(size.0, size.1), Ok(tiles));
+
+    let (known, never) = (Known::default(), CancelToken::default());
+    let code = |cancel| Enlarger::open(runtime(), SPAN, room(2, 64), &known, cancel).err().map(|error| error.code);
+    assert_eq!(code(&cancel), Some(ErrorCode::Cancelled), "while the model is tried");
+    assert_eq!(code(&never), None);
+    let mut cancelled = Enlarger::open(runtime(), SPAN, room(2, 64), &known, &cancel).unwrap();
+    assert_eq!(cancelled.tiles(size.0, size.1).unwrap_err().code, ErrorCode::Cancelled, "while its reach is measured");
 }
 
 /// Mean squared error of two pictures of bytes, as PSNR.
@@ -244,6 +290,33 @@ fn depth_colour_and_times_are_carried_through() {
 }
 
 #[test]
+fn where_the_model_runs_away_the_resampled_picture_stands_in() {
+    let bench = Bench::new();
+    let card = bench.make("card.png", &["-f", "lavfi", "-i", "testsrc=s=320x180"], &["-frames:v", "1"]);
+    let small = bench.pixels(&card, "null", "rgb24");
+    for scale in [2, 4] {
+        let outputs = bench.run(&card, json!({ "scale": scale })).unwrap();
+        let share = outputs.metrics["failed_share"].as_f64().unwrap();
+        assert!((0.1..0.7).contains(&share) && outputs.warnings.iter().any(|w| w.contains("animevideov3")), "{share}");
+        let back = bench.pixels(&bench.path("out/upscaled.png"), "scale=320:180:flags=area", "rgb24");
+        let off: Vec<u8> = small.iter().zip(&back).map(|(a, b)| a.abs_diff(*b)).collect();
+        let (mean, worse) = (off.iter().map(|off| f64::from(*off)).sum::<f64>() / off.len() as f64, 64);
+        let far = off.iter().filter(|off| **off > worse).count();
+        assert!(mean < 4.0 && far * 1000 < off.len(), "x{scale}: {mean} in the mean, {far} of {} far off", off.len());
+    }
+    // Footage is the model's alone.
+    let outputs = bench.run(&bench.walk(2), json!({ "scale": 2 })).unwrap();
+    assert_eq!(outputs.metrics["failed_share"], 0.0);
+}
+
+/// Opacity in all frames of a VP9 video.
+fn alpha_of(video: &str) -> Vec<u8> {
+    let decode = ["-v", "error", "-c:v", "libvpx-vp9", "-i", video];
+    let planes = ["-vf", "alphaextract", "-f", "rawvideo", "-pix_fmt", "gray", "-"];
+    tool("ffmpeg", &[&decode[..], &planes].concat())
+}
+
+#[test]
 fn alpha_and_pictures_are_kept() {
     let bench = Bench::new();
     let clip = bench.walk(2);
@@ -252,24 +325,7 @@ fn alpha_and_pictures_are_kept() {
         bench.make("alpha.webm", &["-i", &clip], &["-vf", fade, "-c:v", "libvpx-vp9", "-crf", "10", "-b:v", "0"]);
     bench.run(&alpha, json!({ "model": "test/double" })).unwrap();
     let result = bench.path("out/upscaled.webm");
-    let plane = tool(
-        "ffmpeg",
-        &[
-            "-v",
-            "error",
-            "-c:v",
-            "libvpx-vp9",
-            "-i",
-            &result,
-            "-vf",
-            "alphaextract",
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "gray",
-            "-",
-        ],
-    );
+    let plane = alpha_of(&result);
     for x in [20, 100, 200] {
         let found = i32::from(plane[90 * 256 + x]);
         assert!((found - i32::try_from(x).unwrap()).abs() < 8, "alpha at {x}: {found}");
@@ -286,6 +342,92 @@ fn alpha_and_pictures_are_kept() {
     );
 }
 
+/// A disc on what nobody sees, which is of the colour `hidden`.
+fn disc(bench: &Bench, hidden: &str) -> String {
+    let inside = |yes: &str, no: &str| format!("if(lt(hypot(X-40,Y-32),20),{yes},{no})");
+    let [r, g, b] = [0, 2, 4].map(|at| u8::from_str_radix(&hidden[at..at + 2], 16).unwrap().to_string());
+    let geq = format!(
+        "format=rgba,geq=r='{}':g='{}':b='{}':a='{}'",
+        inside("200-X/4", &r),
+        inside("60", &g),
+        inside("40+Y/4", &b),
+        inside("255", "0")
+    );
+    bench.make(
+        &format!("{hidden}.png"),
+        &["-f", "lavfi", "-i", "color=black:size=80x64"],
+        &["-frames:v", "1", "-vf", &geq],
+    )
+}
+
+#[test]
+fn what_is_hidden_leaves_no_fringe() {
+    let bench = Bench::new();
+    // The model's size, and beyond by Lanczos, up and down.
+    for size in ["160x128", "180x144", "134x108"] {
+        let seen = ["00ff00", "ffffff", "000000"].map(|hidden| {
+            let picture = disc(&bench, hidden);
+            bench.run(&picture, json!({ "model": SPAN, "size": size })).unwrap();
+            bench.pixels(&bench.path("out/upscaled.png"), "null", "rgba")
+        });
+        assert!(seen.iter().all(|pixels| *pixels == seen[0]), "{size}: what is hidden comes through");
+        let (width, height) = size.split_once('x').unwrap();
+        let (width, height) = (width.parse::<usize>().unwrap(), height.parse::<usize>().unwrap());
+        let growth = width as f32 / 80.0;
+        let mut edges = 0;
+        for (at, pixel) in seen[0].chunks_exact(4).enumerate() {
+            let (x, y) = ((at % width) as f32 / growth, (at / width) as f32 / growth);
+            let wanted = [200.0 - x / 4.0, 60.0, 40.0 + y / 4.0];
+            if pixel[3] > 4 {
+                let off = (0..3).map(|c| (f32::from(pixel[c]) - wanted[c]).abs()).fold(0.0, f32::max);
+                assert!(off < 6.0, "{size}: {pixel:?} for {wanted:?} at {x},{y}");
+            }
+            edges += usize::from((5..250).contains(&pixel[3]));
+        }
+        assert!(edges > 100 && seen[0].len() == 4 * width * height, "{edges} pixels of edge");
+    }
+}
+
+#[test]
+fn full_opacity_is_as_none() {
+    let bench = Bench::new();
+    let clip = bench.walk(1);
+    let [plain, opaque] = ["rgb24", "rgba"].map(|format| {
+        let args = ["-frames:v", "1", "-vf", &format!("format={format}")];
+        let picture = bench.make(&format!("{format}.png"), &["-i", &clip], &args);
+        bench.run(&picture, json!({ "model": "test/double", "size": "300x300" })).unwrap();
+        bench.pixels(&bench.path("out/upscaled.png"), "null", "rgba")
+    });
+    assert!(plain == opaque, "the same bytes");
+}
+
+#[test]
+fn a_gif_that_moves_becomes_a_video_and_keeps_what_shows_through() {
+    let bench = Bench::new();
+    let clip = bench.walk(3);
+    // The left half shows nothing, half a second a frame.
+    let half = "setpts=N/2/TB,format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='255*gte(X,64)'";
+    let palette = format!("{half},split[a][b];[a]palettegen=reserve_transparent=1[p];[b][p]paletteuse");
+    let sticker = bench.make("sticker.gif", &["-i", &clip], &["-filter_complex", &palette, "-vsync", "vfr"]);
+    let outputs = bench.run(&sticker, json!({ "model": "test/double" })).unwrap();
+    assert_eq!((outputs.metrics["frames"].as_u64(), outputs.files[0].name.as_str()), (Some(3), "upscaled.webm"));
+    let times = bench.shows(&bench.path("out/upscaled.webm"), "packet=pts_time");
+    assert_eq!(times, "pts_time=0.000000\npts_time=0.500000\npts_time=1.000000\n");
+    let result = bench.path("out/upscaled.webm");
+    let alpha = alpha_of(&result);
+    assert_eq!(alpha.len(), 3 * 256 * 192);
+    for frame in alpha.chunks(256 * 192) {
+        let row = &frame[90 * 256..91 * 256];
+        assert!(row[..120].iter().all(|a| *a < 16) && row[136..].iter().all(|a| *a > 239), "{row:?}");
+    }
+
+    let plain = bench.make("plain.gif", &["-i", &clip], &[]);
+    let outputs = bench.run(&plain, json!({ "model": "test/double" })).unwrap();
+    assert_eq!((outputs.files[0].name.as_str(), outputs.warnings.len()), ("upscaled.mp4", 0), "{:?}", outputs.warnings);
+    let one = bench.make("one.gif", &["-i", &clip], &["-frames:v", "1"]);
+    assert_eq!(bench.run(&one, json!({ "model": "test/double" })).unwrap().files[0].name, "upscaled.png");
+}
+
 #[test]
 fn a_file_is_never_larger_than_it_may_be() {
     let bench = Bench::new();
@@ -295,10 +437,12 @@ fn a_file_is_never_larger_than_it_may_be() {
     let free = bytes(json!({ "model": "test/double" }));
     let held = bytes(json!({ "model": "test/double", "maximum_optimized_size_mb": 0.1 }));
     assert!(free > 300_000 && held <= 100_000, "{free} and {held} bytes");
+    assert_eq!(bytes(json!({ "model": "test/double", "maximum_optimized_size_mb": 10 })), free);
 
     // An hour of it in ten thousand bytes: refused before any work.
     let mut probe = probe(noise.as_ref(), &[MediaKind::Video], &Limits::default()).unwrap();
-    probe.video.as_mut().unwrap().frames = Some(108_000);
+    let video = probe.video.as_mut().unwrap();
+    (video.frames, video.frames_counted) = (Some(108_000), true);
     let params = parse_params(&json!({ "model": "test/double", "maximum_optimized_size_mb": 0.01 })).unwrap();
     let planned = Vsr::new(runtime().clone()).plan(&params, &[(VIDEO.to_owned(), vec![probe])].into());
     assert_eq!(planned.unwrap_err().code, ErrorCode::ParamsInvalid);
@@ -312,6 +456,11 @@ fn what_cannot_be_done_is_said() {
     assert_eq!(code(json!({ "size": "128x96" })), ErrorCode::InputTooLarge);
     assert_eq!(code(json!({ "model": "test/stripes" })), ErrorCode::ModelInvalid);
     assert_eq!(code(json!({ "model": "no/such" })), ErrorCode::ModelMissing);
+    let unknown = Params { model: "foo".into(), ..Params::default() };
+    let error = Vsr::new(runtime().clone()).check(&unknown).unwrap_err();
+    for name in ["`foo`", "`span`", "`x4plus`", "`test/double`", "[models.custom]"] {
+        assert!(error.code == ErrorCode::ModelMissing && error.message.contains(name), "{}", error.message);
+    }
     assert_eq!(code(json!({ "scale": 2, "task_type": "SD2HD" })), ErrorCode::ParamsInvalid);
     bench.cancel.cancel();
     assert_eq!(code(json!({ "model": "test/double" })), ErrorCode::Cancelled);

@@ -58,9 +58,17 @@ pub(super) struct Shared {
     free: Arc<Semaphore>,
     idle: Mutex<Vec<(usize, Option<Executor>)>>,
     pub(super) prober: tokio::sync::Mutex<Option<Executor>>,
-    /// Handler and parameters that were found good last.
-    good: Mutex<Option<(String, serde_json::Value)>>,
+    good: Mutex<Option<Good>>,
     restarts: broadcast::Sender<Restart>,
+}
+
+/// Parameters that were found good last: jobs of one route come with the same ones.
+#[derive(Debug)]
+struct Good {
+    handler: String,
+    params: serde_json::Value,
+    /// Of a job no input of which is looked at.
+    plan: Option<Plan>,
 }
 
 impl Pool {
@@ -130,22 +138,23 @@ impl Pool {
     }
 
     /// Checks parameters without loading anything. What was found good last is not asked for again: the plan and the run
-    /// check for themselves, and jobs of one route come with the same parameters.
+    /// check for themselves.
     ///
     /// # Errors
     /// Those of the handler's `check`; [`ErrorCode::HandlerUnknown`]; as [`Executor::spawn`].
     pub async fn check(&self, handler: &str, params: &serde_json::Value) -> Result<()> {
-        let is_good = |(name, good): &(String, serde_json::Value)| name == handler && good == params;
-        if self.shared.good().as_ref().is_some_and(is_good) {
+        if self.shared.good().as_ref().is_some_and(|good| good.is(handler, params)) {
             return Ok(());
         }
         self.with_prober(async |prober| prober.warm(handler, params, false).await).await?;
-        *self.shared.good() = Some((handler.to_owned(), params.clone()));
+        *self.shared.good() = Some(Good { handler: handler.to_owned(), params: params.clone(), plan: None });
         Ok(())
     }
 
-    /// Looks at all inputs of a job, files in its scratch or below `read_only`, in an executor without a device, and plans
-    /// it: refuses what the handler cannot work on.
+    /// Looks at these inputs of a job, files in its scratch or below `read_only`, in an executor without a device, and plans
+    /// it: refuses what the handler cannot work on. Without inputs to look at (see
+    /// [`looked_at`](darkroom_api::Descriptor::looked_at)) the plan depends on the parameters alone, and the last one is
+    /// remembered.
     ///
     /// # Errors
     /// As [`Executor::plan`] and [`Executor::spawn`].
@@ -156,7 +165,20 @@ impl Pool {
         inputs: &Inputs,
         limits: &Limits,
     ) -> Result<Plan> {
-        self.with_prober(async |prober| prober.plan(handler, params, inputs, limits).await).await
+        let alone = inputs.0.is_empty();
+        if alone {
+            let good = self.shared.good();
+            if let Some(plan) = good.as_ref().filter(|good| good.is(handler, params)).and_then(|good| good.plan.clone())
+            {
+                return Ok(plan);
+            }
+        }
+        let plan = self.with_prober(async |prober| prober.plan(handler, params, inputs, limits).await).await?;
+        if alone {
+            let plan = Some(plan.clone());
+            *self.shared.good() = Some(Good { handler: handler.to_owned(), params: params.clone(), plan });
+        }
+        Ok(plan)
     }
 
     /// Ends all idle executors in peace. Slots in use end theirs when dropped.
@@ -240,8 +262,14 @@ impl Shared {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn good(&self) -> MutexGuard<'_, Option<(String, serde_json::Value)>> {
+    fn good(&self) -> MutexGuard<'_, Option<Good>> {
         self.good.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Good {
+    fn is(&self, handler: &str, params: &serde_json::Value) -> bool {
+        self.handler == handler && self.params == *params
     }
 }
 

@@ -114,7 +114,7 @@ impl Journey {
 
         Step::Fetched.reached(&case.job);
         let inputs = Inputs(files);
-        let plan = stop.unless(self.pool.plan(&handler.name, &params, &inputs, &limits)).await?;
+        let plan = stop.unless(self.pool.plan(&handler.name, &params, &handler.looked_at(&inputs), &limits)).await?;
         stop.unless(room.grow_when_free(plan.scratch_bytes)).await?;
         let resume = match checkpoint {
             Some(bytes) => checkpoint::bring(case, &scratch, bytes, stop).await?,
@@ -149,7 +149,7 @@ async fn bring(store: &Store, object: &ObjectRef, to: &Path, limits: &Limits, ro
 }
 
 /// Bytes that the inputs will take, as far as it is known; refuses single ones that are empty or too large.
-fn promised<'a>(objects: impl Iterator<Item = &'a ObjectRef>, limits: &Limits) -> Result<u64> {
+pub(crate) fn promised<'a>(objects: impl Iterator<Item = &'a ObjectRef>, limits: &Limits) -> Result<u64> {
     let mut sum = 0u64;
     for object in objects {
         match object.size {

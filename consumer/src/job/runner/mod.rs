@@ -39,7 +39,7 @@ use crate::trigger::{self, Routes, Submission, Trigger};
 use crate::worker::Drain;
 
 pub(crate) use claim::told_again;
-pub(super) use fetch::stricter;
+pub(super) use fetch::{promised, stricter};
 pub use places::Places;
 use stop::Stop;
 use verdict::Verdict;

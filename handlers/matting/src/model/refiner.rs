@@ -70,7 +70,7 @@ fn coefficients(graph: &Graph) -> Option<(String, String)> {
     let (residual, _) = either(made_by(made_by("fgr", "Clip")?.inputs.first()?, "Add")?, "Split", "src")?;
     let split = made_by(&residual, "Split")?;
     let alpha = made_by("pha", "Clip")?.inputs.first()?;
-    let axis = split.attribute("axis").map_or(0, |axis| axis.int);
+    let axis = split.attribute("axis").map_or(0, |axis| axis.i());
     if split.outputs[..] != [residual, alpha.clone()] || ![1, -3].contains(&axis) {
         return None;
     }
@@ -87,7 +87,7 @@ fn coefficients(graph: &Graph) -> Option<(String, String)> {
 
 /// Whether pixels are interpolated between their centres.
 fn is_bilinear(resize: &Node) -> bool {
-    let text = |name: &str| resize.attribute(name).map(|attribute| attribute.text).unwrap_or_default();
+    let text = |name: &str| resize.attribute(name).and_then(|attribute| attribute.s).unwrap_or_default();
     let by_centres: [&[u8]; 2] = [b"pytorch_half_pixel", b"half_pixel"];
     text("mode") == b"linear" && by_centres.contains(&&text("coordinate_transformation_mode")[..])
 }

@@ -60,7 +60,7 @@ pub struct Seen<'a> {
 /// Compares a video (or picture) with its reference. `watch` sees each pair, for progress or for pictures of it.
 ///
 /// # Errors
-/// `inputs-invalid` where sizes differ; `input-hdr` where one alone is HDR, or both in different ways; `input-too-small`;
+/// `inputs-invalid` where sizes differ, or no frame of one is at the time of one of the other; `input-hdr` where one alone is HDR, or both in different ways; `input-too-small`;
 /// the codes of [`Reader::open`], with a message that says which file is meant; `runtime-missing` and `internal` where VMAF's
 /// tool does not start or fails, with its last words in the detail; `cancelled`; those of `watch`.
 pub fn compare(
@@ -117,6 +117,8 @@ pub fn check_sizes(video: (u32, u32), reference: (u32, u32)) -> Result<()> {
 struct Run<'scope, 'a> {
     infos: [VideoInfo; 2],
     common: Common,
+    /// The pair that showed that there is something to compare.
+    first: Option<Pair>,
     pairs: Pairs<'scope>,
     levels: [Levels; 2],
     psnr: Psnr,
@@ -140,16 +142,23 @@ impl<'scope, 'a> Run<'scope, 'a> {
         let common = Common::of(&infos[0], &infos[1]);
         let size = (infos[0].width_px, infos[0].height_px);
         let large = size.0.min(size.1) >= MIN_VMAF_SIDE_PX;
+        let without_vmaf = options.vmaf.is_some() && !large;
+        let mut pairs = Pairs::start(scope, video, reference);
+        let Some(first) = pairs.next()? else {
+            let why = "No frame of the video is at the time of one of the reference, times counted from each one's first: \
+                       compare videos of the same length and rate.";
+            return Err(JobError::new(ErrorCode::InputsInvalid, why));
+        };
         let vmaf = options.vmaf.as_ref().filter(|_| large);
         let vmaf = vmaf.map(|vmaf| Vmaf::start(vmaf, &options.cancel, common, size)).transpose()?;
-        let without_vmaf = options.vmaf.is_some() && vmaf.is_none();
         Ok(Run {
             levels: [Levels::new(&infos[0], common), Levels::new(&infos[1], common)],
             infos,
             common,
             vmaf,
             without_vmaf,
-            pairs: Pairs::start(scope, video, reference),
+            first: Some(first),
+            pairs,
             psnr: Psnr::new(common.depth),
             ssim: Ssim::new(common.depth),
             cancel: &options.cancel,
@@ -161,7 +170,7 @@ impl<'scope, 'a> Run<'scope, 'a> {
     fn finish(mut self, watch: &mut dyn FnMut(&Seen<'_>) -> Result<()>) -> Result<Comparison> {
         let frames = |info: &VideoInfo| info.frames.unwrap_or(u64::MAX);
         let total = Some(frames(&self.infos[0]).min(frames(&self.infos[1]))).filter(|total| *total < u64::MAX);
-        while let Some(pair) = self.pairs.next()? {
+        while let Some(pair) = self.first.take().map_or_else(|| self.pairs.next(), |first| Ok(Some(first)))? {
             if self.cancel.is_cancelled() {
                 return Err(JobError::new(ErrorCode::Cancelled, "The job was cancelled."));
             }

@@ -198,3 +198,22 @@ fn a_tool_that_hangs_does_not_hold_a_cancelled_comparison() {
     assert_eq!(compare(&video, &reference, &options, &mut watch).unwrap_err().code, ErrorCode::Cancelled);
     canceller.join().unwrap();
 }
+
+#[test]
+fn without_a_pair_there_is_nothing_to_tell() {
+    let scratch = Scratch::new();
+    let (video, reference) = clips(&scratch, "yuv420p");
+    let open = |path: &Path| Reader::open(path, &ReadOptions::default()).unwrap();
+    let mut ended = open(&video);
+    while ended.next().unwrap().is_some() {}
+    // A tool that is not there is not even looked for.
+    let nowhere = VmafOptions {
+        tool: scratch.path("none"),
+        scratch_dir: scratch.path(""),
+        threads: 1,
+        model: VmafOptions::MODEL,
+    };
+    let options = CompareOptions { threads: 1, vmaf: Some(nowhere), ..CompareOptions::default() };
+    let error = std::thread::scope(|scope| Run::start(scope, ended, open(&reference), &options).err().unwrap());
+    assert!(error.code == ErrorCode::InputsInvalid && error.message.contains("same length"), "{error}");
+}

@@ -7,19 +7,23 @@
 
 mod meter;
 mod stages;
+mod teller;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use darkroom_api::{ErrorCode, JobContext, JobError, Result, StageReport};
 
 use crate::{Frame, FramePool, Reader, WriteReport, Writer, ffi};
 use meter::Meter;
+use teller::Teller;
+
+pub use teller::{Ahead, FITTING};
 
 /// How frames travel.
 #[derive(Debug, Clone)]
@@ -32,8 +36,10 @@ pub struct PipelineOptions {
     pub queue_bytes: u64,
     /// Most results of `process` that wait for `develop`, see [`run_in_two`]. Their size is the handler's to know.
     pub queue_results: usize,
-    /// Name of the stage in progress messages.
+    /// Name of the stage in progress messages. A second encoding, for a file that was too large, is told as [`FITTING`].
     pub stage: String,
+    /// Where frames take longer than this, parts of them are told too, see [`Emitter::ahead`].
+    pub tell_every: Duration,
 }
 
 impl Default for PipelineOptions {
@@ -44,6 +50,7 @@ impl Default for PipelineOptions {
             queue_bytes: 96 << 20,
             queue_results: 0,
             stage: "process".to_owned(),
+            tell_every: Duration::from_secs(2),
         }
     }
 }
@@ -77,10 +84,16 @@ pub struct Emitter<'a, T = Frame> {
     out: &'a Sender<T>,
     pool: FramePool,
     meter: &'a mut Meter,
+    ahead: Ahead<'a>,
     sent: u64,
 }
 
-impl<T> Emitter<'_, T> {
+impl<'a, T> Emitter<'a, T> {
+    /// To tell, from any thread, how far the frames at hand are.
+    pub fn ahead(&self) -> Ahead<'a> {
+        self.ahead
+    }
+
     /// A frame of the writer's kind to fill, with the time of `source`.
     ///
     /// # Errors
@@ -122,6 +135,7 @@ fn stopped() -> JobError {
 /// Shared by the stages: whether to stop, and why.
 struct Line<'a> {
     ctx: &'a JobContext,
+    teller: Teller<'a>,
     stopped: AtomicBool,
     error: Mutex<Option<JobError>>,
 }
@@ -230,20 +244,18 @@ where
     M: FnOnce(&Line<'_>, Receiver<Frame>, Sender<Frame>, &FramePool) -> Option<Middle>,
 {
     let start = Instant::now();
-    let line = Line { ctx, stopped: AtomicBool::new(false), error: Mutex::new(None) };
     let info = reader.info();
+    let teller = Teller::new(ctx.reporter.as_ref(), &options.stage, info.frames, options.tell_every);
+    let line = Line { ctx, teller, stopped: AtomicBool::new(false), error: Mutex::new(None) };
     let frame_in = crate::frame::frame_bytes(info.pixel_format, info.width_px, info.height_px);
-    let total = info.frames;
     let (to_process, decoded) = queue(options, frame_in);
     let (to_encode, processed) = queue(options, writer.pool().frame_bytes());
     let pool = writer.pool().clone();
-    let (line_ref, stage) = (&line, options.stage.as_str());
+    let line_ref = &line;
 
     let outcome = std::thread::scope(|scope| {
         let decode = spawn(scope, line_ref, "decode", to_process, move |out| stages::decode(line_ref, reader, out));
-        let encode = spawn(scope, line_ref, "encode", processed, move |input| {
-            stages::encode(line_ref, writer, input, stage, total)
-        });
+        let encode = spawn(scope, line_ref, "encode", processed, move |input| stages::encode(line_ref, writer, input));
         let (Some(decode), Some(encode)) = (decode, encode) else {
             drop((decoded, to_encode));
             return None;
@@ -296,6 +308,11 @@ fn finish(decode: stages::Decoded, middle: Middle, encode: stages::Encoded, star
     if decode.deinterlaced {
         write.warnings.push("The video is interlaced: each pair of fields was made into one whole frame.".to_owned());
     }
+    if decode.alpha_lost {
+        let why = "The GIF's first frame is opaque, so it was taken to have no alpha; later frames are not: what shows through \
+                   them is lost. Convert it to APNG or WebM to keep it.";
+        write.warnings.push(why.to_owned());
+    }
     if decode.corrupt_packets > 0 {
         let n = decode.corrupt_packets;
         write.warnings.push(format!("{n} packets of the video were damaged: what could be decoded was used."));
@@ -307,14 +324,6 @@ fn finish(decode: stages::Decoded, middle: Middle, encode: stages::Encoded, star
         stages: [vec![decode.report], middle.reports, vec![encode.report]].concat(),
         write,
     })
-}
-
-/// 0, 1, 2, 1, 0, 1, ... for a length of 3: some frames in place of many, without the cut that a jump back to the first
-/// would be. For benches.
-pub fn there_and_back(index: usize, length: usize) -> usize {
-    let period = (2 * length).saturating_sub(2).max(1);
-    let place = index % period;
-    if place < length { place } else { period - place }
 }
 
 #[cfg(test)]

@@ -1,19 +1,17 @@
 //! The stages.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
-
 use crossbeam_channel::{Receiver, Sender};
-use darkroom_api::{Progress, Result, StageReport};
+use darkroom_api::{Result, StageReport};
 
 use super::meter::Meter;
-use super::{Emitter, Line, stopped};
+use super::{Ahead, Emitter, Line, stopped};
 use crate::{Frame, FramePool, Reader, WriteReport, Writer};
 
 pub(super) struct Decoded {
     pub report: StageReport,
     pub corrupt_packets: u64,
     pub deinterlaced: bool,
+    pub alpha_lost: bool,
 }
 
 pub(super) struct Processed {
@@ -33,8 +31,12 @@ pub(super) fn decode(line: &Line<'_>, mut reader: Reader, out: &Sender<Frame>) -
         meter.wait_output(|| out.send(frame)).map_err(|_| stopped())?;
         meter.frames += 1;
     }
-    let (corrupt_packets, deinterlaced) = (reader.corrupt_packets(), reader.deinterlaced());
-    Ok(Decoded { report: meter.report(), corrupt_packets, deinterlaced })
+    Ok(Decoded {
+        report: meter.report(),
+        corrupt_packets: reader.corrupt_packets(),
+        deinterlaced: reader.deinterlaced(),
+        alpha_lost: reader.alpha_lost(),
+    })
 }
 
 pub(super) fn process<T, P>(
@@ -62,8 +64,9 @@ where
         }
         line.check()?;
         if !frames.is_empty() {
+            let ahead = Ahead { teller: &line.teller, begun: meter.frames, count: frames.len() };
             meter.frames += frames.len() as u64;
-            let mut emitter = Emitter { out, pool: pool.clone(), meter: &mut meter, sent: 0 };
+            let mut emitter = Emitter { out, pool: pool.clone(), meter: &mut meter, ahead, sent: 0 };
             process(&mut frames, &mut emitter)?;
             sent += emitter.sent;
             frames.clear();
@@ -86,7 +89,8 @@ where
     let mut sent = 0;
     while let Ok(made) = meter.wait_input(|| input.recv()) {
         line.check()?;
-        let mut emitter = Emitter { out, pool: pool.clone(), meter: &mut meter, sent: 0 };
+        let ahead = Ahead { teller: &line.teller, begun: sent, count: 1 };
+        let mut emitter = Emitter { out, pool: pool.clone(), meter: &mut meter, ahead, sent: 0 };
         develop(made, &mut emitter)?;
         sent += emitter.sent;
         meter.frames = sent;
@@ -94,64 +98,23 @@ where
     Ok(Processed { report: meter.report(), sent })
 }
 
-pub(super) fn encode(
-    line: &Line<'_>,
-    mut writer: Writer,
-    input: &Receiver<Frame>,
-    stage: &str,
-    total: Option<u64>,
-) -> Result<Encoded> {
+pub(super) fn encode(line: &Line<'_>, mut writer: Writer, input: &Receiver<Frame>) -> Result<Encoded> {
     let mut meter = Meter::new("encode");
-    let mut pace = Pace::new();
     while let Ok(mut frame) = meter.wait_input(|| input.recv()) {
         line.check()?;
         writer.write(&mut frame)?;
         writer.pool().give(frame);
         meter.frames += 1;
-        let fps = pace.step(meter.frames);
-        line.ctx.reporter.progress(progress(stage, meter.frames, total, fps));
+        line.teller.taken(meter.frames);
     }
     // The queue also ends when a neighbour failed: then there is nothing to complete.
     line.check()?;
     // Draining takes seconds, encoding a second time for `max_bytes` minutes: both are told of and can be cancelled.
-    let write = writer.finish_watched(&mut |done| {
+    let write = writer.finish_watched(&mut |closing, frames| {
         line.check()?;
-        line.ctx.reporter.progress(progress(stage, done, total, None));
+        line.teller.closing(closing, frames);
         Ok(())
     })?;
+    line.teller.end(write.frames);
     Ok(Encoded { report: meter.report(), write })
-}
-
-fn progress(stage: &str, done: u64, total: Option<u64>, fps: Option<f32>) -> Progress {
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a percentage for people")]
-    let percent = total.filter(|t| *t > 0).map(|t| (done as f64 * 100.0 / t as f64).min(100.0) as f32);
-    // An estimate that turned out too small is no total.
-    Progress { stage: stage.to_owned(), percent, done, total: total.filter(|t| *t >= done), fps }
-}
-
-/// Frames per second over the last seconds.
-struct Pace(VecDeque<(Instant, u64)>);
-
-impl Pace {
-    const WINDOW: Duration = Duration::from_secs(3);
-    /// Marks are this far apart, so that the window holds a few dozen.
-    const GAP: Duration = Duration::from_millis(100);
-
-    fn new() -> Pace {
-        Pace(VecDeque::from([(Instant::now(), 0)]))
-    }
-
-    fn step(&mut self, done: u64) -> Option<f32> {
-        let now = Instant::now();
-        if self.0.back().is_none_or(|(at, _)| now.duration_since(*at) >= Pace::GAP) {
-            self.0.push_back((now, done));
-        }
-        while self.0.len() > 2 && self.0.front().is_some_and(|(at, _)| now.duration_since(*at) > Pace::WINDOW) {
-            self.0.pop_front();
-        }
-        let (since, before) = *self.0.front()?;
-        let secs = now.duration_since(since).as_secs_f32();
-        #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
-        (secs >= 0.1).then(|| (done - before) as f32 / secs)
-    }
 }

@@ -5,7 +5,7 @@ use darkroom_api::{ErrorCode, Result};
 use super::*;
 use crate::colour::{FromRgb, Hdr, ToRgb};
 use crate::testing::{Scratch, context, entry, jump, man, run as tool, times};
-use crate::{OutputFormat, ReadOptions, WriteOptions};
+use crate::{Container, OutputFormat, ReadOptions, VideoCodec, WriteOptions};
 
 /// Copies colour, with an alpha that depends on the picture.
 fn with_alpha(frames: &mut Vec<Frame>, emit: &mut Emitter<'_>) -> Result<()> {
@@ -51,6 +51,30 @@ fn a_real_clip_becomes_a_webm_with_alpha_frame_for_frame() {
         let sum = stage.busy_secs + stage.waiting_input_secs + stage.waiting_output_secs;
         assert!(stage.frames == 40 && sum <= report.wall_secs + 0.05 && stage.cpu_secs > 0.0, "{stage:?}");
     }
+}
+
+#[test]
+fn progress_of_slow_frames_never_goes_back() {
+    let scratch = Scratch::new();
+    let small = scratch.make(&man(), "-vf scale=90:160 -frames:v 9 -c:v libx264 -preset ultrafast", "small.mp4");
+    let (reader, writer) = open(&small, &scratch.path("out.webm"), OutputFormat::WEBM_ALPHA);
+    let (ctx, recorder) = context(&scratch);
+    let options = PipelineOptions { batch: 2, queue_results: 2, tell_every: Duration::ZERO, ..Default::default() };
+    let process = |frames: &mut Vec<Frame>, emit: &mut Emitter<'_, Frame>| {
+        let ahead = emit.ahead();
+        (0..=4_u8).for_each(|part| ahead.at(f32::from(part) / 4.0));
+        frames.drain(..).try_for_each(|frame| emit.send(frame))
+    };
+    let develop = |frame: Frame, emit: &mut Emitter<'_>| {
+        let mut out = emit.blank(&frame)?;
+        FromRgb::new(false).convert(&vec![0.5; 3 * 90 * 160], None, &mut out)?;
+        emit.send(out)
+    };
+    run_in_two(reader, writer, &ctx, &options, process, develop).unwrap();
+    let told = recorder.0.lock().unwrap();
+    assert!(told.len() > 25 && told.is_sorted_by(|a, b| a.percent <= b.percent && a.done <= b.done), "{told:?}");
+    assert!(told.iter().all(|p| p.stage == options.stage && p.percent.is_some()), "{told:?}");
+    assert!(told[..5].iter().all(|p| p.done == 0), "made is not written: {told:?}");
 }
 
 #[test]
@@ -178,9 +202,36 @@ fn sound_that_webm_lacks_is_transcoded_and_told() {
 }
 
 #[test]
-fn some_frames_are_taken_forwards_and_backwards() {
-    let places = |length| (0..7).map(|i| there_and_back(i, length)).collect::<Vec<_>>();
-    assert_eq!(places(3), [0, 1, 2, 1, 0, 1, 2]);
-    assert_eq!(places(2), [0, 1, 0, 1, 0, 1, 0]);
-    assert_eq!(places(1), [0; 7]);
+fn progress_of_what_is_made_to_fit_never_goes_back() {
+    let scratch = Scratch::new();
+    let clip = scratch.make(&man(), "-vf scale=180:320 -frames:v 60 -c:v libx264 -preset ultrafast", "small.mp4");
+    // With frames that are coded out of order and held back, and with none of that.
+    for (codec, container, speed) in [
+        (VideoCodec::H264, Container::Mp4, 4),
+        (VideoCodec::Vp9, Container::Webm, 7),
+        (VideoCodec::Av1, Container::Mp4, 10),
+    ] {
+        let (ctx, recorder) = context(&scratch);
+        let reader = Reader::open(&clip, &ReadOptions::default()).unwrap();
+        let format = OutputFormat::new(codec, container);
+        let options = WriteOptions { speed, max_bytes: Some(25_000), ..WriteOptions::new(format) };
+        let out = scratch.path(&format!("fit.{}", format.extension()));
+        let writer = Writer::create(&out, &options, reader.info(), None).unwrap();
+        let pass = |frames: &mut Vec<Frame>, emit: &mut Emitter<'_>| frames.drain(..).try_for_each(|f| emit.send(f));
+        let options = PipelineOptions { stage: "making".to_owned(), ..PipelineOptions::default() };
+        let report = run(reader, writer, &ctx, &options, pass).unwrap();
+        assert!(report.write.bytes <= 25_000, "{codec:?}: {report:?}");
+        let told = recorder.0.lock().unwrap();
+        let making = told.iter().take_while(|progress| progress.stage == "making").count();
+        let (making, fitting) = told.split_at(making);
+        assert!(fitting.iter().all(|progress| progress.stage == FITTING), "{codec:?}");
+        for part in [making, fitting] {
+            assert!(part.is_sorted_by(|a, b| a.percent <= b.percent), "{codec:?}: {part:?}");
+            assert!(part.last().and_then(|last| last.percent) >= Some(99.0), "{codec:?}: {part:?}");
+        }
+        assert_eq!(fitting.last().and_then(|last| last.percent), Some(100.0));
+        assert_eq!((making.last().map(|p| p.done), fitting.last().map(|p| p.done)), (Some(60), Some(60)), "{codec:?}");
+        // The first try begins with nothing, and is no part of the first encoding.
+        assert!(fitting[0].percent < Some(10.0) && fitting.len() >= 55, "{codec:?}: {fitting:?}");
+    }
 }

@@ -6,7 +6,7 @@ use darkroom_api::{AudioProbe, CancelToken, ErrorCode, JobError, Limits, MediaKi
 use ffmpeg_next as ff;
 use ffmpeg_next::format::context::Input;
 
-use crate::reader::{ReadOptions, Reader, best_video, duration_secs, file_start_secs, frames_in_stream};
+use crate::reader::{ReadOptions, Reader, best_video, duration_secs, file_start_secs};
 use crate::{VideoInfo, ffi, source};
 
 /// Looks at a file and decodes its first frame. `kinds` is what it may be.
@@ -18,7 +18,7 @@ pub fn probe(path: &Path, kinds: &[MediaKind], limits: &Limits) -> Result<Probe>
     let bytes = std::fs::metadata(path).map_or(0, |m| m.len());
     check_bytes(bytes, limits)?;
     let input = source::open(path, &CancelToken::default())?;
-    let kind = kind_of(&input, kinds)?;
+    let kind = kind_of(path, &input, kinds)?;
     let mut probe = Probe {
         kind,
         container: input.format().name().to_owned(),
@@ -40,19 +40,18 @@ pub fn probe(path: &Path, kinds: &[MediaKind], limits: &Limits) -> Result<Probe>
     probe.duration_secs = if kind == MediaKind::Video { duration_secs(&input, &stream) } else { None };
     check_duration(probe.duration_secs, limits)?;
     check_size(&stream, limits)?;
-    let frames = if kind == MediaKind::Image { Some(1) } else { frames_in_stream(&input, &stream) };
     drop(input);
     let options = ReadOptions { threads: 1, max_pixels: limits.max_pixels, ..ReadOptions::default() };
     let reader = Reader::open(path, &options)?;
     let codec = reader.input().stream(reader.stream()).map_or("unknown", |s| s.parameters().id().name());
-    probe.video = Some(video_probe(reader.info(), codec, frames));
+    probe.video = Some(video_probe(reader.info(), codec));
     Ok(probe)
 }
 
 /// Settles what the file is and whether that is wanted.
-fn kind_of(input: &Input, kinds: &[MediaKind]) -> Result<MediaKind> {
+fn kind_of(path: &Path, input: &Input, kinds: &[MediaKind]) -> Result<MediaKind> {
     let wrong = |message| Err(JobError::new(ErrorCode::InputWrongKind, message));
-    let kind = if source::is_still(input) {
+    let kind = if source::is_still(path, input) {
         MediaKind::Image
     } else {
         match best_video(input) {
@@ -134,14 +133,15 @@ fn audio_probe(stream: &ff::format::stream::Stream<'_>) -> Option<AudioProbe> {
     Some(AudioProbe { codec: parameters.id().name().to_owned(), channels, sample_rate })
 }
 
-fn video_probe(info: &VideoInfo, codec: &str, frames: Option<u64>) -> VideoProbe {
+fn video_probe(info: &VideoInfo, codec: &str) -> VideoProbe {
     VideoProbe {
         codec: codec.to_owned(),
         width_px: info.width_px,
         height_px: info.height_px,
         rotation_degrees: info.orientation.degrees(),
         fps: info.fps(),
-        frames,
+        frames: info.frames,
+        frames_counted: info.frames_counted,
         pixel_format: info.pixel_format.descriptor().map_or("unknown", ff::format::pixel::Descriptor::name).to_owned(),
         bit_depth: info.bit_depth,
         has_alpha: info.has_alpha,

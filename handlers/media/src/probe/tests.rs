@@ -72,6 +72,43 @@ fn pictures_are_no_videos() {
 }
 
 #[test]
+fn pictures_that_move_are_videos() {
+    let scratch = Scratch::new();
+    // Each frame shows 0.2 s, but for the third, which shows longer.
+    let times = "-frames:v 4 -vf scale=90:160,setpts='(N*0.2+gte(N,3)*0.5)/TB' -vsync vfr";
+    for (name, form) in [("m.gif", ""), ("m.png", "-f apng")] {
+        let moving = scratch.make(&man(), &format!("{times} {form}"), name);
+        let probe = probe(&moving, &[MediaKind::Video, MediaKind::Image], &Limits::default()).unwrap();
+        let video = probe.video.unwrap();
+        assert_eq!((probe.kind, video.frames, video.has_alpha), (MediaKind::Video, Some(4), false), "{name}");
+        let mut reader = Reader::open(&moving, &ReadOptions::default()).unwrap();
+        let base = f64::from(reader.info().time_base);
+        let mut found = Vec::new();
+        while let Some(frame) = reader.next().unwrap() {
+            found.push((frame.pts() as f64 * base * 10.0).round() as i64);
+        }
+        assert_eq!(found, [0, 2, 4, 11], "{name}");
+    }
+    let half = "scale=90:160,format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='255*gte(X,40)'";
+    let palette = format!("-frames:v 3 -filter_complex {half},split[a][b];[a]palettegen[p];[b][p]paletteuse");
+    let sticker = scratch.make(&man(), &palette, "sticker.gif");
+    assert!(probe(&sticker, &[MediaKind::Video], &Limits::default()).unwrap().video.unwrap().has_alpha);
+
+    // It is opaque at first.
+    let fade = "scale=90:160,format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='255*gte(X,40*N)'";
+    let palette = format!("-frames:v 3 -filter_complex {fade},split[a][b];[a]palettegen[p];[b][p]paletteuse");
+    let fading = scratch.make(&man(), &palette, "fading.gif");
+    let mut reader = Reader::open(&fading, &ReadOptions::default()).unwrap();
+    assert!(!reader.info().has_alpha);
+    while reader.next().unwrap().is_some() {}
+    assert!(reader.alpha_lost());
+
+    let webp = scratch.make(&man(), "-frames:v 3 -vf scale=90:160 -c:v libwebp_anim", "m.webp");
+    let error = probe(&webp, &[MediaKind::Video, MediaKind::Image], &Limits::default()).unwrap_err();
+    assert!(error.code == ErrorCode::InputUnsupported && error.message.contains("GIF"), "{error}");
+}
+
+#[test]
 fn a_picture_in_a_video_container_is_no_video() {
     let scratch = Scratch::new();
     let picture =
@@ -166,4 +203,39 @@ fn alpha_hdr_and_rotation_are_seen() {
     let v = video(&turned).unwrap().video.unwrap();
     // A turn of 90 in this tag of FFmpeg 5.1 is counter-clockwise.
     assert_eq!((v.rotation_degrees, v.width_px, v.height_px), (270, 160, 90));
+}
+
+#[test]
+fn files_that_do_not_tell_how_long_they_are_are_read_as_long_as_a_file_may_be() {
+    let scratch = Scratch::new();
+    let times = "-frames:v 4 -vf scale=90:160,setpts=N*0.2/TB -vsync vfr";
+    // Browsers record the latter.
+    for (name, form) in [("m.png", "-f apng"), ("m.webm", "-c:v libvpx -f webm -live 1")] {
+        let moving = scratch.make(&man(), &format!("{times} {form}"), name);
+        let frames = |max_duration_secs| {
+            let mut reader = Reader::open(&moving, &ReadOptions { max_duration_secs, ..ReadOptions::default() })?;
+            let mut frames = 0;
+            while reader.next()?.is_some() {
+                frames += 1;
+            }
+            Ok::<_, JobError>(frames)
+        };
+        assert_eq!(frames(0.65).unwrap(), 4, "{name}");
+        let error = frames(0.5).unwrap_err();
+        assert!(error.code == ErrorCode::InputTooLarge && error.message.contains("end_secs"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_picture_ends_after_its_first_frame() {
+    let scratch = Scratch::new();
+    let moving = scratch.make(&man(), "-frames:v 4 -vf scale=90:160 -f apng", "m.png");
+    let mut bytes = std::fs::read(&moving).unwrap();
+    // It says that it has one frame.
+    let at = bytes.windows(4).position(|name| name == b"acTL").unwrap();
+    bytes[at + 4..at + 8].copy_from_slice(&1_u32.to_be_bytes());
+    let lying = scratch.path("one.png");
+    std::fs::write(&lying, bytes).unwrap();
+    let mut reader = Reader::open(&lying, &ReadOptions::default()).unwrap();
+    assert!(reader.info().is_still && reader.next().unwrap().is_some() && reader.next().unwrap().is_none());
 }

@@ -6,7 +6,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use darkroom_api::{CancelToken, ErrorCode, JobError, Result};
+use darkroom_api::{CancelToken, ErrorCode, JobError, Limits, Result};
 use ffmpeg_next as ff;
 use ffmpeg_next::format::context::Input;
 
@@ -14,7 +14,7 @@ use crate::deinterlace::Deinterlacer;
 use crate::error::{corrupt, internal, is_again, unsupported};
 use crate::orientation::{Orientation, Turner, turn_aspect};
 use crate::{Frame, VideoInfo, ffi, source};
-pub(crate) use open::{best_video, duration_secs, file_start_secs, frames_in_stream};
+pub(crate) use open::{best_video, duration_secs, file_start_secs};
 use open::{check_range, open_decoder, wanted_range};
 
 /// Damaged packets or unreadable samples in a row after which the file counts as ended.
@@ -33,19 +33,23 @@ pub struct ReadOptions {
     pub alpha: bool,
     /// Most pixels of a frame; larger ones are refused before they are allocated.
     pub max_pixels: u64,
+    /// Longest time from the first frame to the last, in seconds. Asked of files that do not tell how long they are: of
+    /// others the probe knows.
+    pub max_duration_secs: f64,
     /// Ends blocking reads.
     pub cancel: CancelToken,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        let max_pixels = darkroom_api::Limits::default().max_pixels;
+        let Limits { max_pixels, max_duration_secs, .. } = Limits::default();
         ReadOptions {
             start_secs: None,
             end_secs: None,
             threads: 2,
             alpha: false,
             max_pixels,
+            max_duration_secs,
             cancel: CancelToken::default(),
         }
     }
@@ -84,6 +88,11 @@ pub struct Reader {
     faults: u64,
     faults_in_a_row: u32,
     tracks: Option<Tracks>,
+    /// Where the file does not tell how long it is.
+    max_duration_secs: Option<f64>,
+    first_pts: Option<i64>,
+    /// Whether a GIF that is taken to be opaque turned out not to be.
+    alpha_lost: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,7 +156,8 @@ impl Reader {
                 tracing::debug!(%e, "no seek in this container");
             }
         }
-        let (decoder, info) = open_decoder(&input, stream, options)?;
+        let (decoder, info) = open_decoder(path, &input, stream, options)?;
+        let told = input.stream(stream).and_then(|stream| duration_secs(&input, &stream));
         let start = file_start_secs(&input);
         let tracks = has_tracks.then(|| Tracks {
             path: path.to_owned(),
@@ -169,6 +179,9 @@ impl Reader {
             faults: 0,
             faults_in_a_row: 0,
             tracks,
+            max_duration_secs: told.is_none().then_some(options.max_duration_secs),
+            first_pts: None,
+            alpha_lost: false,
         })
     }
 
@@ -202,6 +215,12 @@ impl Reader {
     /// Whether interlaced frames were met so far; each became a whole one.
     pub fn deinterlaced(&self) -> bool {
         self.deinterlacer.is_some()
+    }
+
+    /// Whether something shows through a later frame, though nothing does through the first, and the file counts as one
+    /// without alpha.
+    pub fn alpha_lost(&self) -> bool {
+        self.alpha_lost
     }
 
     pub(crate) fn input(&self) -> &Input {
@@ -245,6 +264,10 @@ impl Reader {
         let (w, h) = (first.width(), first.height());
         (self.info.width_px, self.info.height_px) = if self.info.orientation.swaps_sides() { (h, w) } else { (w, h) };
         self.info.pixel_format = format;
+        // GIF's frames come with alpha whether or not anything shows through.
+        if self.is_gif() && !self.info.is_still && first.is_opaque() {
+            self.info.has_alpha = false;
+        }
         self.info.bit_depth = ffi::component_depth(format).0;
         self.info.colour_in_file = in_file;
         self.info.colour = in_file.resolved(format, first.height());
@@ -264,9 +287,37 @@ impl Reader {
                 return Ok(None);
             }
             if self.range.start.is_none_or(|start| frame.pts() >= start) {
+                self.check_duration(&frame)?;
+                if self.info.is_still {
+                    // Whatever else the file holds.
+                    self.state = State::Ended;
+                }
+                self.alpha_lost |= self.is_gif() && !self.info.has_alpha && !self.alpha_lost && !frame.is_opaque();
                 return self.upright(frame).map(Some);
             }
         }
+    }
+
+    fn is_gif(&self) -> bool {
+        self.demuxer.input.format().name() == "gif"
+    }
+
+    fn check_duration(&mut self, frame: &Frame) -> Result<()> {
+        let Some(max) = self.max_duration_secs else { return Ok(()) };
+        let since = frame.pts().saturating_sub(*self.first_pts.get_or_insert(frame.pts()));
+        #[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
+        let secs = since as f64 * f64::from(self.info.time_base);
+        if secs <= max {
+            return Ok(());
+        }
+        Err(JobError::new(
+            ErrorCode::InputTooLarge,
+            format!(
+                "The file lasts longer than {max:.1} s, the limit, and does not say how long: split it, or choose a part \
+                 with `end_secs`."
+            ),
+        )
+        .with_detail(serde_json::json!({ "reached_secs": secs, "max_duration_secs": max })))
     }
 
     fn upright(&mut self, frame: Frame) -> Result<Frame> {

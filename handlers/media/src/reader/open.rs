@@ -1,5 +1,7 @@
 //! Choosing a stream, opening its decoder, and what the container says of it.
 
+use std::path::Path;
+
 use darkroom_api::{ErrorCode, JobError, Result};
 use ffmpeg_next as ff;
 use ffmpeg_next::format::context::Input;
@@ -8,7 +10,7 @@ use ffmpeg_next::{Rational, Rescale};
 use super::{Range, ReadOptions};
 use crate::error::{corrupt, unsupported};
 use crate::orientation::{Orientation, turn_aspect};
-use crate::{ColourTags, VideoInfo, ffi};
+use crate::{ColourTags, VideoInfo, ffi, source};
 
 const MICROSECONDS: Rational = Rational(1, 1_000_000);
 
@@ -35,6 +37,7 @@ pub(crate) fn best_video(input: &Input) -> Result<usize> {
 }
 
 pub(super) fn open_decoder(
+    path: &Path,
     input: &Input,
     index: usize,
     options: &ReadOptions,
@@ -64,8 +67,11 @@ pub(super) fn open_decoder(
     let opened = decoder.open_as_with(codec, settings).and_then(ff::codec::decoder::Opened::video);
     let decoder = opened.map_err(corrupt)?;
     let mut info = describe(&stream, &decoder, has_alpha_tag);
-    info.is_still = crate::source::is_still(input);
-    info.frames = if info.is_still { Some(1) } else { frames_wanted(input, &stream, options) };
+    info.is_still = source::is_still(path, input);
+    let counted = counted_frames(path, input, &stream);
+    let whole = options.start_secs.is_none() && options.end_secs.is_none();
+    info.frames_counted = info.is_still || (counted.is_some() && whole);
+    info.frames = if info.is_still { Some(1) } else { frames_wanted(counted, input, &stream, options) };
     Ok((decoder, info))
 }
 
@@ -93,6 +99,7 @@ fn describe(stream: &ff::format::stream::Stream<'_>, decoder: &ff::decoder::Vide
         orientation,
         is_still: false,
         frames: None,
+        frames_counted: false,
     }
 }
 
@@ -118,18 +125,29 @@ pub(crate) fn duration_secs(input: &Input, stream: &ff::format::stream::Stream<'
     secs(stream.duration(), stream.time_base()).or_else(|| secs(input.duration(), MICROSECONDS))
 }
 
-/// Frames of the whole stream: what the container says, else duration by rate.
-pub(crate) fn frames_in_stream(input: &Input, stream: &ff::format::stream::Stream<'_>) -> Option<u64> {
-    if let Some(n) = u64::try_from(stream.frames()).ok().filter(|n| *n > 0) {
-        return Some(n);
-    }
+/// Frames of the whole stream as the container has counted them.
+pub(crate) fn counted_frames(path: &Path, input: &Input, stream: &ff::format::stream::Stream<'_>) -> Option<u64> {
+    u64::try_from(stream.frames()).ok().filter(|n| *n > 0).or_else(|| source::apng_frames(path, input))
+}
+
+/// The same by duration and rate. A rate may be far too high: of a clock where frames come when something changes.
+pub(crate) fn estimated_frames(input: &Input, stream: &ff::format::stream::Stream<'_>) -> Option<u64> {
     let frames = duration_secs(input, stream)? * f64::from(frame_rate(stream));
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; casts saturate")]
     Some(frames.round() as u64)
 }
 
-fn frames_wanted(input: &Input, stream: &ff::format::stream::Stream<'_>, options: &ReadOptions) -> Option<u64> {
-    let (all, duration) = (frames_in_stream(input, stream)?, duration_secs(input, stream)?);
+fn frames_wanted(
+    counted: Option<u64>,
+    input: &Input,
+    stream: &ff::format::stream::Stream<'_>,
+    options: &ReadOptions,
+) -> Option<u64> {
+    let all = counted.or_else(|| estimated_frames(input, stream))?;
+    if options.start_secs.is_none() && options.end_secs.is_none() {
+        return Some(all);
+    }
+    let duration = duration_secs(input, stream)?;
     let from = options.start_secs.unwrap_or(0.0).min(duration);
     let to = options.end_secs.unwrap_or(duration).min(duration);
     #[allow(

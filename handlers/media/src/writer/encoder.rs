@@ -1,5 +1,8 @@
 //! The video encoders and their settings.
 
+use std::mem::ManuallyDrop;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use darkroom_api::{ErrorCode, JobError, Result};
 use ffmpeg_next as ff;
 
@@ -10,14 +13,32 @@ use crate::{Frame, ffi};
 
 /// An encoder of one video stream.
 pub(crate) struct VideoEncoder {
-    encoder: ff::encoder::video::Encoder,
+    /// Dropped in turn.
+    encoder: ManuallyDrop<ff::encoder::video::Encoder>,
     pub(crate) codec: ff::Codec,
+}
+
+/// SVT-AV1 1.4 keeps the list of the machine's processors for the whole process: each encoder reads it anew when it opens, and
+/// frees it when it closes. FFmpeg lets one open at a time, but closes others meanwhile: that ends in a segmentation fault.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Held while an encoder opens or closes.
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for VideoEncoder {
+    fn drop(&mut self) {
+        let _turn = turn();
+        // SAFETY: an encoder is dropped here only, once, and not used any more.
+        unsafe { ManuallyDrop::drop(&mut self.encoder) }
+    }
 }
 
 impl VideoEncoder {
     pub(crate) fn open(plan: &Plan, global_header: bool) -> Result<VideoEncoder> {
         let (options, info) = (&plan.options, &plan.info);
-        let name = encoder_name(options.format.codec, info);
+        let name = encoder_name(options.format.codec, info.width_px, info.height_px);
         let codec = ff::encoder::find_by_name(name).ok_or_else(|| {
             JobError::new(
                 ErrorCode::RuntimeMissing,
@@ -43,7 +64,10 @@ impl VideoEncoder {
             count: options.threads.clamp(1, 64),
             ..Default::default()
         });
-        let encoder = encoder.open_with(settings(name, plan)).map_err(fault)?;
+        let settings = settings(name, plan);
+        let _turn = turn();
+        // What does not open is closed inside, in the same turn.
+        let encoder = ManuallyDrop::new(encoder.open_with(settings).map_err(fault)?);
         Ok(VideoEncoder { encoder, codec })
     }
 

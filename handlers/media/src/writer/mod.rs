@@ -7,6 +7,8 @@ mod limit;
 mod mux;
 mod options;
 mod pictures;
+mod scratch;
+mod search;
 mod settings;
 mod track;
 mod tracks;
@@ -21,8 +23,17 @@ pub use options::{Rate, WriteOptions};
 
 use crate::{Frame, FramePool, Rational, Tracks, VideoInfo};
 
-/// Told of each frame that comes out of an encoder; its error ends the work.
-pub type Watch<'a> = dyn FnMut(u64) -> Result<()> + 'a;
+/// What goes on after the last frame was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// What the encoder held back comes out.
+    Draining,
+    /// The file was too large and is encoded again; which try it is, from 1.
+    Fitting(u32),
+}
+
+/// Told of what goes on and how many frames have come out of the encoder; its error ends the work.
+pub type Watch<'a> = dyn FnMut(Closing, u64) -> Result<()> + 'a;
 
 /// What was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,8 +84,9 @@ impl Writer {
                     (Some(source), Some(_)) => tracks::bytes(source, container)?,
                     _ => 0,
                 };
-                let cap = options.cap(info, other_bytes)?;
-                let plan = mux::Plan { options: options.clone(), info: info.clone(), pixels, colour, cap };
+                options.check_size(info.counted_frames().unwrap_or(0), other_bytes)?;
+                let (options, info) = (options.clone(), info.clone());
+                let plan = mux::Plan { options, info, pixels, colour, crf: None };
                 Sink::File(Box::new(mux::Mux::create(path, plan, tracks.as_ref())?))
             }
         };
@@ -115,19 +127,23 @@ impl Writer {
     /// # Errors
     /// `scratch-full`; `params-invalid` where `max_bytes` cannot be held; `internal` when frames were lost on the way.
     pub fn finish(self) -> Result<WriteReport> {
-        self.finish_watched(&mut |_| Ok(()))
+        self.finish_watched(&mut |_, _| Ok(()))
     }
 
     /// The same, told of each frame that comes out: draining takes seconds for large pictures, and encoding a second time
-    /// as long as the first. `watch` gets the number of frames so far, from 1 again for each encoding; its error ends the
-    /// work.
+    /// as long as the first, for each try. `watch` hears which of them it is, and the number of frames that are out, from
+    /// the beginning again for each try; its error ends the work.
     ///
     /// # Errors
     /// As [`Writer::finish`], and those of `watch`.
     pub fn finish_watched(self, watch: &mut Watch<'_>) -> Result<WriteReport> {
         let report = match self.sink {
-            Sink::File(mux) => {
-                let mut made = mux.finish(watch)?;
+            Sink::File(mut mux) => {
+                mux.end()?;
+                while mux.step()? {
+                    watch(Closing::Draining, mux.coded().frames)?;
+                }
+                let mut made = mux.finish()?;
                 if let Some(max) = made.plan.options.max_bytes.filter(|max| made.bytes > *max) {
                     made = fit::fit(&made, max, watch)?;
                 }

@@ -10,9 +10,8 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::format::context::{Output, StreamIo};
 
 use super::encoder::VideoEncoder;
-use super::limit::Cap;
 use super::tracks::Beside;
-use super::{Container, VideoCodec, Watch, WriteOptions};
+use super::{Container, VideoCodec, WriteOptions};
 use crate::error::{internal, writing, writing_io};
 use crate::{ColourTags, Frame, Tracks, VideoInfo, ffi};
 
@@ -23,7 +22,8 @@ pub(crate) struct Plan {
     pub info: VideoInfo,
     pub pixels: Pixel,
     pub colour: ColourTags,
-    pub cap: Option<Cap>,
+    /// Constant quality on the encoder's scale, in place of the options' rate.
+    pub crf: Option<f64>,
 }
 
 /// Encoder, tracks and container of one output file.
@@ -37,11 +37,34 @@ pub(crate) struct Mux {
     base: Rational,
     /// Added to all times where a container cannot hold those below zero.
     lift_secs: f64,
-    /// Earliest and latest time of a frame.
-    span: Option<(i64, i64)>,
-    frames: u64,
-    video_bytes: u64,
+    coded: Coded,
     warnings: Vec<String>,
+}
+
+/// Pictures that came out of an encoder.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Coded {
+    pub frames: u64,
+    pub bytes: u64,
+    /// The first one's: it is coded whole, most others as what changed.
+    first_bytes: u64,
+}
+
+impl Coded {
+    fn add(&mut self, bytes: u64) {
+        if self.frames == 0 {
+            self.first_bytes = bytes;
+        }
+        self.frames += 1;
+        self.bytes += bytes;
+    }
+
+    /// About how many bytes so many frames take, if the rest is as what came after the first.
+    pub(crate) fn of_all(self, frames: u64) -> u64 {
+        let (after, rest) = (u128::from(self.bytes - self.first_bytes), u128::from(frames.saturating_sub(1)));
+        let estimate = after * rest / u128::from(self.frames.saturating_sub(1)).max(1);
+        self.first_bytes.saturating_add(u64::try_from(estimate).unwrap_or(u64::MAX)).max(self.bytes)
+    }
 }
 
 /// A finished file.
@@ -52,8 +75,6 @@ pub(crate) struct Muxed {
     /// All of the file, and the coded pictures alone.
     pub bytes: u64,
     pub video_bytes: u64,
-    /// From the first frame to the end of the last.
-    pub secs: f64,
     pub warnings: Vec<String>,
 }
 
@@ -89,56 +110,58 @@ impl Mux {
             beside,
             base,
             lift_secs,
-            span: None,
-            frames: 0,
-            video_bytes: 0,
+            coded: Coded::default(),
             warnings,
         })
     }
 
     pub(crate) fn write(&mut self, frame: &mut Frame) -> Result<()> {
-        let pts = frame.pts();
-        self.span = Some(self.span.map_or((pts, pts), |(first, last)| (first.min(pts), last.max(pts))));
         self.encoder.send(frame)?;
-        self.take_packets(&mut |_| Ok(()))
-    }
-
-    fn take_packets(&mut self, watch: &mut Watch<'_>) -> Result<()> {
-        while let Some(mut packet) = self.encoder.packet()? {
-            if packet.duration() <= 0 {
-                packet.set_duration(self.plan.info.frame_ticks());
-            }
-            packet.rescale_ts(self.plan.info.time_base, self.base);
-            let lift = super::ticks(self.lift_secs, self.base);
-            packet.set_pts(packet.pts().map(|t| t + lift));
-            packet.set_dts(packet.dts().map(|t| t + lift));
-            packet.set_stream(0);
-            packet.set_position(-1);
-            self.beside.advance(&mut self.output, packet.dts().or(packet.pts()), self.base)?;
-            self.video_bytes += coded_bytes(&packet);
-            packet.write(&mut self.output).map_err(|e| writing("The output could not be written", e))?;
-            self.frames += 1;
-            watch(self.frames)?;
-        }
+        while self.step()? {}
         Ok(())
     }
 
-    pub(crate) fn finish(mut self, watch: &mut Watch<'_>) -> Result<Muxed> {
-        self.encoder.end()?;
-        self.take_packets(watch)?;
+    /// What came out of the encoder so far.
+    pub(crate) fn coded(&self) -> Coded {
+        self.coded
+    }
+
+    /// Says that there are no more frames: what the encoder holds back comes out, see [`Mux::step`].
+    pub(crate) fn end(&mut self) -> Result<()> {
+        self.encoder.end()
+    }
+
+    /// Writes the next coded picture, with what is heard and read before it; `false` where none is ready.
+    pub(crate) fn step(&mut self) -> Result<bool> {
+        let Some(mut packet) = self.encoder.packet()? else { return Ok(false) };
+        if packet.duration() <= 0 {
+            packet.set_duration(self.plan.info.frame_ticks());
+        }
+        packet.rescale_ts(self.plan.info.time_base, self.base);
+        let lift = super::ticks(self.lift_secs, self.base);
+        packet.set_pts(packet.pts().map(|t| t + lift));
+        packet.set_dts(packet.dts().map(|t| t + lift));
+        packet.set_stream(0);
+        packet.set_position(-1);
+        self.beside.advance(&mut self.output, packet.dts().or(packet.pts()), self.base)?;
+        let bytes = coded_bytes(&packet);
+        packet.write(&mut self.output).map_err(|e| writing("The output could not be written", e))?;
+        self.coded.add(bytes);
+        Ok(true)
+    }
+
+    /// Completes the file, once all pictures are out.
+    pub(crate) fn finish(mut self) -> Result<Muxed> {
         self.warnings.extend(self.beside.finish(&mut self.output)?);
         self.output.write_trailer().map_err(|e| writing("The output could not be completed", e))?;
         drop(self.output);
         let bytes = std::fs::metadata(&self.path).map_err(|e| writing_io("The output is gone", &e))?.len();
-        let info = &self.plan.info;
-        let ticks = self.span.map_or(0, |(first, last)| last - first) + info.frame_ticks();
         Ok(Muxed {
             path: self.path,
-            secs: secs(ticks, info.time_base),
             plan: self.plan,
-            frames: self.frames,
+            frames: self.coded.frames,
             bytes,
-            video_bytes: self.video_bytes,
+            video_bytes: self.coded.bytes,
             warnings: self.warnings,
         })
     }

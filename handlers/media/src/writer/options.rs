@@ -31,8 +31,8 @@ pub struct WriteOptions {
     pub threads: usize,
     /// Bits a component, one of [`VideoCodec::bit_depths`].
     pub bit_depth: u32,
-    /// Most bytes of the file, sound and all. Where quality and this disagree, this wins; a file that is over all the same
-    /// is encoded a second time when it is finished. H.264, HEVC, AV1 and VP9 only.
+    /// Most bytes of the file, sound and all. A file that fits is as it would be without; one that is over is encoded again
+    /// when it is finished, from itself, so that it just fits. H.264, HEVC, AV1 and VP9 only.
     pub max_bytes: Option<u64>,
 }
 

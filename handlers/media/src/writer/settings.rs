@@ -2,18 +2,20 @@
 
 use ffmpeg_next as ff;
 
-use super::limit::Cap;
 use super::mux::Plan;
 use super::options::scaled;
+use super::search::Scale;
 use super::{Rate, VideoCodec, WriteOptions};
 use crate::VideoInfo;
 
 /// FFmpeg's encoder.
-pub(crate) fn encoder_name(codec: VideoCodec, info: &VideoInfo) -> &'static str {
+pub(crate) fn encoder_name(codec: VideoCodec, width_px: u32, height_px: u32) -> &'static str {
     match codec {
         VideoCodec::H264 => "libx264",
         VideoCodec::Hevc => "libx265",
-        VideoCodec::Av1 if fits_svt(info) && ff::encoder::find_by_name("libsvtav1").is_some() => "libsvtav1",
+        VideoCodec::Av1 if fits_svt(width_px, height_px) && ff::encoder::find_by_name("libsvtav1").is_some() => {
+            "libsvtav1"
+        }
         VideoCodec::Av1 => "libaom-av1",
         VideoCodec::Vp9 => "libvpx-vp9",
         VideoCodec::ProRes4444 => "prores_ks",
@@ -22,9 +24,33 @@ pub(crate) fn encoder_name(codec: VideoCodec, info: &VideoInfo) -> &'static str 
 }
 
 /// SVT-AV1 counts pixels in pairs, and wants 64 of them either way.
-fn fits_svt(info: &VideoInfo) -> bool {
+fn fits_svt(width_px: u32, height_px: u32) -> bool {
     let fits = |side: u32, most: u32| side.is_multiple_of(2) && (64..=most).contains(&side);
-    fits(info.width_px, 16_384) && fits(info.height_px, 8_704)
+    fits(width_px, 16_384) && fits(height_px, 8_704)
+}
+
+/// An encoder's scale of constant quality; `None` for those without. `halving` is of ordinary footage in the middle of it.
+pub(crate) fn scale(encoder: &str) -> Option<Scale> {
+    let (quality, range, step, halving) = match encoder {
+        "libx264" => ((14, 38), (0.0, 51.0), 0.25, 6.0),
+        "libx265" => ((16, 40), (0.0, 51.0), 0.25, 6.0),
+        // 15 is hard to tell from the source, 50 is coarse.
+        "libvpx-vp9" => ((15, 50), (0.0, 63.0), 1.0, 9.0),
+        // 0 means "not set" to SVT-AV1.
+        "libsvtav1" | "libaom-av1" => ((18, 55), (1.0, 63.0), 1.0, 9.0),
+        _ => return None,
+    };
+    Some(Scale { quality, range, step, halving })
+}
+
+/// The constant quality that a file is written with; `None` for a bit rate, and for encoders without.
+pub(crate) fn constant_quality(encoder: &str, plan: &Plan) -> Option<f64> {
+    let (best, worst) = scale(encoder)?.quality;
+    plan.crf.or(match plan.options.rate {
+        Rate::Quality(quality) => Some(f64::from(scaled(quality, best, worst))),
+        Rate::Crf(crf) => Some(f64::from(crf)),
+        Rate::BitsPerSec(_) => None,
+    })
 }
 
 const X26X_PRESETS: [&str; 11] =
@@ -45,38 +71,23 @@ pub(crate) fn settings(encoder: &str, plan: &Plan) -> ff::Dictionary<'static> {
         "prores_ks" => prores(options, &mut settings),
         _ => {}
     }
-    if let Some(bits) = bits_per_sec(encoder, plan) {
-        settings.set("b", &bits.to_string());
+    let constant = constant_quality(encoder, plan);
+    if let Some(crf) = constant {
+        settings.set("crf", &crf.to_string());
     }
-    // SVT-AV1 knows a bound beside a constant quality only.
-    let bounded = encoder != "libsvtav1" || !matches!(options.rate, Rate::BitsPerSec(_));
-    if let Some(Cap { bits_per_sec, buffer_bits }) = plan.cap.filter(|_| bounded) {
-        settings.set("maxrate", &bits_per_sec.min(MOST_BITS).to_string());
-        settings.set("bufsize", &buffer_bits.min(MOST_BITS).to_string());
+    if let Some(bits) = bits_per_sec(encoder, plan, constant) {
+        settings.set("b", &bits.to_string());
     }
     settings
 }
 
-/// FFmpeg keeps these numbers in 32 bits.
-const MOST_BITS: u64 = i32::MAX as u64;
-
-/// The average rate to ask for. Beside a constant quality only the encoders of VP9 and AV1 know one: their bound.
-fn bits_per_sec(encoder: &str, plan: &Plan) -> Option<u64> {
-    let cap = plan.cap.map(|cap| cap.bits_per_sec);
-    let asked = match plan.options.rate {
-        Rate::BitsPerSec(bits) => Some(bits),
-        Rate::Quality(_) | Rate::Crf(_) if encoder == "libvpx-vp9" || encoder == "libaom-av1" => Some(cap.unwrap_or(0)),
-        Rate::Quality(_) | Rate::Crf(_) => return None,
-    };
-    asked.map(|bits| bits.min(cap.unwrap_or(u64::MAX)))
-}
-
-/// Constant quality where a rate asks for it, on a scale where `best` and `worst` stand for 100 and 0.
-fn crf(options: &WriteOptions, best: i32, worst: i32) -> Option<String> {
-    match options.rate {
-        Rate::Quality(quality) => Some(scaled(quality, best, worst).to_string()),
-        Rate::Crf(crf) => Some(crf.to_string()),
-        Rate::BitsPerSec(_) => None,
+/// The average rate to ask for.
+fn bits_per_sec(encoder: &str, plan: &Plan, constant: Option<f64>) -> Option<u64> {
+    match (plan.options.rate, constant) {
+        (Rate::BitsPerSec(bits), None) => Some(bits),
+        // Else they would hold to a rate of their own choice.
+        (_, Some(_)) if encoder == "libvpx-vp9" || encoder == "libaom-av1" => Some(0),
+        _ => None,
     }
 }
 
@@ -92,10 +103,6 @@ fn lookahead(wanted: u64, options: &WriteOptions, info: &VideoInfo) -> u64 {
 }
 
 fn x26x(encoder: &str, options: &WriteOptions, info: &VideoInfo, settings: &mut ff::Dictionary<'_>) {
-    let (best, worst) = if encoder == "libx264" { (14, 38) } else { (16, 40) };
-    if let Some(crf) = crf(options, best, worst) {
-        settings.set("crf", &crf);
-    }
     let speed = usize::from(speed(options));
     settings.set("preset", X26X_PRESETS[speed]);
     if encoder == "libx264" {
@@ -109,10 +116,6 @@ fn x26x(encoder: &str, options: &WriteOptions, info: &VideoInfo, settings: &mut 
 }
 
 fn vpx(options: &WriteOptions, info: &VideoInfo, settings: &mut ff::Dictionary<'_>) {
-    // Constant quality; 15 is hard to tell from the source, 50 is coarse.
-    if let Some(crf) = crf(options, 15, 50) {
-        settings.set("crf", &crf);
-    }
     let speed = speed(options);
     let realtime = speed >= 5;
     settings.set("deadline", if realtime { "realtime" } else { "good" });
@@ -131,18 +134,12 @@ fn vpx(options: &WriteOptions, info: &VideoInfo, settings: &mut ff::Dictionary<'
 }
 
 fn svt(options: &WriteOptions, settings: &mut ff::Dictionary<'_>) {
-    if let Some(crf) = crf(options, 18, 55) {
-        settings.set("crf", &crf);
-    }
     // 12 is its fastest preset that is not for experiments, 2 the slowest that ends in a day.
     settings.set("preset", &(speed(options) + 2).to_string());
     settings.set("svtav1-params", &format!("lp={}", options.threads.clamp(1, 64)));
 }
 
 fn aom(options: &WriteOptions, info: &VideoInfo, settings: &mut ff::Dictionary<'_>) {
-    if let Some(crf) = crf(options, 18, 55) {
-        settings.set("crf", &crf);
-    }
     settings.set("usage", if speed(options) >= 7 { "realtime" } else { "good" });
     settings.set("cpu-used", &speed(options).min(8).to_string());
     settings.set("row-mt", "1");

@@ -9,14 +9,12 @@ use ffmpeg_next::media::Type;
 
 use super::Container;
 use super::track::{Track, Way, cut};
-use super::transcode::{Transcoder, bits_per_sec};
+use super::transcode::Transcoder;
 use crate::ffi::text::TextCoder;
 use crate::{Tracks, ffi, source};
 
 /// Tracks of each kind that are taken from a source; each has a demuxer of its own.
 const MAX_TRACKS: usize = 8;
-/// What a container adds for each packet.
-const BYTES_A_PACKET: u64 = 16;
 
 /// Sound and subtitles of one output.
 #[derive(Default)]
@@ -67,14 +65,14 @@ impl Beside {
     }
 }
 
-/// Bytes that a source's tracks take in an output: counted where they are copied, estimated where they are transcoded.
+/// Bytes that a source's tracks take in an output at the least: of those that are copied. What is transcoded may be silence.
 pub(crate) fn bytes(source: &Tracks, container: Container) -> Result<u64> {
     let mut input = source::open(&source.path, &source.cancel)?;
     let mut counted = Vec::new();
     for index in candidates(&input, &mut Vec::new()) {
-        if let Some(choice) = choose(&input, index, container, source.range(), &mut Vec::new())? {
-            let rate = input.stream(index).map_or(0, |s| bits_per_sec(ffi::audio_shape(&s).1));
-            counted.push((index, choice.is_text, matches!(choice.way, Way::Sound(_)).then_some(rate)));
+        let choice = choose(&input, index, container, source.range(), &mut Vec::new())?;
+        if let Some(Choice { is_text, way: Way::Copy, .. }) = choice {
+            counted.push((index, is_text));
         }
     }
     ffi::keep_only(&mut input, &counted.iter().map(|c| c.0).collect::<Vec<_>>());
@@ -91,19 +89,10 @@ pub(crate) fn bytes(source: &Tracks, container: Container) -> Result<u64> {
                 continue;
             }
         }
-        let Some((index, is_text, rate)) = counted.iter().find(|c| c.0 == packet.stream()) else { continue };
+        let Some((index, is_text)) = counted.iter().find(|c| c.0 == packet.stream()) else { continue };
         let base = input.stream(*index).map_or(Rational(1, 1000), |s| s.time_base());
         let Some(packet) = cut(packet, base, source.range(), *is_text) else { continue };
-        #[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
-        let secs = packet.duration() as f64 * f64::from(base);
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "bytes"
-        )]
-        let size = rate.map_or(packet.size() as u64, |rate| (secs * rate as f64 / 8.0 * 1.1).ceil() as u64);
-        bytes += size + BYTES_A_PACKET;
+        bytes += packet.size() as u64;
     }
     Ok(bytes)
 }

@@ -194,11 +194,6 @@ fn coded_channels(channels: u32) -> u32 {
     if matches!(channels, 1 | 2 | 6 | 8) { channels } else { 2 }
 }
 
-/// What sound of this many channels is coded with.
-pub(crate) fn bits_per_sec(channels: u32) -> u64 {
-    BITS_A_CHANNEL as u64 * u64::from(coded_channels(channels))
-}
-
 fn open_encoder(codec: ff::Codec, opus: bool, rate: u32, channels: u32) -> Result<ff::encoder::audio::Encoder> {
     let fault = |e| internal("The sound's encoder did not open", e);
     let channels = coded_channels(channels);

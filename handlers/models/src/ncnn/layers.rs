@@ -2,8 +2,8 @@
 //! `docs/developer-guide/operators.md`.
 
 use super::network::{Blob, Network};
-use super::onnx::Attribute;
 use super::param::Layer;
+use crate::onnx::Attribute;
 
 /// Channels, far more than any known network has.
 const MAX_CHANNELS: usize = 1 << 14;
@@ -76,19 +76,30 @@ impl<'a> Network<'a> {
             return Err(format!("{count} weights do not fit {} channels in and {out} out", blob.channels));
         }
         let weights = self.weights.tagged(count)?;
-        let mut inputs = vec![blob.tensor, self.weight(&[out, blob.channels, kernel[0], kernel[1]], &weights)];
-        if has_bias {
-            let bias = self.weights.plain(out)?;
-            inputs.push(self.weight(&[out], &bias));
-        }
+        let mut bias = if has_bias { Some(self.weights.plain(out)?) } else { None };
         let attributes = vec![
             Attribute::ints("dilations", &dilations),
             Attribute::ints("kernel_shape", &kernel),
             Attribute::ints("pads", &[top, left, bottom, right]),
             Attribute::ints("strides", &strides),
         ];
-        let sum = self.node(layer, "Conv", inputs, attributes);
-        let tensor = self.activation(layer, sum)?;
+        // Of single pixels of joined channels: the sum over the parts, each once it is there, so that none of them waits
+        // for the others in memory. Half of SPAN's goes by that.
+        let parts = if kernel == [1, 1] { self.parts(&blob) } else { vec![(0, blob.clone())] };
+        let mut sum: Option<String> = None;
+        for (first, part) in parts {
+            let rows = weights.chunks_exact(blob.channels * kernel[0] * kernel[1]);
+            let own = first * kernel[0] * kernel[1]..(first + part.channels) * kernel[0] * kernel[1];
+            let own: Vec<f32> = rows.flat_map(|row| &row[own.clone()]).copied().collect();
+            let mut inputs = vec![part.tensor, self.weight(&[out, part.channels, kernel[0], kernel[1]], &own)];
+            inputs.extend(bias.take().map(|bias| self.weight(&[out], &bias)));
+            let term = self.node(layer, "Conv", inputs, attributes.clone());
+            sum = Some(match sum {
+                Some(sum) => self.node(layer, "Add", vec![term, sum], vec![]),
+                None => term,
+            });
+        }
+        let tensor = self.activation(layer, sum.unwrap_or_default())?;
         self.made(layer, Blob { tensor, channels: out })
     }
 
@@ -227,9 +238,10 @@ impl<'a> Network<'a> {
         if blobs.is_empty() || channels > MAX_CHANNELS {
             return Err(format!("{channels} channels cannot be joined"));
         }
-        let tensors = blobs.into_iter().map(|blob| blob.tensor).collect();
+        let tensors = blobs.iter().map(|blob| blob.tensor.clone()).collect();
         // Counted with the batch, that ncnn does not have.
         let tensor = self.node(layer, "Concat", tensors, vec![Attribute::int("axis", 1)]);
+        self.joined.insert(tensor.clone(), blobs);
         self.made(layer, Blob { tensor, channels })
     }
 }

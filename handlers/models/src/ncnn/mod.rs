@@ -4,12 +4,12 @@
 //! the other (`.bin`, module [`weights`]). [`to_onnx`] knows the layers of convolutional networks that upscale (SPAN,
 //! Real-ESRGAN) and refuses what it does not know: a network is converted exactly, or not at all.
 //!
-//! The files come from outside. Every size is checked against what is really there before memory is taken for it, and what
-//! comes out is at most twice as long as the weights, and a graph of as many operations as the text has layers.
+//! The files come from outside. Every size is checked against what is really there before memory is taken for it; what comes
+//! out has at most twice the bytes of the weights in weights, and at most 16384 operations.
 
+mod gates;
 mod layers;
 mod network;
-pub(crate) mod onnx;
 mod param;
 mod weights;
 
@@ -27,7 +27,7 @@ pub fn to_onnx(param: &[u8], bin: &[u8]) -> Result<Vec<u8>, String> {
     for layer in param::parse(param)? {
         network.add(layer)?;
     }
-    Ok(onnx::Model::new(network.finish()?).encode_to_vec())
+    Ok(network.finish()?.encode_to_vec())
 }
 
 #[cfg(test)]

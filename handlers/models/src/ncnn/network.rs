@@ -1,10 +1,16 @@
 //! A network in the making: which tensors its blobs are, and what has been added for its layers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::onnx::{Attribute, Graph, Node, Tensor};
+use super::gates;
 use super::param::Layer;
 use super::weights::Weights;
+use crate::onnx::{Attribute, Graph, Model, Node, Tensor, Value};
+
+/// Most operations of a network; the longest known has two thousand.
+const MAX_NODES: usize = 1 << 14;
+/// Most parts whose sum a convolution becomes; SPAN's has four.
+const MAX_PARTS: usize = 64;
 
 /// A network as far as it is converted.
 pub struct Network<'a> {
@@ -14,6 +20,12 @@ pub struct Network<'a> {
     unread: BTreeMap<&'a str, Blob>,
     nodes: Vec<Node>,
     tensors: Vec<Tensor>,
+    /// What tensors were joined of.
+    pub joined: BTreeMap<String, Vec<Blob>>,
+    /// Channels of all tensors.
+    channels: BTreeMap<String, usize>,
+    /// Which operation makes a tensor.
+    makers: BTreeMap<String, usize>,
     /// Whether the picture that goes in has a name.
     pub has_input: bool,
 }
@@ -31,7 +43,16 @@ impl<'a> Network<'a> {
     /// A network without layers yet.
     pub fn new(bin: &'a [u8]) -> Network<'a> {
         let weights = Weights::new(bin);
-        Network { weights, unread: BTreeMap::new(), nodes: Vec::new(), tensors: Vec::new(), has_input: false }
+        Network {
+            weights,
+            unread: BTreeMap::new(),
+            nodes: Vec::new(),
+            tensors: Vec::new(),
+            joined: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            makers: BTreeMap::new(),
+            has_input: false,
+        }
     }
 
     /// Adds the next layer.
@@ -40,14 +61,22 @@ impl<'a> Network<'a> {
     /// What is not known or does not fit, with the layer's kind and name.
     pub fn add(&mut self, mut layer: Layer<'a>) -> Result<(), String> {
         let (kind, name) = (layer.kind, layer.name);
-        self.convert(&mut layer).and_then(|()| layer.all_taken()).map_err(|why| format!("{kind} `{name}`: {why}"))
+        let done = self.convert(&mut layer).and_then(|()| layer.all_taken());
+        done.and_then(|()| self.is_short()).map_err(|why| format!("{kind} `{name}`: {why}"))
+    }
+
+    fn is_short(&self) -> Result<(), String> {
+        if self.nodes.len() > MAX_NODES {
+            return Err(format!("from here on the network has more than {MAX_NODES} operations"));
+        }
+        Ok(())
     }
 
     /// The whole network, once all layers are added.
     ///
     /// # Errors
     /// Where weights are left over, or where not exactly one picture comes out.
-    pub fn finish(mut self) -> Result<Graph, String> {
+    pub fn finish(mut self) -> Result<Model, String> {
         self.weights.all_read()?;
         if !self.has_input {
             return Err("no picture goes in".into());
@@ -64,7 +93,28 @@ impl<'a> Network<'a> {
             outputs: vec!["output".into()],
             ..Node::default()
         });
-        Ok(Graph::of_pictures(self.nodes, self.tensors))
+        gates::simplify(&mut self.nodes, &mut self.tensors, &self.channels, &self.makers);
+        let read: BTreeSet<String> = self.nodes.iter().flat_map(|node| node.inputs.iter().cloned()).collect();
+        self.nodes.retain(|node| node.op_type != "Concat" || node.outputs.iter().any(|made| read.contains(made)));
+        self.tensors.retain(|tensor| read.contains(&tensor.name));
+        let inputs = vec![Value::pictures("input", 3, ["h", "w"])];
+        let outputs = vec![Value::pictures("output", 3, ["H", "W"])];
+        Ok(Model::new(Graph::new("upscale", self.nodes, &self.tensors, inputs, outputs)))
+    }
+
+    /// The parts that a blob was joined of, each with its first channel, in the order in which they are made; the blob
+    /// itself where it was not joined, or of very many.
+    pub fn parts(&self, blob: &Blob) -> Vec<(usize, Blob)> {
+        let parts = self.joined.get(&blob.tensor).filter(|parts| parts.len() <= MAX_PARTS);
+        let Some(parts) = parts else { return vec![(0, blob.clone())] };
+        let mut next = 0;
+        let placed = parts.iter().map(|part| {
+            next += part.channels;
+            (next - part.channels, part.clone())
+        });
+        let mut placed: Vec<_> = placed.collect();
+        placed.sort_by_key(|(_, part)| self.makers.get(&part.tensor));
+        placed
     }
 
     /// Takes the `N` blobs that a layer reads.
@@ -98,6 +148,7 @@ impl<'a> Network<'a> {
     /// # Errors
     /// Where another of its name is unread.
     pub fn insert(&mut self, name: &'a str, blob: Blob) -> Result<(), String> {
+        self.channels.insert(blob.tensor.clone(), blob.channels);
         match self.unread.insert(name, blob) {
             Some(_) => Err(format!("there are two `{name}`")),
             None => Ok(()),
@@ -120,9 +171,10 @@ impl<'a> Network<'a> {
         attributes: Vec<Attribute>,
     ) -> String {
         let made = format!("t{}", self.nodes.len());
+        self.makers.insert(made.clone(), self.nodes.len());
         // Names must differ, and a layer may be several operations.
         let (outputs, name) = (vec![made.clone()], format!("{}/{made}", layer.name));
-        self.nodes.push(Node { inputs, outputs, name, op_type: op_type.into(), attributes });
+        self.nodes.push(Node::new(op_type, name, inputs, outputs, &attributes));
         made
     }
 }

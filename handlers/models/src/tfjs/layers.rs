@@ -2,7 +2,7 @@
 
 use super::graph::Op;
 use super::network::{Made, Network, input};
-use crate::ncnn::onnx::Attribute;
+use crate::onnx::Attribute;
 
 const MAX_SIDE: usize = 1 << 13;
 const MAX_CHANNELS: usize = 1 << 14;

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use crate::ncnn::onnx;
+use crate::onnx::Model;
 
 /// The longest graph that is read; the longest known has 202 KB.
 pub const MAX_GRAPH_BYTES: usize = 1 << 22;
@@ -34,7 +34,7 @@ pub fn to_onnx(graph: &[u8], bin: &[u8], outputs: &BTreeMap<String, String>) -> 
         serde_json::from_slice(graph).map_err(|e| format!("the network's graph is damaged: {e}"))?;
     let constants = file.constants(bin)?;
     let graph = network::Network::new(constants).convert(&file.topology.nodes, outputs)?;
-    Ok(onnx::Model::new(graph).encode_to_vec())
+    Ok(Model::new(graph).encode_to_vec())
 }
 
 #[cfg(test)]

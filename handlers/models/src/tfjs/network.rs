@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::graph::{Constant, Op};
-use crate::ncnn::onnx::{Attribute, Graph, Node, Tensor, Value};
+use crate::onnx::{Attribute, Graph, Node, Tensor, Value};
 
 const MAX_NODES: usize = 1 << 14;
 /// Numbers of all weights together, one that is read twice counted twice; the largest known has 4 million.
@@ -69,7 +69,7 @@ impl Network {
             });
             values.push(Value::any_floats(name));
         }
-        Ok(Graph::new("tfjs", self.nodes, self.weights, vec![Value::pictures("image", channels)], values))
+        Ok(Graph::new("tfjs", self.nodes, &self.weights, vec![Value::pictures("image", channels, ["h", "w"])], values))
     }
 
     /// What a node has become.
@@ -159,7 +159,7 @@ impl Network {
         attributes: Vec<Attribute>,
     ) {
         let name = format!("{op_type}/{}", self.nodes.len());
-        self.nodes.push(Node { inputs, outputs, name, op_type: op_type.into(), attributes });
+        self.nodes.push(Node::new(op_type, name, inputs, outputs, &attributes));
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::ncnn::onnx::Model;
+use crate::onnx::Model;
 
 /// A picture of 4x4 and 3 channels in planes, padded, through a convolution to 2 channels, its pixels in one row.
 const GRAPH: &str = r#"{"format": "graph-model", "modelTopology": {"node": [
@@ -56,10 +56,10 @@ fn a_network_becomes_operations_on_planes() {
             "rows = Identity t5",
         ]
     );
-    assert_eq!(graph.weights[1].dims, [2, 3, 1, 2]);
+    assert_eq!(graph.tensors()[1].dims, [2, 3, 1, 2]);
     let floats = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    assert_eq!(graph.weights[1].raw, floats(&[0.0, 6.0, 2.0, 8.0, 4.0, 10.0, 1.0, 7.0, 3.0, 9.0, 5.0, 11.0]));
-    assert_eq!(graph.weights[3].raw, [0_i64, 2, -1].map(i64::to_le_bytes).concat());
+    assert_eq!(graph.tensors()[1].raw, floats(&[0.0, 6.0, 2.0, 8.0, 4.0, 10.0, 1.0, 7.0, 3.0, 9.0, 5.0, 11.0]));
+    assert_eq!(graph.tensors()[3].raw, [0_i64, 2, -1].map(i64::to_le_bytes).concat());
 }
 
 #[test]

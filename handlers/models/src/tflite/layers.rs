@@ -3,7 +3,7 @@
 
 use super::model::Operator;
 use super::network::Network;
-use crate::ncnn::onnx::Attribute;
+use crate::onnx::Attribute;
 
 const ADD: i32 = 0;
 const CONCATENATION: i32 = 2;

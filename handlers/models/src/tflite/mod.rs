@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use crate::ncnn::onnx;
+use crate::onnx;
 
 /// The longest file that is read; the longest network known has 28 MB.
 pub const MAX_BYTES: usize = 1 << 27;

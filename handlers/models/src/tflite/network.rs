@@ -2,7 +2,7 @@
 
 use super::model::{Model, Operator};
 use super::weights::MAX_NUMBERS;
-use crate::ncnn::onnx::{Attribute, Graph, Node, Tensor, Value};
+use crate::onnx::{Attribute, Graph, Node, Tensor, Value};
 
 /// A network as far as it is converted.
 pub struct Network<'a> {
@@ -62,7 +62,7 @@ impl<'a> Network<'a> {
             });
             values.push(Value::floats(name, dims));
         }
-        Ok(Graph::new("tflite", self.nodes, self.weights, vec![image], values))
+        Ok(Graph::new("tflite", self.nodes, &self.weights, vec![image], values))
     }
 
     /// Which operators some tensors depend on.
@@ -190,7 +190,7 @@ impl<'a> Network<'a> {
     pub fn node(&mut self, op_type: &str, inputs: Vec<String>, attributes: Vec<Attribute>) -> String {
         let made = format!("t{}", self.nodes.len());
         let (outputs, name) = (vec![made.clone()], format!("{op_type}/{made}"));
-        self.nodes.push(Node { inputs, outputs, name, op_type: op_type.into(), attributes });
+        self.nodes.push(Node::new(op_type, name, inputs, outputs, &attributes));
         made
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::ncnn::onnx::Model;
+use crate::onnx::Model;
 
 /// Writes what a compiler of FlatBuffers would: tables before what they lead to.
 #[derive(Default)]
@@ -151,9 +151,9 @@ fn a_network_becomes_operations_on_planes() {
         "nothing is computed for an output that is not wanted"
     );
     let floats = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    assert_eq!(graph.weights[0].dims, [3, 2, 1, 1]);
-    assert_eq!(graph.weights[0].raw, floats(&[0.0, 0.5, 0.0, 0.0, -2.0, 3.0]));
-    assert_eq!(graph.weights[1].raw, floats(&[1.0, 2.0, 4.0]));
+    assert_eq!(graph.tensors()[0].dims, [3, 2, 1, 1]);
+    assert_eq!(graph.tensors()[0].raw, floats(&[0.0, 0.5, 0.0, 0.0, -2.0, 3.0]));
+    assert_eq!(graph.tensors()[1].raw, floats(&[1.0, 2.0, 4.0]));
     let all = Model::decode(&to_onnx(&file, &BTreeMap::new()).unwrap()[..]).unwrap().graph.unwrap();
     assert_eq!(all.nodes.last().unwrap().outputs, ["twice"]);
 }

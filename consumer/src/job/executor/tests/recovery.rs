@@ -141,6 +141,11 @@ async fn the_prober_checks_plans_and_probes_without_a_slot() {
     let (ok, limits) = (json!({"action": "ok", "mib": 7}), Limits::default());
     let plan = lab.pool.plan("fault", &ok, &Inputs::default(), &limits).await.unwrap();
     assert_eq!(plan.host_mib, 7);
+    // What is remembered of one is no answer to another.
+    let larger = json!({"action": "ok", "mib": 8});
+    let plan = lab.pool.plan("fault", &larger, &Inputs::default(), &limits).await.unwrap();
+    assert_eq!(plan.host_mib, 8);
+    assert_eq!(lab.pool.plan("copy", &json!({}), &Inputs::default(), &limits).await.unwrap().host_mib, 0);
     let unknown = lab.pool.check("fault", &json!({"action": "ok", "colour": 1})).await.unwrap_err();
     assert_eq!(unknown.code, ErrorCode::ParamsInvalid);
     assert!(unknown.message.contains("colour"), "{unknown}");
@@ -161,7 +166,10 @@ async fn a_killed_prober_is_replaced() {
     let lab = Lab::new().await;
     let mut restarts = lab.pool.restarts();
     let number = lab.pool.shared.prober.lock().await.as_ref().unwrap().pid();
+    let copy = async || lab.pool.plan("copy", &json!({}), &Inputs::default(), &Limits::default()).await;
+    let plan = copy().await.unwrap();
     kill_process(pid(number), Signal::KILL).unwrap();
+    assert_eq!(copy().await, Ok(plan), "no prober is needed for what is remembered");
     let error = lab.pool.check("fault", &json!({"action": "ok"})).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ExecutorCrashed);
     assert_eq!(restarts.recv().await.unwrap(), Restart { slot: None, reason: RestartReason::Crashed });

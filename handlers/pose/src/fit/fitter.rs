@@ -7,8 +7,8 @@ use glam::{DMat3, DVec3, Vec2, Vec3};
 
 use super::analytic::analytic;
 use super::observe;
-use super::problem::{LENGTHS, PARAMETERS, Posed, Problem, State};
-use super::rig::{ACTIVE, BONES, Rig, SCALES};
+use super::problem::{LENGTHS, PARAMETERS, State};
+use super::rig::{ACTIVE, BONES, POINTS, Rig, SCALES};
 use super::solve::solve;
 use crate::body::Body;
 use crate::view::{BodyPose, Camera, Landmarks};
@@ -89,9 +89,9 @@ impl Fitter {
         let mut start = State { locals, moved: [DVec3::ZERO; ACTIVE], place: DVec3::ZERO, lengths: given.map(f64::ln) };
         let posed = problem.posed(&start);
         start.place = observe::place(&problem, &posed.points)?;
-        let first_error = error(&problem, &posed, start.place);
+        let first_error = problem.error(&posed.points, start.place);
         let solved = solve(&problem, start)?;
-        let error = error(&problem, &problem.posed(&solved.state), solved.state.place);
+        let error = problem.error(&problem.posed(&solved.state).points, solved.state.place);
         let lengths = Lengths(solved.state.lengths.map(f64::exp));
         let pose = self.rig.pose(&solved.state.locals, solved.state.place, &lengths.0);
         let finite = pose.rotations.iter().all(|q| q.is_finite()) && pose.translation.is_finite();
@@ -119,25 +119,13 @@ impl Fitter {
     }
 
     /// Where the landmarks' places are in a pose, in metres in the camera's frame.
-    fn points(&self, pose: &BodyPose) -> Vec<Vec3> {
+    pub(super) fn points(&self, pose: &BodyPose) -> [Vec3; POINTS] {
         let joints = self.body.joints(pose);
-        let place = |point: &super::rig::Point| {
+        self.rig.points.map(|point| {
             let bone = self.rig.index[point.bone];
             joints.heads[bone] + joints.rotations[bone] * point.offset.as_vec3()
-        };
-        self.rig.points.iter().map(place).collect()
+        })
     }
-}
-
-/// Mean distance in the picture by visibility, as a share of the person's size.
-fn error(problem: &Problem<'_>, posed: &Posed, place: DVec3) -> f64 {
-    let (mut sum, mut weights) = (0.0, 0.0);
-    for (point, seen, visible) in &problem.seen {
-        let at = posed.points[*point] + place;
-        sum += visible * (at.truncate() / at.z * problem.focal + problem.centre).distance(*seen);
-        weights += visible;
-    }
-    sum / weights / problem.size
 }
 
 /// A rotation matrix of single precision's in double.

@@ -19,6 +19,7 @@ mod problem;
 mod rig;
 mod slopes;
 mod smooth;
+mod smpl;
 mod solve;
 #[cfg(test)]
 mod tests;
@@ -27,4 +28,5 @@ mod track;
 pub use fitter::{Fit, Fitter, Lengths};
 pub use motion::fill_gaps;
 pub use smooth::smooth;
+pub use smpl::{SMPL_PELVIS, SmplTrack};
 pub use track::{FittedTrack, TrackOptions};

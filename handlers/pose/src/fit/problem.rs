@@ -112,6 +112,17 @@ impl Problem<'_> {
         posed
     }
 
+    /// Mean distance in the picture by visibility, as a share of the person's size; `points` are against the pelvis.
+    pub fn error(&self, points: &[DVec3; POINTS], place: DVec3) -> f64 {
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for (point, seen, visible) in &self.seen {
+            let at = points[*point] + place;
+            sum += visible * (at.truncate() / at.z * self.focal + self.centre).distance(*seen);
+            weights += visible;
+        }
+        sum / weights / self.size
+    }
+
     /// Hands all residuals over and returns the cost: the sum of their squares, robust in the picture; infinite where
     /// something is not before the camera.
     pub fn rows<R: Rows>(&self, state: &State, rows: &mut R) -> f64 {

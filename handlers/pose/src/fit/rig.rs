@@ -146,12 +146,19 @@ impl Rig {
         };
         for (i, local) in locals.iter().enumerate() {
             pose.rotations[self.index[i]] = DQuat::from_mat3(local).normalize().as_quat();
-            #[allow(clippy::cast_possible_truncation, reason = "a pose has single precision")]
+        }
+        self.stretch(&mut pose, scales);
+        pose
+    }
+
+    /// Gives the bones of a pose their lengths.
+    #[allow(clippy::cast_possible_truncation, reason = "a pose has single precision")]
+    pub fn stretch(&self, pose: &mut BodyPose, scales: &[f64; SCALES]) {
+        for (i, bone) in self.index.iter().enumerate() {
             if let Some(scale) = Rig::scale(i) {
-                pose.scales[self.index[i]] = scales[scale] as f32;
+                pose.scales[*bone] = scales[scale] as f32;
             }
         }
-        pose
     }
 }
 

@@ -106,8 +106,8 @@ fn a_track_is_steadier_and_nearer_to_the_truth_than_its_pictures() {
         broken.world[11] = Vec3::NAN;
     }
     let options = TrackOptions { rate_fps: 60.0, ..TrackOptions::default() };
-    let raw = fitter.fit_track(&landmarks, &CAMERA, &TrackOptions { smooth_secs: 0.0, ..options });
-    let smooth = fitter.fit_track(&landmarks, &CAMERA, &options);
+    let raw = fitter.fit_track(&landmarks, &[], &CAMERA, &TrackOptions { smooth_secs: 0.0, ..options });
+    let smooth = fitter.fit_track(&landmarks, &[], &CAMERA, &options);
     assert_eq!((smooth.failed, smooth.filled), (1, 6));
     assert!(smooth.poses.iter().all(Option::is_some));
     let off = |track: &FittedTrack| {

@@ -1,13 +1,15 @@
 //! One person through a whole clip.
 
-use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use glam::DVec3;
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::contact::keep_feet;
 use super::fitter::{Fit, Fitter, Lengths};
 use super::motion::{drop_glitches, fill_gaps, runs};
 use super::rig::bone;
 use super::smooth::smooth;
-use crate::view::{BodyPose, Camera, Landmarks};
+use super::smpl::{SmplTrack, to_pelvis};
+use crate::view::{BodyPose, Camera, Landmarks, SmplPose};
 
 /// Pictures that lengths are taken from: more make them no better.
 const LENGTH_SAMPLES: usize = 48;
@@ -68,34 +70,45 @@ pub struct FittedTrack {
     pub standing: usize,
     /// [`Fitter::jitter_mm`] of the single fits, and of `poses`.
     pub jitter_mm: (Option<f64>, Option<f64>),
+    /// The same in the terms of SMPL, where a model told it.
+    pub smpl: Option<SmplTrack>,
 }
 
 impl Fitter {
-    /// Fits a person through a clip, one entry a picture; on as many threads as rayon has.
-    pub fn fit_track(&self, landmarks: &[Option<Landmarks>], camera: &Camera, options: &TrackOptions) -> FittedTrack {
+    /// Fits a person through a clip, one entry a picture; on as many threads as rayon has. `smpl` is what a model told in the
+    /// terms of SMPL, of pictures beyond its end nothing: such a pose is kept as it is, and only put in its place.
+    pub fn fit_track(
+        &self,
+        landmarks: &[Option<Landmarks>],
+        smpl: &[Option<SmplPose>],
+        camera: &Camera,
+        options: &TrackOptions,
+    ) -> FittedTrack {
         let lengths = self.lengths(landmarks, camera);
-        let fit = |seen: &Option<Landmarks>| self.fit(seen.as_ref()?, camera, Some(&lengths));
-        let fits: Vec<Option<Fit>> = landmarks.par_iter().map(fit).collect();
+        let fit = |(index, seen): (usize, &Option<Landmarks>)| match smpl.get(index) {
+            Some(Some(smpl)) => self.fit_smpl(seen.as_ref()?, smpl, camera, &lengths),
+            _ => self.fit(seen.as_ref()?, camera, Some(&lengths)),
+        };
+        let fits: Vec<Option<Fit>> = landmarks.par_iter().enumerate().map(fit).collect();
         let failed = landmarks.iter().zip(&fits).filter(|(seen, fit)| seen.is_some() && fit.is_none()).count();
         let errors = fits.iter().map(|fit| Some(fit.as_ref()?.error)).collect();
         let mut poses: Vec<Option<BodyPose>> = fits.into_iter().map(|fit| Some(fit?.pose)).collect();
         let before = self.jitter_mm(&poses);
-        let pelvis = self.rig.index[bone::PELVIS];
-        let glitches = drop_glitches(&mut poses, pelvis, options.whole_pictures(GLITCH_SECS).max(1));
-        let filled = fill_gaps(&mut poses, options.whole_pictures(options.max_gap_secs));
+        let (glitches, filled) = steady(&mut poses, self.rig.index[bone::PELVIS], self.rig.to_pelvis, options);
         let mut standing = 0;
-        for run in runs(&poses) {
+        for run in runs(&poses).into_iter().filter(|_| options.keep_feet) {
             let mut part: Vec<BodyPose> = poses[run.clone()].iter().flatten().cloned().collect();
-            smooth(&mut part, options.pictures(options.smooth_secs), self.rig.to_pelvis);
-            if options.keep_feet {
-                standing += keep_feet(self, &mut part, options.pictures(1.0));
-            }
-            for (pose, smoothed) in poses[run].iter_mut().zip(part) {
-                *pose = Some(smoothed);
+            standing += keep_feet(self, &mut part, options.pictures(1.0));
+            for (pose, kept) in poses[run].iter_mut().zip(part) {
+                *pose = Some(kept);
             }
         }
+        let mut smpl = SmplTrack::new(smpl, camera);
+        if let Some(smpl) = &mut smpl {
+            steady(&mut smpl.poses, 0, to_pelvis(), options);
+        }
         let jitter_mm = (before, self.jitter_mm(&poses));
-        FittedTrack { poses, errors, lengths, failed, glitches, filled, standing, jitter_mm }
+        FittedTrack { poses, errors, lengths, failed, glitches, filled, standing, jitter_mm, smpl }
     }
 
     /// Lengths that suit a person in pictures spread over the clip; the body's own where there is no fit.
@@ -106,4 +119,19 @@ impl Fitter {
         let fits: Vec<Fit> = (0..samples).into_par_iter().filter_map(sample).collect();
         Lengths::median(&fits).unwrap_or(Lengths::REST)
     }
+}
+
+/// Drops what is no motion of a person, fills gaps and smooths; tells how many pictures were dropped and filled. `pelvis` is the
+/// bone's index, `middle` the body's middle as seen from the translation.
+fn steady(poses: &mut [Option<BodyPose>], pelvis: usize, middle: DVec3, options: &TrackOptions) -> (usize, usize) {
+    let glitches = drop_glitches(poses, pelvis, options.whole_pictures(GLITCH_SECS).max(1));
+    let filled = fill_gaps(poses, options.whole_pictures(options.max_gap_secs));
+    for run in runs(poses) {
+        let mut part: Vec<BodyPose> = poses[run.clone()].iter().flatten().cloned().collect();
+        smooth(&mut part, options.pictures(options.smooth_secs), middle);
+        for (pose, smoothed) in poses[run].iter_mut().zip(part) {
+            *pose = Some(smoothed);
+        }
+    }
+    (glitches, filled)
 }

@@ -32,14 +32,17 @@ fn between(a: &Sighting, b: &Sighting, frame: usize) -> Sighting {
         score: x.score.min(y.score),
     };
     let bounds = Bounds { min: a.bounds.min.lerp(b.bounds.min, t), max: a.bounds.max.lerp(b.bounds.max, t) };
-    Sighting { frame, bounds, landmarks, filled: true }
+    let smpl = a.smpl.as_ref().zip(b.smpl.as_ref()).map(|(a, b)| a.between(b, t));
+    Sighting { frame, bounds, landmarks, smpl, filled: true }
 }
 
 #[cfg(test)]
 mod tests {
-    use glam::{Vec2, Vec3};
+    use glam::{Quat, Vec2, Vec3};
 
     use super::*;
+    use crate::body::SMPL_JOINTS;
+    use crate::view::SmplPose;
 
     #[test]
     fn short_gaps_are_filled_in_straight_lines_and_long_ones_stay() {
@@ -52,6 +55,12 @@ mod tests {
                 world: [Vec3::new(0.0, x, 0.0); 33],
                 score: 0.9,
             },
+            smpl: Some(SmplPose {
+                rotations: [Quat::from_rotation_x(x / 10.0); SMPL_JOINTS],
+                betas: [x; 10],
+                origin_px: Vec2::new(x, 1.0),
+                px_per_metre: 100.0 + x,
+            }),
             filled: false,
         };
         let mut track = Track { id: 1, shot: 0, sightings: vec![at(3, 0.0), at(7, 8.0), at(20, 9.0)] };
@@ -60,6 +69,12 @@ mod tests {
         let wanted =
             [(3, 0.0, false), (4, 2.0, true), (5, 4.0, true), (6, 6.0, true), (7, 8.0, false), (20, 9.0, false)];
         assert_eq!(told, wanted);
-        assert_eq!(track.sightings[2].bounds.min.x, 4.0);
+        let Sighting { bounds, smpl: Some(smpl), .. } = &track.sightings[2] else { panic!() };
+        assert_eq!((bounds.min.x, smpl.betas[3], smpl.px_per_metre, smpl.origin_px.x), (4.0, 4.0, 104.0, 4.0));
+        assert!(smpl.rotations[5].angle_between(Quat::from_rotation_x(0.4)) < 1e-3);
+        // Of a gap with one end that tells nothing, nothing is told.
+        let mut track = Track { id: 1, shot: 0, sightings: vec![at(3, 0.0), Sighting { smpl: None, ..at(5, 8.0) }] };
+        fill_gaps(&mut track, 10);
+        assert!(track.sightings[1].filled && track.sightings[1].smpl.is_none());
     }
 }

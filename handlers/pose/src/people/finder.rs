@@ -11,10 +11,11 @@ use super::bounds::Bounds;
 use super::candidates::{MIN_SCORE, confirm, is_hidden_by, is_known, is_same, union};
 use super::cut::CutDetector;
 use super::detect::Detector;
-use super::model::PoseModel;
+use super::model::{BodyModel, Person, PoseModel};
 use super::roi::Roi;
 use super::track::{Seen, Sighting, Track, Tracker, box_of};
 use super::{MAX_PEOPLE, fill_gaps};
+use crate::view::Landmarks;
 
 /// Frames that are kept to follow somebody backwards have at most this many bytes together.
 const MAX_HELD_BYTES: u64 = 192 << 20;
@@ -73,6 +74,7 @@ pub struct Counts {
 pub struct Finder<'a> {
     detectors: Vec<Box<dyn Detector + 'a>>,
     model: Box<dyn PoseModel + 'a>,
+    body: Option<Box<dyn BodyModel + 'a>>,
     tracker: Tracker,
     cuts: CutDetector,
     schedule: Schedule,
@@ -100,6 +102,7 @@ impl<'a> Finder<'a> {
         Finder {
             detectors,
             model,
+            body: None,
             tracker: Tracker::new(schedule.max_lost),
             cuts: CutDetector::default(),
             schedule,
@@ -110,6 +113,12 @@ impl<'a> Finder<'a> {
             nobody: Vec::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// Has everybody who is found looked at more closely.
+    #[must_use]
+    pub fn with_body(self, body: Box<dyn BodyModel + 'a>) -> Self {
+        Finder { body: Some(body), ..self }
     }
 
     /// Looks at the next frame; tells how many people are in it.
@@ -132,6 +141,12 @@ impl<'a> Finder<'a> {
         present.truncate(MAX_PEOPLE);
         let (seen, next): (Vec<Seen>, Vec<Roi>) = present.into_iter().map(|one| (one.seen, one.next)).unzip();
         let tracks = self.tracker.step(index, &seen);
+        if let Some(body) = &mut self.body {
+            let people: Vec<Person> = seen.iter().map(|seen| person(frame, &seen.landmarks)).collect();
+            for (track, detail) in tracks.iter().zip(body.look(frame, &people)?) {
+                self.tracker.detail(*track, detail);
+            }
+        }
         for (track, next) in tracks.iter().zip(&next) {
             self.follow_back(*track, index, *next)?;
         }
@@ -254,7 +269,15 @@ impl<'a> Finder<'a> {
             if landmarks.score < MIN_SCORE || self.tracker.in_frame(at).any(|other| is_same(other, &landmarks)) {
                 break;
             }
-            found.push(Sighting { frame: at, bounds: box_of(&landmarks), landmarks, filled: false });
+            let detail = match &mut self.body {
+                Some(body) => body.look(frame, &[person(frame, &landmarks)])?.pop(),
+                None => None,
+            };
+            let mut one = Sighting { frame: at, bounds: box_of(&landmarks), landmarks, smpl: None, filled: false };
+            if let Some(detail) = detail {
+                one.tell(detail);
+            }
+            found.push(one);
         }
         self.tracker.add_before(track, found);
         Ok(())
@@ -285,6 +308,11 @@ fn add(present: &mut Vec<Present>, one: Present) -> bool {
             true
         }
     }
+}
+
+/// Somebody, for a closer look.
+fn person(frame: &Frame, landmarks: &Landmarks) -> Person {
+    Person { bounds: box_of(landmarks).clipped(size_of(frame)), landmarks: landmarks.clone() }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "sides of pictures")]

@@ -1,7 +1,7 @@
 //! Who is where in each frame: detection, landmarks, tracks.
 //!
 //! Two detectors look for people where that is due ([`Finder`] decides when), each person's square goes through a
-//! [`PoseModel`], which also tells where to look in the next frame, and [`Tracker`] makes tracks of what was seen. A job is a
+//! [`PoseModel`], which also tells where to look in the next frame, a [`BodyModel`] may look at them more closely, and [`Tracker`] makes tracks of what was seen. A job is a
 //! whole file, so a track is followed backwards too, from the frame where it was found to those where nobody looked, and its
 //! gaps are filled.
 
@@ -29,7 +29,7 @@ pub use bounds::Bounds;
 pub use detect::{Candidate, Detector};
 pub use fill::fill_gaps;
 pub use finder::{Counts, Finder, Schedule};
-pub use model::{Estimate, PoseModel};
+pub use model::{BodyModel, Detail, Estimate, Person, PoseModel};
 pub use nanodet::NanoDet;
 pub use roi::Roi;
 pub use track::{Sighting, Track, Tracker};

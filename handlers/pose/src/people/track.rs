@@ -7,8 +7,9 @@ use super::assign::assign;
 use super::bounds::Bounds;
 use super::candidates::bounds;
 use super::kalman::Motion;
+use super::model::Detail;
 use super::similar::keypoint_similarity;
-use crate::view::Landmarks;
+use crate::view::{Landmarks, SmplPose};
 
 /// Frames that a track needs, where its shot has as many.
 const MIN_HITS: usize = 3;
@@ -37,8 +38,19 @@ pub struct Sighting {
     pub bounds: Bounds,
     /// The pose.
     pub landmarks: Landmarks,
+    /// The pose in the terms of SMPL, where the model tells it.
+    pub smpl: Option<SmplPose>,
     /// Whether nobody was seen, and this is between what was seen before and after.
     pub filled: bool,
+}
+
+impl Sighting {
+    /// Takes what a closer look told: how sure we are that there is a person stays.
+    pub(super) fn tell(&mut self, detail: Detail) {
+        self.landmarks = Landmarks { score: self.landmarks.score, ..detail.landmarks };
+        self.bounds = box_of(&self.landmarks);
+        self.smpl = detail.smpl;
+    }
 }
 
 /// The way of one person through a shot.
@@ -123,7 +135,7 @@ impl Tracker {
             let live = &mut self.live[live];
             live.motion.correct(&bounds);
             live.lost = 0;
-            let sighting = Sighting { frame, bounds, landmarks: seen.landmarks.clone(), filled: false };
+            let sighting = Sighting { frame, bounds, landmarks: seen.landmarks.clone(), smpl: None, filled: false };
             self.tracks[live.track].sightings.push(sighting);
             live.track
         });
@@ -185,6 +197,13 @@ impl Tracker {
             let sightings = track.sightings.iter().rev().skip_while(move |sighting| sighting.frame > frame);
             sightings.take(1).find(|sighting| sighting.frame == frame).map(|sighting| &sighting.landmarks)
         })
+    }
+
+    /// Tells more of a track in the frame that it was last seen in.
+    pub fn detail(&mut self, track: usize, detail: Detail) {
+        if let Some(last) = self.tracks[track].sightings.last_mut() {
+            last.tell(detail);
+        }
     }
 
     /// Adds what was found by following a track backwards.

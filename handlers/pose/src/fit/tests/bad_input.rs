@@ -66,11 +66,11 @@ fn what_is_not_seen_stays_plausible_and_finite() {
 fn a_track_without_people_or_of_one_picture_is_no_panic() {
     let (fitter, mut chance) = (fitter(), Chance(17));
     let options = TrackOptions { keep_feet: true, ..TrackOptions::default() };
-    assert!(fitter.fit_track(&[], &CAMERA, &options).poses.is_empty());
-    let nobody = fitter.fit_track(&[None, None], &CAMERA, &options);
+    assert!(fitter.fit_track(&[], &[], &CAMERA, &options).poses.is_empty());
+    let nobody = fitter.fit_track(&[None, None], &[], &CAMERA, &options);
     assert_eq!((nobody.poses, nobody.jitter_mm, nobody.lengths), (vec![None, None], (None, None), Lengths::REST));
     let truth = truth(&fitter, &mut chance);
-    let one = fitter.fit_track(&[Some(fitter.landmarks(&truth, &CAMERA))], &CAMERA, &options);
+    let one = fitter.fit_track(&[Some(fitter.landmarks(&truth, &CAMERA))], &[], &CAMERA, &options);
     assert!(one.poses[0].is_some());
 }
 

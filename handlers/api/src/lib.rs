@@ -6,6 +6,7 @@
 
 mod context;
 mod describe;
+mod encoding;
 mod error;
 mod handler;
 mod measure;
@@ -17,6 +18,7 @@ pub mod ranges;
 
 pub use context::{CancelToken, JobContext, LogLevel, Progress, Reporter};
 pub use describe::{Descriptor, InputRole, Limits, MediaKind, Stage};
+pub use encoding::{Codec, Holder};
 pub use error::{ErrorClass, ErrorCode, JobError, Result};
 pub use handler::{DynHandler, Handler, Inputs, Plan, Probes, erase};
 pub use measure::{Alone, Measured, Part};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, StageReport};
+use crate::{ErrorCode, JobError, Result, StageReport};
 
 /// A part of a run that can be done alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,21 +15,34 @@ pub enum Part {
     Decode,
     /// The model, on frames that lie ready as it takes them.
     Model,
+    /// What is made of all that the model found, before anything is drawn.
+    Fit,
+    /// Drawing onto frames that lie ready.
+    Draw,
     /// From developed frames to the file.
     Encode,
 }
 
 impl Part {
     /// All, in the order of a run.
-    pub const ALL: [Part; 3] = [Part::Decode, Part::Model, Part::Encode];
+    pub const ALL: [Part; 5] = [Part::Decode, Part::Model, Part::Fit, Part::Draw, Part::Encode];
 
     /// As the command line has it.
     pub fn name(self) -> &'static str {
         match self {
             Part::Decode => "decode",
             Part::Model => "model",
+            Part::Fit => "fit",
+            Part::Draw => "draw",
             Part::Encode => "encode",
         }
+    }
+}
+
+impl Part {
+    /// The error of a handler that has no such part.
+    pub fn missing(self, handler: &str) -> JobError {
+        JobError::new(ErrorCode::HandlerUnknown, format!("`{handler}` has no part `{self}` to be measured alone."))
     }
 }
 
@@ -44,7 +57,7 @@ impl FromStr for Part {
 
     fn from_str(text: &str) -> Result<Part, String> {
         let found = Part::ALL.into_iter().find(|part| part.name() == text);
-        found.ok_or_else(|| format!("`{text}` is no part: it is decode, model or encode"))
+        found.ok_or_else(|| format!("`{text}` is no part: it is decode, model, fit, draw or encode"))
     }
 }
 
@@ -97,6 +110,6 @@ mod tests {
         for part in Part::ALL {
             assert_eq!(part.to_string().parse(), Ok(part));
         }
-        assert!("end-to-end".parse::<Part>().unwrap_err().contains("decode, model or encode"));
+        assert!("end-to-end".parse::<Part>().unwrap_err().contains("decode, model, fit, draw or encode"));
     }
 }

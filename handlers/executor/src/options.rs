@@ -60,7 +60,7 @@ pub struct Bench {
     pub handler: String,
     /// File of its primary input; must lie in what may be read.
     pub clip: PathBuf,
-    /// `decode`, `model` or `encode`; the whole run if absent.
+    /// `decode`, `model`, `fit`, `draw` or `encode`, as far as the handler has it; the whole run if absent.
     #[arg(long)]
     pub part: Option<Part>,
     /// Parameters, as JSON.

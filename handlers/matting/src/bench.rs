@@ -33,6 +33,7 @@ pub fn alone<'a>(
         }
         Part::Model => model(runtime, ctx, video, &params),
         Part::Encode => encode(runtime, ctx, video, inputs.optional(BACKGROUND), &params),
+        Part::Fit | Part::Draw => Err(part.missing("matting")),
     }
 }
 

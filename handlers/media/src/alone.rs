@@ -35,8 +35,8 @@ pub fn encode<'a>(mut writer: Writer, mut frames: Vec<Frame>, times: Vec<i64>) -
     Alone { work: Box::new(work), held_bytes }
 }
 
-/// 0, 1, 2, 1, 0, 1, ... for a length of 3.
-fn there_and_back(index: usize, length: usize) -> usize {
+/// The place of each step in a list that is gone through forwards and backwards: 0, 1, 2, 1, 0, 1, ... for a length of 3.
+pub fn there_and_back(index: usize, length: usize) -> usize {
     let period = (2 * length).saturating_sub(2).max(1);
     let place = index % period;
     if place < length { place } else { period - place }

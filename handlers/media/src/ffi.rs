@@ -169,6 +169,21 @@ pub(crate) fn plane_mut(frame: &mut ff::frame::Video, index: usize) -> Option<(&
     Some((unsafe { std::slice::from_raw_parts_mut(p.data, p.stride * (p.rows - 1) + p.row_bytes) }, p.stride))
 }
 
+/// The bytes of all planes for writing, and those between their rows; none where the frame cannot be made writable.
+pub(crate) fn planes_mut(frame: &mut ff::frame::Video) -> Vec<(&mut [u8], usize)> {
+    // SAFETY: as in `plane_mut`.
+    if check(unsafe { ffi::av_frame_make_writable(frame.as_mut_ptr()) }).is_err() {
+        return Vec::new();
+    }
+    let layouts: Vec<PlaneLayout> = (0..4).map_while(|index| plane_layout(frame, index)).collect();
+    let bytes = |p: PlaneLayout| {
+        let length = p.stride * (p.rows - 1) + p.row_bytes;
+        // SAFETY: as in `plane_mut`; planes of one frame share no byte, and the frame is borrowed as long as all of them.
+        (unsafe { std::slice::from_raw_parts_mut(p.data, length) }, p.stride)
+    };
+    layouts.into_iter().map(bytes).collect()
+}
+
 /// Depth of the first component in bits, and how far its samples are shifted up (P010).
 pub(crate) fn component_depth(format: ff::format::Pixel) -> (u32, u32) {
     // SAFETY: a descriptor is a static table of FFmpeg.

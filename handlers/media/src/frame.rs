@@ -22,6 +22,7 @@ pub struct Plane<'a> {
 }
 
 /// One plane of a frame for writing.
+#[derive(Debug)]
 pub struct PlaneMut<'a> {
     /// Rows, `stride` bytes apart; the last one may end early.
     pub data: &'a mut [u8],
@@ -137,6 +138,12 @@ impl Frame {
     pub fn plane_mut(&mut self, index: usize) -> Option<PlaneMut<'_>> {
         ffi::plane_mut(&mut self.0, index).map(|(data, stride)| PlaneMut { data, stride })
     }
+
+    /// All planes for writing at once, in their order; fewer than four where the format has fewer.
+    pub fn planes_mut(&mut self) -> Vec<PlaneMut<'_>> {
+        let planes = ffi::planes_mut(&mut self.0);
+        planes.into_iter().map(|(data, stride)| PlaneMut { data, stride }).collect()
+    }
 }
 
 impl std::fmt::Debug for Frame {
@@ -247,6 +254,22 @@ mod tests {
         }
         assert!(!a.same_pixels(&Frame::new(Pixel::YUV420P, 33, 17).unwrap()));
         assert!(!a.same_pixels(&Frame::new(Pixel::YUVA420P, 33, 18).unwrap()));
+    }
+
+    #[test]
+    fn all_planes_are_written_at_once_and_other_references_do_not_see_it() {
+        let mut frame = Frame::new(Pixel::YUVA420P, 33, 17).unwrap();
+        (0..4).for_each(|index| frame.plane_mut(index).unwrap().data.fill(9));
+        let before = frame.share().unwrap();
+        let planes = frame.planes_mut();
+        assert_eq!(planes.len(), 4);
+        for (value, plane) in (1..).zip(planes) {
+            plane.data.fill(value);
+        }
+        for index in 0..4 {
+            assert!(frame.plane(index).unwrap().data.iter().all(|byte| usize::from(*byte) == index + 1));
+            assert!(before.plane(index).unwrap().data.iter().all(|byte| *byte == 9));
+        }
     }
 
     #[test]

@@ -134,6 +134,14 @@ impl ColourTags {
         tags
     }
 
+    /// Luma's weights of red and blue, for tags that are settled ([`ColourTags::resolved`]).
+    ///
+    /// # Errors
+    /// `input-unsupported` for a matrix that is not linear in RGB.
+    pub fn luma_weights(self) -> darkroom_api::Result<(f32, f32)> {
+        crate::colour::Matrix::of(self).map(|matrix| (matrix.kr, matrix.kb))
+    }
+
     /// In FFmpeg's names.
     pub fn names(self) -> Colour {
         let name = |value: i32, names: &[&'static str]| {

@@ -28,7 +28,9 @@ pub use frame::{Frame, FramePool, Plane, PlaneMut};
 pub use info::{ColourTags, VideoInfo};
 pub use orientation::Orientation;
 pub use reader::{ReadOptions, Reader, Tracks};
-pub use writer::{Closing, Container, OutputFormat, Rate, VideoCodec, Watch, WriteOptions, WriteReport, Writer};
+pub use writer::{
+    Closing, Container, OutputFormat, Rate, Traits, VideoCodec, Watch, WriteOptions, WriteReport, Writer,
+};
 
 /// Makes FFmpeg ready, once. Its own messages go to standard error only when fatal: what users need is in our errors.
 fn init() -> darkroom_api::Result<()> {

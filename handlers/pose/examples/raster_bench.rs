@@ -9,8 +9,9 @@
 use std::path::Path;
 use std::time::Instant;
 
+use darkroom_media::PlaneMut;
 use darkroom_pose::body::{Body, normals as vertex_normals};
-use darkroom_pose::render::{BLAZEPOSE, Canvas, Coding, Mesh, Pixels, PlaneMut, Renderer, Scene, Stroke};
+use darkroom_pose::render::{BLAZEPOSE, Canvas, Coding, Mesh, Pixels, Renderer, Scene, Stroke};
 use darkroom_pose::view::Camera;
 use glam::{Vec2, Vec3};
 

@@ -30,6 +30,7 @@ pub fn alone<'a>(
         Part::Decode => Ok(alone::decode(video, read_options(params, codec_threads(runtime)?, ctx))),
         Part::Model => model(runtime, known, ctx, video, params),
         Part::Encode => encode(runtime, known, ctx, video, params),
+        Part::Fit | Part::Draw => Err(part.missing("vsr")),
     }
 }
 

@@ -27,18 +27,20 @@ use darkroom_api::{
     Outputs, Part, Plan, Probe, Probes, Result, Seconds, Stage,
 };
 use darkroom_inference::Runtime;
+use darkroom_media::Traits;
 use darkroom_media::compare::check_sizes;
 use darkroom_media::pipeline::FITTING;
 
+pub use darkroom_api::{Codec, Holder};
 pub use enlarge::{Enlarger, Room, Watch};
 pub use goal::Goal;
 pub use known::Known;
 pub use net::Net;
-pub use params::{Aim, Codec, Holder, Params, Size};
+pub use params::{Aim, Params, Size};
 pub use task::TaskType;
 pub use tiles::Picture;
 
-use look::{Look, Source};
+use look::Look;
 
 /// Role of the video or picture to enlarge.
 pub const VIDEO: &str = "video";
@@ -78,13 +80,7 @@ impl Vsr {
         let goal = Goal::of(params, video.width_px, video.height_px)?;
         self.resolve(params, goal.wanted_scale())?;
         goal.check_picture(video.width_px, video.height_px, params::family_scale(params, &goal))?;
-        let source = Source {
-            still: probe.kind == MediaKind::Image,
-            hdr: video.is_hdr,
-            alpha: video.has_alpha,
-            bit_depth: video.bit_depth,
-        };
-        let look = Look::of(params, source, 1)?;
+        let look = Look::of(params, Traits::probed(probe.kind, video), 1)?;
         let pixels = goal.pixels();
         let range = (params.start_secs.map(Seconds::get), params.end_secs.map(Seconds::get));
         if let (Some(frames), (None, None)) = (video.frames.filter(|_| video.frames_counted), range) {

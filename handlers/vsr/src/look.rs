@@ -1,8 +1,8 @@
 //! What the result is written as: decided from the parameters and from what the video is.
 
-use darkroom_api::{ErrorCode, JobError, Result};
+use darkroom_api::Result;
 use darkroom_media::colour::Hdr;
-use darkroom_media::{Container, OutputFormat, Rate, VideoCodec, VideoInfo, WriteOptions};
+use darkroom_media::{Container, OutputFormat, Rate, Traits, VideoCodec, VideoInfo, WriteOptions};
 
 use crate::{Codec, Goal, Holder, Params};
 
@@ -19,38 +19,24 @@ pub struct Look {
     pub warnings: Vec<String>,
 }
 
-/// What matters of an input here; of a probe and of a reader alike.
-#[derive(Debug, Clone, Copy)]
-pub struct Source {
-    /// A still picture.
-    pub still: bool,
-    /// PQ or HLG.
-    pub hdr: bool,
-    /// There is an alpha plane.
-    pub alpha: bool,
-    /// Bits a component.
-    pub bit_depth: u32,
-}
-
 impl Look {
     /// Decides.
     ///
     /// # Errors
-    /// [`ErrorCode::InputHdr`] where the codec cannot hold it, [`ErrorCode::ParamsInvalid`] for what does not go together.
-    pub fn of(params: &Params, source: Source, threads: usize) -> Result<Look> {
+    /// [`darkroom_api::ErrorCode::InputHdr`] where the codec cannot hold it, [`darkroom_api::ErrorCode::ParamsInvalid`] for what does not go together.
+    pub fn of(params: &Params, source: Traits, threads: usize) -> Result<Look> {
         let tone_mapped = source.hdr && params.tone_map;
         let deep = source.bit_depth > 8 && !tone_mapped;
         let (format, bit_depth) = if source.still {
             let format = OutputFormat { codec: VideoCodec::Png, container: Container::Picture, alpha: source.alpha };
             (format, if deep { 16 } else { 8 })
         } else {
-            let codec = codec(params.codec, params.container, source, deep);
-            let alpha = source.alpha && codec == VideoCodec::Vp9;
-            let format = OutputFormat { codec, container: container(params.container, codec), alpha };
+            let format = OutputFormat::chosen(params.codec, params.container, source.alpha, deep);
+            let alpha = format.alpha;
             // libvpx holds an alpha plane beside 8 bits only.
             (format, if deep && !alpha { 10 } else { 8 })
         };
-        let hdr = hdr(params, source, format.codec, bit_depth)?;
+        let hdr = format.hdr(source, params.tone_map, bit_depth)?;
         let rate = match (params.crf, params.bitrate_kbps) {
             (Some(crf), _) => Rate::Crf(crf.get()),
             (None, Some(kbps)) => Rate::BitsPerSec(u64::from(kbps.get()) * 1000),
@@ -82,50 +68,7 @@ impl Look {
     }
 }
 
-fn codec(asked: Codec, container: Holder, source: Source, deep: bool) -> VideoCodec {
-    match asked {
-        Codec::Auto if container == Holder::Webm || (source.alpha && container != Holder::Mp4) => VideoCodec::Vp9,
-        Codec::Auto if deep => VideoCodec::Hevc,
-        Codec::Auto | Codec::H264 => VideoCodec::H264,
-        Codec::Hevc => VideoCodec::Hevc,
-        Codec::Av1 => VideoCodec::Av1,
-        Codec::Vp9 => VideoCodec::Vp9,
-    }
-}
-
-fn container(asked: Holder, codec: VideoCodec) -> Container {
-    match asked {
-        Holder::Auto if codec == VideoCodec::Vp9 => Container::Webm,
-        Holder::Auto | Holder::Mp4 => Container::Mp4,
-        Holder::Webm => Container::Webm,
-        Holder::Mkv => Container::Matroska,
-    }
-}
-
-fn hdr(params: &Params, source: Source, codec: VideoCodec, bit_depth: u32) -> Result<Hdr> {
-    if !source.hdr {
-        return Ok(Hdr::Refuse);
-    }
-    if params.tone_map {
-        return Ok(Hdr::ToneMap);
-    }
-    if source.still {
-        let why = "The picture is HDR (PQ or HLG), which a PNG would not show as such: set `tone_map`.";
-        return Err(JobError::new(ErrorCode::InputHdr, why));
-    }
-    // Players take HDR in H.264 for standard range.
-    if bit_depth < 10 || codec == VideoCodec::H264 {
-        let why = format!(
-            "The video is HDR (PQ or HLG), which {} with {bit_depth} bits would not show as such: choose `codec` = `hevc` or `av1` \
-             (neither holds alpha), or set `tone_map`.",
-            codec.name()
-        );
-        return Err(JobError::new(ErrorCode::InputHdr, why));
-    }
-    Ok(Hdr::Keep)
-}
-
-fn warnings(params: &Params, source: Source, format: OutputFormat, deep: bool) -> Vec<String> {
+fn warnings(params: &Params, source: Traits, format: OutputFormat, deep: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     if source.alpha && !format.alpha {
         warnings.push(format!("{} holds no alpha: it was left out. `codec` = `vp9` keeps it.", format.codec.name()));
@@ -148,27 +91,27 @@ fn warnings(params: &Params, source: Source, format: OutputFormat, deep: bool) -
 
 #[cfg(test)]
 mod tests {
-    use darkroom_api::parse_params;
+    use darkroom_api::{ErrorCode, parse_params};
     use serde_json::json;
 
     use super::*;
 
-    const PLAIN: Source = Source { still: false, hdr: false, alpha: false, bit_depth: 8 };
+    const PLAIN: Traits = Traits { still: false, hdr: false, alpha: false, bit_depth: 8 };
 
-    fn look(params: serde_json::Value, source: Source) -> Result<Look> {
+    fn look(params: serde_json::Value, source: Traits) -> Result<Look> {
         Look::of(&parse_params(&params).unwrap(), source, 2)
     }
 
-    fn what(params: serde_json::Value, source: Source) -> (VideoCodec, Container, u32, bool) {
+    fn what(params: serde_json::Value, source: Traits) -> (VideoCodec, Container, u32, bool) {
         let options = look(params, source).unwrap().options;
         (options.format.codec, options.format.container, options.bit_depth, options.format.alpha)
     }
 
     #[test]
     fn automatic_is_what_the_video_needs() {
-        let deep = Source { bit_depth: 10, ..PLAIN };
-        let alpha = Source { alpha: true, ..PLAIN };
-        let still = Source { still: true, alpha: true, bit_depth: 16, ..PLAIN };
+        let deep = Traits { bit_depth: 10, ..PLAIN };
+        let alpha = Traits { alpha: true, ..PLAIN };
+        let still = Traits { still: true, alpha: true, bit_depth: 16, ..PLAIN };
         assert_eq!(what(json!({}), PLAIN), (VideoCodec::H264, Container::Mp4, 8, false));
         assert_eq!(what(json!({}), deep), (VideoCodec::Hevc, Container::Mp4, 10, false));
         assert_eq!(what(json!({}), alpha), (VideoCodec::Vp9, Container::Webm, 8, true));
@@ -180,13 +123,13 @@ mod tests {
         assert_eq!((told("h264"), told("hevc"), told("auto")), (1, 0, 0));
         assert_eq!(what(json!({ "container": "webm" }), PLAIN), (VideoCodec::Vp9, Container::Webm, 8, false));
         assert_eq!(what(json!({ "container": "mp4" }), alpha), (VideoCodec::H264, Container::Mp4, 8, false));
-        let hdr_still = Source { still: true, hdr: true, bit_depth: 10, ..PLAIN };
+        let hdr_still = Traits { still: true, hdr: true, bit_depth: 10, ..PLAIN };
         assert_eq!(look(json!({}), hdr_still).unwrap_err().code, ErrorCode::InputHdr);
     }
 
     #[test]
     fn hdr_is_kept_mapped_or_refused() {
-        let hdr = Source { hdr: true, bit_depth: 10, ..PLAIN };
+        let hdr = Traits { hdr: true, bit_depth: 10, ..PLAIN };
         assert_eq!(look(json!({}), hdr).unwrap().hdr, Hdr::Keep);
         let mapped = look(json!({ "tone_map": true }), hdr).unwrap();
         assert_eq!(
@@ -194,7 +137,7 @@ mod tests {
             (Hdr::ToneMap, VideoCodec::H264, 8)
         );
         assert_eq!(look(json!({ "codec": "h264" }), hdr).unwrap_err().code, ErrorCode::InputHdr);
-        assert_eq!(look(json!({}), Source { alpha: true, ..hdr }).unwrap_err().code, ErrorCode::InputHdr);
+        assert_eq!(look(json!({}), Traits { alpha: true, ..hdr }).unwrap_err().code, ErrorCode::InputHdr);
     }
 
     #[test]

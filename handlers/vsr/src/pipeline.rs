@@ -6,13 +6,13 @@ use darkroom_api::{Auto, ErrorCode, Inputs, JobContext, JobError, OutputFile, Ou
 use darkroom_inference::{Device, Precision, Runtime};
 use darkroom_media::colour::{FromRgb, Hdr, Light, ToRgb, alpha_of};
 use darkroom_media::pipeline::{self, Emitter, PipelineOptions, PipelineReport};
-use darkroom_media::{Frame, ReadOptions, Reader, VideoInfo, Writer};
+use darkroom_media::{Frame, ReadOptions, Reader, Traits, VideoInfo, Writer};
 use serde_json::json;
 
 use crate::cover::{associate, cover, dissociate, is_opaque};
 use crate::enlarge::{Enlarger, Room};
 use crate::known::Known;
-use crate::look::{Look, Source};
+use crate::look::Look;
 use crate::params::Sessions;
 use crate::repeats::Repeats;
 use crate::resize::Resize;
@@ -68,9 +68,7 @@ pub fn set_up<'a>(
     let reader = Reader::open(video, &read_options(params, threads, ctx))?;
     let info = reader.info().clone();
     let goal = Goal::of(params, info.width_px, info.height_px)?;
-    let source =
-        Source { still: info.is_still, hdr: info.colour.is_hdr(), alpha: info.has_alpha, bit_depth: info.bit_depth };
-    let look = Look::of(params, source, threads)?;
+    let look = Look::of(params, Traits::from(&info), threads)?;
     let room = room(runtime, params, goal.is_large())?;
     let mut enlarger = Enlarger::open(runtime, params.model_name(goal.wanted_scale()), room, known, &ctx.cancel)?;
     let scale = enlarger.net().scale;

@@ -15,6 +15,7 @@ mod simd;
 mod to_rgb;
 mod tone;
 
+pub(crate) use matrix::Matrix;
 pub(crate) use planes::{Component, Layout};
 
 pub use from_rgb::FromRgb;

@@ -6,6 +6,7 @@
 //! Processing happens on the caller's thread; what is made of its results may have a thread of its own.
 
 mod meter;
+mod read;
 mod stages;
 mod teller;
 
@@ -23,6 +24,7 @@ use crate::{Frame, FramePool, Reader, WriteReport, Writer, ffi};
 use meter::Meter;
 use teller::Teller;
 
+pub use read::{ReadReport, read};
 pub use teller::{Ahead, FITTING};
 
 /// How frames travel.
@@ -305,18 +307,7 @@ fn finish(decode: stages::Decoded, middle: Middle, encode: stages::Encoded, star
         return Err(JobError::new(ErrorCode::Internal, message));
     }
     let mut write = encode.write;
-    if decode.deinterlaced {
-        write.warnings.push("The video is interlaced: each pair of fields was made into one whole frame.".to_owned());
-    }
-    if decode.alpha_lost {
-        let why = "The GIF's first frame is opaque, so it was taken to have no alpha; later frames are not: what shows through \
-                   them is lost. Convert it to APNG or WebM to keep it.";
-        write.warnings.push(why.to_owned());
-    }
-    if decode.corrupt_packets > 0 {
-        let n = decode.corrupt_packets;
-        write.warnings.push(format!("{n} packets of the video were damaged: what could be decoded was used."));
-    }
+    write.warnings.extend(decode.warnings());
     Ok(PipelineReport {
         frames: written,
         corrupt_packets: decode.corrupt_packets,

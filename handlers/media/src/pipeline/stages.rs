@@ -14,6 +14,26 @@ pub(super) struct Decoded {
     pub alpha_lost: bool,
 }
 
+impl Decoded {
+    /// What the user should know of the source.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.deinterlaced {
+            warnings.push("The video is interlaced: each pair of fields was made into one whole frame.".to_owned());
+        }
+        if self.alpha_lost {
+            let why = "The GIF's first frame is opaque, so it was taken to have no alpha; later frames are not: what shows \
+                       through them is lost. Convert it to APNG or WebM to keep it.";
+            warnings.push(why.to_owned());
+        }
+        if self.corrupt_packets > 0 {
+            let n = self.corrupt_packets;
+            warnings.push(format!("{n} packets of the video were damaged: what could be decoded was used."));
+        }
+        warnings
+    }
+}
+
 pub(super) struct Processed {
     pub report: StageReport,
     pub sent: u64,
@@ -37,6 +57,24 @@ pub(super) fn decode(line: &Line<'_>, mut reader: Reader, out: &Sender<Frame>) -
         deinterlaced: reader.deinterlaced(),
         alpha_lost: reader.alpha_lost(),
     })
+}
+
+/// Shows all frames to `see`, and keeps none.
+pub(super) fn see<S>(line: &Line<'_>, input: &Receiver<Frame>, mut see: S) -> Result<StageReport>
+where
+    S: FnMut(Frame) -> Result<()>,
+{
+    let mut meter = Meter::new("process");
+    while let Ok(frame) = meter.wait_input(|| input.recv()) {
+        line.check()?;
+        see(frame)?;
+        meter.frames += 1;
+        line.teller.taken(meter.frames);
+    }
+    // The queue also ends when the decoder failed.
+    line.check()?;
+    line.teller.end(meter.frames);
+    Ok(meter.report())
 }
 
 pub(super) fn process<T, P>(

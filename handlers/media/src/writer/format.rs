@@ -1,6 +1,9 @@
 //! What can be written: codecs, containers, and which of them go together.
 
-use darkroom_api::{ErrorCode, JobError, Result};
+use darkroom_api::{Codec, ErrorCode, Holder, JobError, MediaKind, Result, VideoProbe};
+
+use crate::VideoInfo;
+use crate::colour::Hdr;
 
 /// How pictures are coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +120,37 @@ impl Container {
     }
 }
 
+/// What of an input decides on how its result is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// A still picture.
+    pub still: bool,
+    /// PQ or HLG.
+    pub hdr: bool,
+    /// There is an alpha plane.
+    pub alpha: bool,
+    /// Bits a component.
+    pub bit_depth: u32,
+}
+
+impl Traits {
+    /// Those that a look at a file found.
+    pub fn probed(kind: MediaKind, video: &VideoProbe) -> Traits {
+        Traits {
+            still: kind == MediaKind::Image,
+            hdr: video.is_hdr,
+            alpha: video.has_alpha,
+            bit_depth: video.bit_depth,
+        }
+    }
+}
+
+impl From<&VideoInfo> for Traits {
+    fn from(info: &VideoInfo) -> Traits {
+        Traits { still: info.is_still, hdr: info.colour.is_hdr(), alpha: info.has_alpha, bit_depth: info.bit_depth }
+    }
+}
+
 /// Codec, container, and whether there is an alpha plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputFormat {
@@ -157,6 +191,53 @@ impl OutputFormat {
     #[must_use]
     pub const fn with_alpha(self) -> OutputFormat {
         OutputFormat { alpha: true, ..self }
+    }
+
+    /// The format for a video by a user's choice. What is left open follows from what the video needs: VP9 for alpha, HEVC
+    /// for `deep` ones of more than 8 bits, else H.264; WebM for VP9, else MP4. Alpha is kept where the codec holds it.
+    pub fn chosen(codec: Codec, holder: Holder, alpha: bool, deep: bool) -> OutputFormat {
+        let codec = match codec {
+            Codec::Auto if holder == Holder::Webm || (alpha && holder != Holder::Mp4) => VideoCodec::Vp9,
+            Codec::Auto if deep => VideoCodec::Hevc,
+            Codec::Auto | Codec::H264 => VideoCodec::H264,
+            Codec::Hevc => VideoCodec::Hevc,
+            Codec::Av1 => VideoCodec::Av1,
+            Codec::Vp9 => VideoCodec::Vp9,
+        };
+        let container = match holder {
+            Holder::Auto if codec == VideoCodec::Vp9 => Container::Webm,
+            Holder::Auto | Holder::Mp4 => Container::Mp4,
+            Holder::Webm => Container::Webm,
+            Holder::Mkv => Container::Matroska,
+        };
+        OutputFormat { codec, container, alpha: alpha && codec == VideoCodec::Vp9 }
+    }
+
+    /// What is done with a source's range of brightness where the result has so many bits a component.
+    ///
+    /// # Errors
+    /// `input-hdr` where the format would not show it as such, and nobody asked to map it.
+    pub fn hdr(self, source: Traits, tone_map: bool, bit_depth: u32) -> Result<Hdr> {
+        if !source.hdr {
+            return Ok(Hdr::Refuse);
+        }
+        if tone_map {
+            return Ok(Hdr::ToneMap);
+        }
+        if source.still {
+            let why = "The picture is HDR (PQ or HLG), which a PNG would not show as such: set `tone_map`.";
+            return Err(JobError::new(ErrorCode::InputHdr, why));
+        }
+        // Players take HDR in H.264 for standard range.
+        if bit_depth < 10 || self.codec == VideoCodec::H264 {
+            let why = format!(
+                "The video is HDR (PQ or HLG), which {} with {bit_depth} bits would not show as such: choose `codec` = `hevc` \
+                 or `av1` (neither holds alpha), or set `tone_map`.",
+                self.codec.name()
+            );
+            return Err(JobError::new(ErrorCode::InputHdr, why));
+        }
+        Ok(Hdr::Keep)
     }
 
     /// Ending of the file's name; that of the pictures in a folder.

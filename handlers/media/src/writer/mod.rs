@@ -18,7 +18,7 @@ use std::path::Path;
 
 use darkroom_api::{ErrorCode, JobError, Result};
 
-pub use format::{Container, OutputFormat, VideoCodec};
+pub use format::{Container, OutputFormat, Traits, VideoCodec};
 pub use options::{Rate, WriteOptions};
 
 use crate::{Frame, FramePool, Rational, Tracks, VideoInfo};
@@ -75,7 +75,7 @@ impl Writer {
         options.check()?;
         let pixels = options.pixel_format(info);
         let colour = options::output_colour(options, info);
-        let pool = FramePool::new(pixels, info.width_px, info.height_px, colour);
+        let pool = options.pool(info);
         let sink = match options.format.container {
             Container::Folder => Sink::Pictures(Box::new(pictures::Pictures::create(path, info, options)?)),
             Container::Picture => Sink::Still(pictures::Still::new(path, options)),

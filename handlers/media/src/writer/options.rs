@@ -5,7 +5,7 @@ use ffmpeg_next::format::Pixel;
 
 use super::format::refused;
 use super::{OutputFormat, VideoCodec};
-use crate::{ColourTags, VideoInfo};
+use crate::{ColourTags, FramePool, VideoInfo};
 
 /// What decides on the size of a video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,11 @@ impl WriteOptions {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Frames of the kind that the encoder takes, with the tags that the result has.
+    pub fn pool(&self, info: &VideoInfo) -> FramePool {
+        FramePool::new(self.pixel_format(info), info.width_px, info.height_px, output_colour(self, info))
     }
 
     /// Layout of the frames that the encoder takes.

@@ -1,4 +1,4 @@
-//! `poses.npz`: one person's motion as arrays, named as in AMASS.
+//! `poses.npz`: everybody's motion as arrays, named as in AMASS.
 
 use std::io::{self, Seek, Write};
 
@@ -22,19 +22,22 @@ pub struct Amass<'a> {
 const LARGE_BYTES: u64 = u32::MAX as u64 / 2;
 
 /// Writes `trans` [T, 3] and `poses` [T, 3 x bones] (rotations as axis times angle), both f32 and in the camera's frame,
-/// `betas`, `gender`, `mocap_framerate`, and beside what AMASS has `frame_indices` [T] (of the video) and `bone_names`.
+/// `betas`, `gender`, `mocap_framerate`, and beside what AMASS has `track_ids` [T], `frame_indices` [T] (of the video) and
+/// `bone_names`. People, each with the number of their track, come one after the other: of one person alone it is what AMASS
+/// has.
 ///
 /// # Errors
 /// Those of `out`; `InvalidData` for poses of other bones or not finite.
-pub fn write_npz<W: Write + Seek>(out: W, motion: &Motion<'_>, facts: &Amass<'_>) -> io::Result<W> {
+pub fn write_npz<W: Write + Seek>(out: W, people: &[(u32, Motion<'_>)], facts: &Amass<'_>) -> io::Result<W> {
     let bones = facts.bones.len();
-    motion.check(bones)?;
+    people.iter().try_for_each(|(_, motion)| motion.check(bones))?;
+    let fps = people.first().map(|(_, motion)| motion.fps).ok_or_else(|| invalid("no motion"))?;
     if !facts.betas.iter().all(|b| b.is_finite()) {
         return Err(invalid("a shape that is not finite"));
     }
     let mut npz = Npz { zip: ZipWriter::new(out) };
-    let count = motion.frames.len();
-    let frames = || motion.frames.iter();
+    let frames = || people.iter().flat_map(|(_, motion)| motion.frames);
+    let count = frames().count();
     npz.array("trans", "<f4", &[count, 3], frames().flat_map(|f| f.pose.translation.to_array()).map(f32::to_le_bytes))?;
     let turns = frames().flat_map(|f| f.pose.rotations.iter()).flat_map(|q| {
         // The shorter of the two ways round; single precision has no exact angle of a small one.
@@ -45,7 +48,10 @@ pub fn write_npz<W: Write + Seek>(out: W, motion: &Motion<'_>, facts: &Amass<'_>
     npz.array("poses", "<f4", &[count, 3 * bones], turns.map(f32::to_le_bytes))?;
     npz.array("betas", "<f4", &[facts.betas.len()], facts.betas.iter().map(|b| b.to_le_bytes()))?;
     npz.text("gender", &[], &[facts.gender])?;
-    npz.array("mocap_framerate", "<f8", &[], [motion.fps.to_le_bytes()])?;
+    npz.array("mocap_framerate", "<f8", &[], [fps.to_le_bytes()])?;
+    let tracks =
+        people.iter().flat_map(|(track, motion)| motion.frames.iter().map(|_| i64::from(*track).to_le_bytes()));
+    npz.array("track_ids", "<i8", &[count], tracks)?;
     npz.array("frame_indices", "<i8", &[count], frames().map(|f| f.index.to_le_bytes()))?;
     npz.text("bone_names", &[bones], facts.bones)?;
     Ok(npz.zip.finish()?)
@@ -135,7 +141,16 @@ mod tests {
         let names: Vec<&str> = body.bones().iter().map(|b| b.name.as_str()).collect();
         let facts = Amass { betas: &[0.5, -1.0], gender: "neutral", bones: &names };
         let motion = Motion { frames: &frames, fps: 25.0 };
-        let bytes = write_npz(Cursor::new(Vec::new()), &motion, &facts).unwrap().into_inner();
+        let second = Motion { frames: &frames[3..5], fps: 25.0 };
+        let alone = write_npz(Cursor::new(Vec::new()), &[(7, second)], &facts).unwrap().into_inner();
+        let bytes = write_npz(Cursor::new(Vec::new()), &[(2, motion), (7, second)], &facts).unwrap().into_inner();
+        let (tracks, indices) = (entry(&bytes, "track_ids").1, entry(&bytes, "frame_indices").1);
+        assert_eq!(
+            (tracks.len(), &tracks[24 * 8..26 * 8]),
+            (27 * 8, [2_i64.to_le_bytes(), 7_i64.to_le_bytes()].as_flattened())
+        );
+        assert_eq!(indices[25 * 8..], entry(&alone, "frame_indices").1);
+        let bytes = write_npz(Cursor::new(Vec::new()), &[(2, motion)], &facts).unwrap().into_inner();
 
         let (head, data) = entry(&bytes, "poses");
         assert!(head.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (25, 159,), }"), "{head}");
@@ -165,7 +180,7 @@ mod tests {
         let names: Vec<&str> = body.bones().iter().map(|b| b.name.as_str()).collect();
         let facts = Amass { betas: &[], gender: "neutral", bones: &names };
         let write = |frames: &[super::super::PosedFrame], facts: &Amass<'_>| {
-            write_npz(Cursor::new(Vec::new()), &Motion { frames, fps: 25.0 }, facts).is_ok()
+            write_npz(Cursor::new(Vec::new()), &[(1, Motion { frames, fps: 25.0 })], facts).is_ok()
         };
         assert!(write(&frames, &facts) && !write(&[], &facts));
         assert!(!write(&frames, &Amass { bones: &names[1..], ..facts }));

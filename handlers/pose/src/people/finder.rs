@@ -66,7 +66,7 @@ pub struct Counts {
     pub looks_back: u64,
     /// Shots begun after the first.
     pub cuts: u64,
-    /// Most people seen in a frame beyond [`MAX_PEOPLE`].
+    /// Most people seen in a frame beyond those that are followed.
     pub uncounted: usize,
 }
 
@@ -78,6 +78,7 @@ pub struct Finder<'a> {
     tracker: Tracker,
     cuts: CutDetector,
     schedule: Schedule,
+    max_people: usize,
     /// Where to look for whom, by the index of their track.
     next: Vec<(usize, Roi)>,
     /// Where those who were lost were to be found, and for how many frames we go on looking there.
@@ -106,6 +107,7 @@ impl<'a> Finder<'a> {
             tracker: Tracker::new(schedule.max_lost),
             cuts: CutDetector::default(),
             schedule,
+            max_people: MAX_PEOPLE,
             next: Vec::new(),
             missing: Vec::new(),
             held: VecDeque::new(),
@@ -119,6 +121,12 @@ impl<'a> Finder<'a> {
     #[must_use]
     pub fn with_body(self, body: Box<dyn BodyModel + 'a>) -> Self {
         Finder { body: Some(body), ..self }
+    }
+
+    /// The same that follows at most so many people at once, the surest; never more than [`MAX_PEOPLE`].
+    #[must_use]
+    pub fn with_most(self, people: usize) -> Self {
+        Finder { max_people: people.min(MAX_PEOPLE), ..self }
     }
 
     /// Looks at the next frame; tells how many people are in it.
@@ -137,8 +145,8 @@ impl<'a> Finder<'a> {
             self.detect(frame, &mut present)?;
         }
         present.sort_by(|a, b| b.seen.landmarks.score.total_cmp(&a.seen.landmarks.score));
-        self.counts.uncounted = self.counts.uncounted.max(present.len().saturating_sub(MAX_PEOPLE));
-        present.truncate(MAX_PEOPLE);
+        self.counts.uncounted = self.counts.uncounted.max(present.len().saturating_sub(self.max_people));
+        present.truncate(self.max_people);
         let (seen, next): (Vec<Seen>, Vec<Roi>) = present.into_iter().map(|one| (one.seen, one.next)).unzip();
         let tracks = self.tracker.step(index, &seen);
         if let Some(body) = &mut self.body {
@@ -228,7 +236,7 @@ impl<'a> Finder<'a> {
             if known || self.nobody.iter().any(|(bounds, _)| bounds.iou(&candidate.bounds) > STILL_NOBODY) {
                 continue;
             }
-            if present.len() >= MAX_PEOPLE {
+            if present.len() >= self.max_people {
                 self.counts.uncounted = self.counts.uncounted.max(1);
                 continue;
             }

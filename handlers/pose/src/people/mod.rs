@@ -21,7 +21,7 @@ mod parity;
 mod roi;
 mod similar;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod track;
 
 pub use blazepose::{BlazePose, BlazePoseDetector};

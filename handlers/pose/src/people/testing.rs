@@ -11,16 +11,18 @@ use darkroom_models::RegistryConfig;
 use super::{BlazePose, BlazePoseDetector, Finder, NanoDet, Schedule};
 
 /// The runtime of all tests, on one thread of the CPU; what is missing in the cache is fetched.
-pub fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+pub fn runtime() -> &'static Arc<Runtime> {
+    static RUNTIME: OnceLock<Arc<Runtime>> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         let registry = RegistryConfig::default().open().unwrap();
-        for name in ["onnxruntime", "pose/blazepose-detector", "pose/blazepose-full", "pose/person-detector"] {
+        for name in
+            ["onnxruntime", "pose/blazepose-detector", "pose/blazepose-full", "pose/person-detector", "pose/body"]
+        {
             registry.fetch(name, &mut |_| ()).unwrap();
         }
         let device = DeviceChoice::Fixed(Device::Cpu);
         let intra_threads = NonZero::new(1);
-        Runtime::new(RuntimeOptions { device, intra_threads, ..RuntimeOptions::new(Arc::new(registry)) })
+        Arc::new(Runtime::new(RuntimeOptions { device, intra_threads, ..RuntimeOptions::new(Arc::new(registry)) }))
     })
 }
 

@@ -1,6 +1,8 @@
 //! A tile's drawing onto the planes of its picture.
 
-use super::canvas::{Canvas, Coding, Pixels, PlaneMut};
+use darkroom_media::PlaneMut;
+
+use super::canvas::{Canvas, Coding, Pixels};
 use super::layer::Layer;
 use super::simd::{ROUND, vectorised};
 use super::tile::TILE;

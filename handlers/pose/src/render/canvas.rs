@@ -1,15 +1,7 @@
 //! Pictures to draw on: planes of a decoded frame.
 
 use darkroom_api::{ErrorCode, JobError, Result};
-
-/// Bytes of one plane for writing.
-#[derive(Debug)]
-pub struct PlaneMut<'a> {
-    /// Rows, `stride` bytes apart; the last one may end early.
-    pub data: &'a mut [u8],
-    /// Bytes from one row to the next.
-    pub stride: usize,
-}
+use darkroom_media::PlaneMut;
 
 /// How luma and colour differences are coded: ITU-T H.273's numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -27,7 +27,7 @@ mod tile;
 use darkroom_api::Result;
 use rayon::prelude::*;
 
-pub use canvas::{Canvas, Coding, Pixels, PlaneMut};
+pub use canvas::{Canvas, Coding, Pixels};
 pub use clip::NEAR_METRES;
 pub use mesh::{Mesh, Scene};
 pub use mode::{Mode, put_side_by_side};

@@ -1,9 +1,10 @@
 //! Drawing into the planes of a frame.
 
+use darkroom_media::PlaneMut;
 use glam::{Vec2, Vec3};
 
 use super::super::blend::{Carry, blend};
-use super::super::canvas::{Canvas, Coding, Pixels, PlaneMut};
+use super::super::canvas::{Canvas, Coding, Pixels};
 use super::super::layer::Layer;
 use super::super::mesh::{Mesh, Scene};
 use super::super::tile::TILE;

@@ -1,0 +1,172 @@
+//! The second pass: bodies and skeletons onto the video.
+
+use darkroom_api::{JobContext, Result};
+use darkroom_media::pipeline::{self, Emitter, PipelineOptions, PipelineReport};
+use darkroom_media::{Frame, Reader, Writer};
+use glam::Vec3;
+use rayon::prelude::*;
+
+use super::fit::Person;
+use super::paint::{Painter, canvas};
+use crate::body::{Body, Region, normals};
+use crate::look::Look;
+use crate::render::{BLAZEPOSE, Mesh, Mode, Renderer, Scene, Stroke};
+use crate::view::{BodyPose, Camera};
+use crate::{DRAWING, Params};
+
+/// Colours of suits, in turn: people who stand side by side differ.
+const SUITS: [Vec3; 8] = [
+    Vec3::new(0.65, 0.74, 0.86),
+    Vec3::new(0.95, 0.66, 0.42),
+    Vec3::new(0.56, 0.80, 0.56),
+    Vec3::new(0.86, 0.56, 0.68),
+    Vec3::new(0.72, 0.62, 0.88),
+    Vec3::new(0.90, 0.82, 0.46),
+    Vec3::new(0.46, 0.78, 0.80),
+    Vec3::new(0.78, 0.68, 0.58),
+];
+const SKIN: Vec3 = Vec3::new(0.87, 0.74, 0.65);
+const EYES: Vec3 = Vec3::new(0.95, 0.95, 0.95);
+
+/// Colours of a person's suit, skin and eyes, as signals.
+pub fn colours(id: u32) -> [Vec3; 3] {
+    [SUITS[id.saturating_sub(1) as usize % SUITS.len()], SKIN, EYES]
+}
+
+/// Draws the people of one video, frame after frame.
+pub struct Drawer<'a> {
+    body: &'a Body,
+    parts: Vec<u8>,
+    people: &'a [Person],
+    camera: Camera,
+    mode: Mode,
+    opacity: f32,
+    renderer: Renderer,
+    painter: Painter,
+    skins: Vec<Skin>,
+    strokes: Vec<Stroke>,
+    threads: &'a rayon::ThreadPool,
+    times: &'a [i64],
+    /// Frames that kept their pixels though somebody is in them.
+    pub fallback: u64,
+}
+
+/// A posed body.
+#[derive(Default)]
+struct Skin {
+    positions: Vec<Vec3>,
+    normals: Vec<Vec3>,
+}
+
+/// What is drawn, and over what.
+pub struct Cast<'a> {
+    /// The body.
+    pub body: &'a Body,
+    /// The people.
+    pub people: &'a [Person],
+    /// When each frame is shown, as the first pass saw them.
+    pub times: &'a [i64],
+    /// The camera that they are seen by.
+    pub camera: Camera,
+    /// Who draws.
+    pub threads: &'a rayon::ThreadPool,
+}
+
+impl<'a> Drawer<'a> {
+    /// For a run.
+    #[allow(clippy::cast_possible_truncation, reason = "0 to 1")]
+    pub fn new(cast: &Cast<'a>, params: &Params, look: &Look, source_depth: u32) -> Drawer<'a> {
+        let part = |region: &Region| match region {
+            Region::Suit => 0,
+            Region::Bare => 1,
+            Region::Eye => 2,
+        };
+        Drawer {
+            body: cast.body,
+            parts: cast.body.regions().iter().map(part).collect(),
+            people: cast.people,
+            camera: cast.camera,
+            mode: params.render,
+            opacity: params.opacity.get() as f32,
+            renderer: Renderer::default(),
+            painter: Painter::new(params.render, look.hdr, source_depth > look.options.bit_depth),
+            skins: Vec::new(),
+            strokes: Vec::new(),
+            threads: cast.threads,
+            times: cast.times,
+            fallback: 0,
+        }
+    }
+
+    /// Makes a frame of the result of a frame of the video.
+    ///
+    /// # Errors
+    /// Those of [`Painter::lay`]. What cannot be drawn is not drawn, and counted.
+    pub fn draw(&mut self, original: &Frame, result: &mut Frame) -> Result<()> {
+        self.painter.lay(original, result)?;
+        // A damaged file might be decoded differently the second time: in frames that nobody saw nobody is known.
+        let Ok(index) = self.times.binary_search(&original.pts()) else { return Ok(()) };
+        let (poses, seen) = (self.poses(index), self.seen(index));
+        if poses.is_empty() && self.strokes.is_empty() {
+            self.fallback += u64::from(seen);
+            return Ok(());
+        }
+        let mut canvas = canvas(result, self.mode, original.width())?;
+        let drawn = self.threads.install(|| {
+            self.skins.resize_with(poses.len().max(self.skins.len()), Skin::default);
+            self.skins.par_iter_mut().zip(&poses).for_each(|(skin, (_, pose))| {
+                self.body.skin(pose, &mut skin.positions);
+                normals(&skin.positions, self.body.triangles(), &mut skin.normals);
+            });
+            let colours: Vec<[Vec3; 3]> = poses.iter().map(|(id, _)| colours(*id)).collect();
+            let meshes: Vec<Mesh<'_>> = (self.skins.iter().zip(&colours))
+                .map(|(skin, colours)| Mesh {
+                    positions: &skin.positions,
+                    normals: &skin.normals,
+                    triangles: self.body.triangles(),
+                    colours,
+                    parts: &self.parts,
+                })
+                .collect();
+            let scene = Scene { camera: self.camera, meshes: &meshes, opacity: self.opacity, strokes: &self.strokes };
+            self.renderer.draw(&mut canvas, &scene)
+        });
+        // On an error the picture is as it was.
+        self.fallback += u64::from(drawn.is_err());
+        Ok(())
+    }
+
+    /// The bodies to draw, and into `strokes` the skeletons.
+    fn poses(&mut self, index: usize) -> Vec<(u32, &'a BodyPose)> {
+        self.strokes.clear();
+        let people = self.people;
+        if self.mode.draws_skeleton() {
+            for landmarks in people.iter().filter_map(|person| person.landmarks(index)) {
+                BLAZEPOSE.draw(&landmarks.image, &landmarks.visibility, self.opacity, &mut self.strokes);
+            }
+        }
+        let posed = people.iter().filter_map(|person| Some((person.id, person.pose(index)?)));
+        posed.filter(|_| self.mode.draws_mesh()).collect()
+    }
+
+    /// Whether somebody is in a frame.
+    fn seen(&self, index: usize) -> bool {
+        self.people.iter().any(|person| person.landmarks(index).is_some())
+    }
+}
+
+/// Decodes once more, draws, encodes.
+///
+/// # Errors
+/// Those of reading and writing.
+pub fn run(reader: Reader, writer: Writer, ctx: &JobContext, drawer: &mut Drawer<'_>) -> Result<PipelineReport> {
+    let options = PipelineOptions { stage: DRAWING.to_owned(), ..PipelineOptions::default() };
+    pipeline::run(reader, writer, ctx, &options, |frames: &mut Vec<Frame>, out: &mut Emitter<'_>| {
+        for frame in frames.drain(..) {
+            let mut result = out.blank(&frame)?;
+            drawer.draw(&frame, &mut result)?;
+            out.send(result)?;
+        }
+        Ok(())
+    })
+}

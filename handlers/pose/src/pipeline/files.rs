@@ -1,0 +1,203 @@
+//! The files of a run beside the video.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+
+use darkroom_api::{ErrorCode, JobContext, JobError, OutputFile, Result};
+use darkroom_media::VideoInfo;
+use glam::Vec3;
+
+use super::draw::colours;
+use super::fit::Person;
+use super::progress::tell;
+use crate::body::Body;
+use crate::output::{
+    Amass, BoneFacts, FramePoses, Motion, PosedFrame, Poses, PosesWriter, RigPose, Schema, Shaped, Summary, TrackFacts,
+    VideoFacts, write_bvh, write_glb, write_npz,
+};
+use crate::params::Extra;
+use crate::view::Camera;
+use crate::{Params, WRITING, output};
+
+/// Names of the files that are always there.
+const POSES: &str = "poses.json";
+const SUMMARY: &str = "summary.json";
+/// All motions as arrays.
+const ARRAYS: &str = "poses.npz";
+/// Most people who get animations of their own: those seen longest.
+pub const MAX_ANIMATIONS: usize = 64;
+/// Frames between two words of progress.
+const TELL_EVERY: usize = 256;
+
+/// What all files tell of the video.
+pub struct Facts<'a> {
+    /// What the frames are.
+    pub info: &'a VideoInfo,
+    /// When each frame is shown, in the video's time base.
+    pub times: &'a [i64],
+    /// The camera that the bodies are seen by.
+    pub camera: Camera,
+    /// The body.
+    pub body: &'a Body,
+}
+
+impl Facts<'_> {
+    /// When a frame is shown, in seconds from the first one.
+    #[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
+    fn secs(&self, frame: usize) -> f64 {
+        let ticks = self.times.get(frame).map_or(0, |pts| pts.saturating_sub(self.info.start_pts));
+        (ticks as f64 * f64::from(self.info.time_base)).max(0.0)
+    }
+}
+
+/// Writes `poses.json`.
+///
+/// # Errors
+/// [`ErrorCode::ScratchFull`]; [`ErrorCode::Cancelled`].
+pub fn poses(ctx: &JobContext, params: &Params, facts: &Facts<'_>, people: &[Person]) -> Result<OutputFile> {
+    let head = Poses {
+        schema: Schema::V1,
+        video: VideoFacts { width_px: facts.info.width_px, height_px: facts.info.height_px, fps: facts.info.fps() },
+        model: params.model.clone(),
+        bones: BoneFacts::of(facts.body),
+        tracks: people.iter().map(track).collect(),
+        frames: Vec::new(),
+    };
+    write(ctx, POSES, |file| {
+        let mut writer = PosesWriter::new(file, &head)?;
+        for frame in 0..facts.times.len() {
+            if frame % TELL_EVERY == 0 {
+                ctx.check_cancelled().map_err(io::Error::other)?;
+                tell(ctx, WRITING, frame, facts.times.len());
+            }
+            let seen = people.iter().filter_map(|person| somebody(person, frame)).collect();
+            writer.frame(&FramePoses::new(frame as u64, facts.secs(frame), &facts.camera, seen))?;
+        }
+        writer.finish().map(drop)
+    })?;
+    ctx.check_cancelled()?;
+    Ok(file(POSES, "application/json"))
+}
+
+fn track(person: &Person) -> TrackFacts {
+    let scales = person.fitted.poses.iter().flatten().next().map(|pose| pose.scales.clone());
+    TrackFacts { track: person.id, scales: scales.unwrap_or_default() }
+}
+
+/// A person in a frame.
+fn somebody(person: &Person, frame: usize) -> Option<output::Person> {
+    let (at, landmarks) = (person.at(frame)?, person.landmarks(frame)?);
+    let bounds = &person.boxes[at];
+    let box_px = [bounds.min.x, bounds.min.y, bounds.size().x, bounds.size().y];
+    let size = crate::people::Bounds::around(landmarks.image)?.size().max_element();
+    #[allow(clippy::cast_possible_truncation, reason = "pixels")]
+    let error_px = person.fitted.errors[at].map(|error| error as f32 * size);
+    let rig = person.pose(frame).map(|pose| RigPose::new(pose, error_px));
+    Some(output::Person { filled: person.filled[at], rig, ..output::Person::new(person.id, box_px, landmarks) })
+}
+
+/// Writes `summary.json`.
+///
+/// # Errors
+/// [`ErrorCode::ScratchFull`].
+pub fn summary(ctx: &JobContext, summary: &Summary) -> Result<OutputFile> {
+    write(ctx, SUMMARY, |file| summary.write(file))?;
+    Ok(file(SUMMARY, "application/json"))
+}
+
+/// Writes arrays and animations as far as they are asked for; takes the poses, which nobody needs any more. Adds what the user
+/// should know.
+///
+/// # Errors
+/// [`ErrorCode::ScratchFull`]; [`ErrorCode::Cancelled`].
+pub fn motions(
+    ctx: &JobContext,
+    params: &Params,
+    facts: &Facts<'_>,
+    people: Vec<Person>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<OutputFile>> {
+    let mut motions: Vec<(u32, Vec<PosedFrame>)> = people.into_iter().map(|person| posed(facts, person)).collect();
+    motions.retain(|(_, frames)| !frames.is_empty());
+    let mut files = Vec::new();
+    if motions.is_empty() {
+        return Ok(files);
+    }
+    let fps = facts.info.fps();
+    if params.outputs.contains(&Extra::Npz) {
+        let names: Vec<&str> = facts.body.bones().iter().map(|bone| bone.name.as_str()).collect();
+        let amass = Amass { betas: &[], gender: "neutral", bones: &names };
+        let all: Vec<_> = motions.iter().map(|(id, frames)| (*id, Motion { frames, fps })).collect();
+        write(ctx, ARRAYS, |file| write_npz(file, &all, &amass).and_then(std::io::Write::flush))?;
+        files.push(file(ARRAYS, "application/zip"));
+    }
+    let (glb, bvh) = (params.outputs.contains(&Extra::Glb), params.outputs.contains(&Extra::Bvh));
+    if !glb && !bvh {
+        return Ok(files);
+    }
+    if motions.len() > MAX_ANIMATIONS {
+        warnings.push(format!(
+            "There are {} people: the {MAX_ANIMATIONS} who are seen longest have animations (`tracks/`), all are in `{POSES}`.",
+            motions.len()
+        ));
+        motions.sort_by_key(|(_, frames)| std::cmp::Reverse(frames.len()));
+        motions.truncate(MAX_ANIMATIONS);
+        motions.sort_by_key(|(id, _)| *id);
+    }
+    std::fs::create_dir_all(ctx.output_dir.join("tracks")).map_err(|e| unwritable("tracks", &e))?;
+    for (done, (id, frames)) in motions.iter().enumerate() {
+        ctx.check_cancelled()?;
+        tell(ctx, WRITING, done, motions.len());
+        let (motion, shape) = (Motion { frames, fps }, Shaped::new(facts.body, &frames[0].pose.scales));
+        if glb {
+            let name = format!("tracks/{id}.glb");
+            write(ctx, &name, |file| write_glb(file, &shape, &motion, colours(*id).map(linear)))?;
+            files.push(file(&name, "model/gltf-binary"));
+        }
+        if bvh {
+            let name = format!("tracks/{id}.bvh");
+            write(ctx, &name, |file| write_bvh(file, &shape, &motion))?;
+            files.push(file(&name, "text/plain"));
+        }
+    }
+    Ok(files)
+}
+
+fn posed(facts: &Facts<'_>, person: Person) -> (u32, Vec<PosedFrame>) {
+    let frames = person.fitted.poses.into_iter().enumerate().filter_map(|(at, pose)| {
+        let index = person.first + at;
+        Some(PosedFrame { index: index as u64, time_secs: facts.secs(index), pose: pose? })
+    });
+    (person.id, frames.collect())
+}
+
+/// Linear light of a signal.
+fn linear(colour: Vec3) -> Vec3 {
+    colour.powf(2.2)
+}
+
+fn file(name: &str, media_type: &str) -> OutputFile {
+    OutputFile { name: name.to_owned(), media_type: media_type.to_owned() }
+}
+
+fn write(ctx: &JobContext, name: &str, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
+    let written = File::create(ctx.output_dir.join(name)).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        fill(&mut file)?;
+        file.flush()
+    });
+    // A run that is cancelled while it writes says that it was cancelled.
+    ctx.check_cancelled()?;
+    written.map_err(|e| unwritable(name, &e))
+}
+
+/// The error for a file that cannot be written.
+pub fn unwritable(name: &str, e: &io::Error) -> JobError {
+    match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JobError::new(
+            ErrorCode::ScratchFull,
+            "The scratch disk is full: free some space or give the worker a larger one.",
+        ),
+        _ => JobError::new(ErrorCode::Internal, format!("`{name}` cannot be written: {e}.")),
+    }
+}

@@ -1,0 +1,337 @@
+//! One run: file in, files out.
+//!
+//! The video is decoded twice. The first pass finds the people ([`find`]); then, the whole clip being known, a body is fitted to
+//! each of them ([`fit`]); the second pass draws ([`draw`]), and nothing of the pictures is kept in between.
+
+mod draw;
+mod files;
+mod find;
+mod fit;
+mod nobody;
+mod paint;
+mod progress;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use darkroom_api::{
+    ErrorCode, Inputs, JobContext, JobError, ModelUse, OutputFile, Outputs, Result, Seconds, StageReport,
+};
+use darkroom_inference::Runtime;
+use darkroom_media::{ReadOptions, Reader, Traits, VideoInfo, Writer};
+use glam::Vec2;
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::json;
+
+use crate::body::Body;
+use crate::fit::{Fitter, TrackOptions};
+use crate::look::Look;
+use crate::output::{Summary, TrackSummary};
+use crate::params::BODY;
+use crate::render::Mode;
+use crate::view::Camera;
+use crate::{Params, VIDEO};
+pub use draw::{Cast, Drawer};
+use files::Facts;
+pub use files::MAX_ANIMATIONS;
+pub use find::{Found, MAX_POSES, find, finder};
+pub use fit::{Person, fit};
+use progress::share;
+
+/// Where, in percent, finding ends and drawing begins.
+const FOUND: f32 = 60.0;
+const FITTED: f32 = 66.0;
+const DRAWN: f32 = 98.0;
+
+/// What a run has at hand.
+pub struct Setup {
+    /// Fits bodies.
+    pub fitter: Fitter,
+    /// The body's file.
+    pub body: ModelUse,
+    /// Who fits and draws.
+    pub threads: rayon::ThreadPool,
+}
+
+impl Setup {
+    /// Loads the body and starts the threads.
+    ///
+    /// # Errors
+    /// Those of the registry and of [`Body::load`]; [`ErrorCode::OutOfMemory`] for threads that cannot be started.
+    pub fn new(runtime: &Runtime) -> Result<Setup> {
+        let file = runtime.registry().resolve(BODY)?;
+        let fitter = Fitter::new(Arc::new(Body::load(&file.path)?))?;
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(runtime.intra_threads()).build().map_err(|e| {
+            JobError::new(ErrorCode::OutOfMemory, format!("The system has no room for another thread ({e})."))
+        })?;
+        Ok(Setup { fitter, body: ModelUse { name: file.name, sha256: file.sha256 }, threads })
+    }
+}
+
+/// Runs the handler.
+///
+/// # Errors
+/// Codes of reading, of the models and of writing; [`ErrorCode::ModelInvalid`] and [`ErrorCode::Internal`] where more than half
+/// of the frames with people could not be fitted or drawn.
+pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params) -> Result<Outputs> {
+    let started = Instant::now();
+    let clip = Clip { path: inputs.one(VIDEO)?, ctx, params, threads: runtime.intra_threads() };
+    let reader = clip.open()?;
+    // What cannot be written is refused before the work.
+    let look = clip.look(reader.info())?;
+    let setup = Setup::new(runtime)?;
+    let (finder, mut models) = finder(runtime, params, reader.info().fps())?;
+    models.push(setup.body.clone());
+    let found = find(reader, finder, &share(ctx, 0.0, FOUND))?;
+    let Found { info, times, tracks, counts, at_once, report } = found;
+    let camera = camera(params, &info);
+    let mut stages = vec![renamed(&report.stages, 0, "decode, finding"), renamed(&report.stages, 1, "find")];
+    let people = clocked("fit", &mut stages, || {
+        let ctx = share(ctx, FOUND, FITTED);
+        setup.threads.install(|| fit(&ctx, &setup.fitter, &camera, &track_options(params, &info), tracks))
+    })?;
+
+    let unfitted = Unfitted::of(&people, times.len());
+    let cast = Cast { body: setup.fitter.body(), people: &people, times: &times, camera, threads: &setup.threads };
+    let drawn = match params.render {
+        Mode::None => Drawn { fallback: unfitted.refuse_most()?, ..Drawn::default() },
+        _ if people.is_empty() && params.is_whole() => Drawn::of_nobody(nobody::give_back(ctx, clip.path)?),
+        Mode::Skeleton => clip.draw(&cast, &look)?,
+        Mode::Mesh | Mode::Both | Mode::SideBySide => {
+            unfitted.refuse_most()?;
+            clip.draw(&cast, &look)?
+        }
+    };
+    unfitted.refuse_undrawn(drawn.fallback)?;
+    stages.extend(drawn.stages);
+
+    let facts = Facts { info: &info, times: &times, camera, body: setup.fitter.body() };
+    let summary = summary(&people, &unfitted, drawn.fallback);
+    let mut warnings = params.warnings();
+    let mut files: Vec<OutputFile> = drawn.file.into_iter().collect();
+    clocked("write", &mut stages, || {
+        let ctx = share(ctx, DRAWN, 100.0);
+        files.push(files::poses(&ctx, params, &facts, &people)?);
+        files.push(files::summary(&ctx, &summary)?);
+        files.extend(files::motions(&ctx, params, &facts, people, &mut warnings)?);
+        Ok(())
+    })?;
+    warnings.extend(uncounted(params, counts.uncounted));
+    warnings.extend(drawn.warnings.unwrap_or(report.warnings));
+    let wall_secs = started.elapsed().as_secs_f64();
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    let fps = times.len() as f64 / wall_secs.max(1e-9);
+    let metrics = json!({
+        "people": summary.people,
+        "people_at_once": at_once,
+        "frames": times.len(),
+        "fps": fps,
+        "wall_secs": wall_secs,
+        "width_px": info.width_px,
+        "height_px": info.height_px,
+        "focal_px": camera.focal_px,
+        "coverage": summary.coverage,
+        "frames_fallback": summary.frames_fallback,
+        "jitter_raw_mm": summary.jitter_raw_mm,
+        "jitter_mm": summary.jitter_mm,
+        "reprojection_error": summary.reprojection_error,
+        "uncounted": counts.uncounted,
+        "scene_cuts": counts.cuts,
+        "detections": counts.detections,
+        "looks": counts.looks,
+        "corrupt_packets": report.corrupt_packets,
+        "bytes": drawn.bytes,
+    });
+    Ok(Outputs {
+        files,
+        params: serde_json::to_value(params).map_err(|e| JobError::new(ErrorCode::Internal, e.to_string()))?,
+        models,
+        metrics: metrics.as_object().cloned().unwrap_or_default(),
+        stages,
+        warnings,
+    })
+}
+
+/// The video of a run, which is read twice.
+pub struct Clip<'a> {
+    /// Its file.
+    pub path: &'a Path,
+    /// The run's surroundings.
+    pub ctx: &'a JobContext,
+    /// Its parameters.
+    pub params: &'a Params,
+    /// Threads of the whole run.
+    pub threads: usize,
+}
+
+impl Clip<'_> {
+    /// Opens it; both passes alike, so that they see the same frames of a damaged file.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn open(&self) -> Result<Reader> {
+        Reader::open(self.path, &self.read_options())
+    }
+
+    /// Which part of it to read.
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            start_secs: self.params.start_secs.map(Seconds::get),
+            end_secs: self.params.end_secs.map(Seconds::get),
+            threads: self.threads.div_ceil(2),
+            cancel: self.ctx.cancel.clone(),
+            ..ReadOptions::default()
+        }
+    }
+
+    /// What the result is written as.
+    ///
+    /// # Errors
+    /// As [`Look::of`].
+    pub fn look(&self, info: &VideoInfo) -> Result<Look> {
+        Look::of(self.params, Traits::from(info), self.threads)
+    }
+
+    /// The second pass.
+    fn draw(&self, cast: &Cast<'_>, look: &Look) -> Result<Drawn> {
+        let reader = self.open()?;
+        let info = reader.info().clone();
+        let (name, out_info) = (look.name(), look.describe(&info, self.params));
+        let writer = Writer::create(&self.ctx.output_dir.join(&name), &look.options, &out_info, reader.tracks())?;
+        let mut drawer = Drawer::new(cast, self.params, look, info.bit_depth);
+        let report = draw::run(reader, writer, &share(self.ctx, FITTED, DRAWN), &mut drawer)?;
+        let names = ["decode, drawing", "draw", "encode"];
+        let stages = (0..).zip(names).map(|(index, name)| renamed(&report.stages, index, name)).collect();
+        let mut warnings = look.warnings.clone();
+        warnings.extend(report.write.warnings);
+        let media_type = look.options.format.media_type().to_owned();
+        Ok(Drawn {
+            file: Some(OutputFile { name, media_type }),
+            bytes: report.write.bytes,
+            fallback: drawer.fallback,
+            stages,
+            warnings: Some(warnings),
+        })
+    }
+}
+
+/// What came of the second pass.
+#[derive(Default)]
+struct Drawn {
+    file: Option<OutputFile>,
+    bytes: u64,
+    /// Frames that kept their pixels though somebody is in them.
+    fallback: u64,
+    stages: Vec<StageReport>,
+    /// Those of the video as it was written.
+    warnings: Option<Vec<String>>,
+}
+
+impl Drawn {
+    /// The input itself.
+    fn of_nobody(file: OutputFile) -> Drawn {
+        Drawn { file: Some(file), warnings: Some(Vec::new()), ..Drawn::default() }
+    }
+}
+
+/// In how many frames somebody is, and in how many of them nobody could be fitted.
+struct Unfitted {
+    frames: u64,
+    with_people: u64,
+    unfitted: u64,
+}
+
+impl Unfitted {
+    fn of(people: &[Person], frames: usize) -> Unfitted {
+        let mut counts = Unfitted { frames: frames as u64, with_people: 0, unfitted: 0 };
+        for frame in 0..frames {
+            let posed = people.iter().any(|person| person.pose(frame).is_some());
+            let seen = posed || people.iter().any(|person| person.landmarks(frame).is_some());
+            counts.with_people += u64::from(seen);
+            counts.unfitted += u64::from(seen && !posed);
+        }
+        counts
+    }
+
+    /// The frames that could not be fitted, unless they are most of those with people.
+    fn refuse_most(&self) -> Result<u64> {
+        if self.unfitted * 2 <= self.with_people {
+            return Ok(self.unfitted);
+        }
+        let why = format!(
+            "No body fits what the model saw in {} of {} frames with people: try another `model`, or `render` = `skeleton`.",
+            self.unfitted, self.with_people
+        );
+        Err(JobError::new(ErrorCode::ModelInvalid, why))
+    }
+
+    /// The same of those that could not be drawn.
+    fn refuse_undrawn(&self, fallback: u64) -> Result<()> {
+        if fallback * 2 <= self.with_people {
+            return Ok(());
+        }
+        let why = format!(
+            "{fallback} of {} frames with people could not be drawn. This is a fault: report it with the worker's log.",
+            self.with_people
+        );
+        Err(JobError::new(ErrorCode::Internal, why))
+    }
+}
+
+fn summary(people: &[Person], counts: &Unfitted, fallback: u64) -> Summary {
+    let tracks: Vec<TrackSummary> = people.iter().map(Person::summary).collect();
+    Summary::new(counts.frames, counts.with_people, fallback, tracks)
+}
+
+/// The camera that bodies are seen by.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "pixels of a picture")]
+pub fn camera(params: &Params, info: &VideoInfo) -> Camera {
+    let centre_px = Vec2::new(info.width_px as f32, info.height_px as f32) / 2.0;
+    Camera { focal_px: params.focal_px(info.width_px, info.height_px) as f32, centre_px }
+}
+
+/// How tracks are fitted.
+pub fn track_options(params: &Params, info: &VideoInfo) -> TrackOptions {
+    TrackOptions {
+        rate_fps: info.fps(),
+        smooth_secs: params.smooth_secs.get(),
+        keep_feet: params.keep_feet,
+        ..TrackOptions::default()
+    }
+}
+
+fn uncounted(params: &Params, people: usize) -> Option<String> {
+    (people > 0).then(|| {
+        format!(
+            "In some frames there are {people} or more people beyond the {} that are followed (`max_people`, 40 at most): they \
+             are in no file and not drawn.",
+            params.max_people.get()
+        )
+    })
+}
+
+/// A stage's report under another name; an empty one where there is none.
+fn renamed(stages: &[StageReport], index: usize, name: &str) -> StageReport {
+    let report = stages.get(index).cloned().unwrap_or_else(|| stage(name, 0.0, 0.0));
+    StageReport { name: name.to_owned(), ..report }
+}
+
+fn stage(name: &str, busy_secs: f64, cpu_secs: f64) -> StageReport {
+    let (waiting_input_secs, waiting_output_secs) = (0.0, 0.0);
+    StageReport { name: name.to_owned(), frames: 0, busy_secs, waiting_input_secs, waiting_output_secs, cpu_secs }
+}
+
+/// Does something that nothing runs beside, so that the process's CPU time is its.
+fn clocked<T>(name: &str, stages: &mut Vec<StageReport>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let cpu = || {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        #[allow(clippy::cast_precision_loss, reason = "seconds fit a float")]
+        let (whole, rest) = (time.tv_sec as f64, time.tv_nsec as f64);
+        whole + rest * 1e-9
+    };
+    let (before, started) = (cpu(), Instant::now());
+    let done = work()?;
+    stages.push(stage(name, started.elapsed().as_secs_f64(), cpu() - before));
+    Ok(done)
+}

@@ -18,10 +18,10 @@ fn each_record_of_a_message_goes_its_own_way() {
     // A bucket of which only the test tells the worker.
     let up = Up::start(&[
         ("DARKROOM__SOURCES__1__BUCKET", "quiet"),
-        ("DARKROOM__ROUTES__2__BUCKET", "quiet"),
-        ("DARKROOM__ROUTES__2__SUFFIXES", r#"[".mp4"]"#),
-        ("DARKROOM__ROUTES__2__HANDLER", "matting"),
-        ("DARKROOM__ROUTES__2__OUTPUT", "s3://results/quiet/"),
+        ("DARKROOM__ROUTES__3__BUCKET", "quiet"),
+        ("DARKROOM__ROUTES__3__SUFFIXES", r#"[".mp4"]"#),
+        ("DARKROOM__ROUTES__3__HANDLER", "matting"),
+        ("DARKROOM__ROUTES__3__OUTPUT", "s3://results/quiet/"),
     ]);
     let (quiet, shop) = (up.bucket("quiet"), Workshop::new());
     quiet.create();

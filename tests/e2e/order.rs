@@ -17,10 +17,10 @@ const SLOW: &str = r#"{"action":"slow","secs":1.5}"#;
 fn route(params: &'static str) -> [(&'static str, &'static str); 5] {
     [
         ("DARKROOM__SOURCES__1__BUCKET", "quiet"),
-        ("DARKROOM__ROUTES__2__BUCKET", "quiet"),
-        ("DARKROOM__ROUTES__2__HANDLER", "fault"),
-        ("DARKROOM__ROUTES__2__OUTPUT", "s3://results/quiet/"),
-        ("DARKROOM__ROUTES__2__PARAMS", params),
+        ("DARKROOM__ROUTES__3__BUCKET", "quiet"),
+        ("DARKROOM__ROUTES__3__HANDLER", "fault"),
+        ("DARKROOM__ROUTES__3__OUTPUT", "s3://results/quiet/"),
+        ("DARKROOM__ROUTES__3__PARAMS", params),
     ]
 }
 
@@ -190,10 +190,10 @@ fn a_worker_whose_results_would_start_jobs_does_not_start() {
     let looping = up.dir().join("looping.toml");
     fs::write(&looping, format!("{text}\n[[sources]]\nbucket = \"results\"\n")).unwrap();
     let env = [
-        ("DARKROOM__ROUTES__2__BUCKET", "results"),
-        ("DARKROOM__ROUTES__2__PREFIX", "matting/"),
-        ("DARKROOM__ROUTES__2__HANDLER", "matting"),
-        ("DARKROOM__ROUTES__2__OUTPUT", "s3://results/again/"),
+        ("DARKROOM__ROUTES__3__BUCKET", "results"),
+        ("DARKROOM__ROUTES__3__PREFIX", "matting/"),
+        ("DARKROOM__ROUTES__3__HANDLER", "matting"),
+        ("DARKROOM__ROUTES__3__OUTPUT", "s3://results/again/"),
     ];
     let mut command = std::process::Command::new(binary("darkroom"));
     let refused = command.arg("--config").arg(&looping).arg("work").envs(env).output().unwrap();

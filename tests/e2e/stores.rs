@@ -38,11 +38,11 @@ fn versions_in_another_store_are_jobs_of_their_own_whichever_is_the_latest() {
         ("DARKROOM__STORES__1__SECRET_KEY", "test"),
         ("DARKROOM__SOURCES__1__STORE", "archive"),
         ("DARKROOM__SOURCES__1__BUCKET", "versions"),
-        ("DARKROOM__ROUTES__2__STORE", "archive"),
-        ("DARKROOM__ROUTES__2__BUCKET", "versions"),
-        ("DARKROOM__ROUTES__2__HANDLER", "fault"),
-        ("DARKROOM__ROUTES__2__PARAMS", r#"{"action":"ok"}"#),
-        ("DARKROOM__ROUTES__2__OUTPUT", "s3://results/versions/"),
+        ("DARKROOM__ROUTES__3__STORE", "archive"),
+        ("DARKROOM__ROUTES__3__BUCKET", "versions"),
+        ("DARKROOM__ROUTES__3__HANDLER", "fault"),
+        ("DARKROOM__ROUTES__3__PARAMS", r#"{"action":"ok"}"#),
+        ("DARKROOM__ROUTES__3__OUTPUT", "s3://results/versions/"),
     ]);
     for (version, etag) in &versions {
         let object = json!({"key": "in/a.wav", "size": sound().len(), "eTag": etag, "versionId": version});

@@ -148,7 +148,7 @@ fn a_phones_video_is_upright_and_drawn_so() {
     let bench = Bench::new();
     let source = man(&bench, 4, &[]);
     // Lying, with a note that it is to be turned.
-    let lying = bench.make("lying.mp4", &["-i", &source], &[&["-vf", "transpose=2", "-an"][..], &QUICK].concat());
+    let lying = bench.make("lying.mp4", &["-i", &source], &[&["-vf", "transpose=1", "-an"][..], &QUICK].concat());
     let phone = bench.make("phone.mp4", &["-i", &lying], &["-c", "copy", "-metadata:s:v:0", "rotate=90"]);
     assert!(bench.shows("phone.mp4", "stream=width,height").contains("width=480\nheight=270"));
     let outputs = bench.run(&phone, json!({ "render": "side-by-side", "codec": "vp9" })).unwrap();

@@ -486,7 +486,7 @@ fn each_part_works_on_every_frame() {
     let (inputs, ctx) = (inputs(&bench.walk(5)), bench.context());
     let handler = Vsr::new(runtime().clone());
     let params = Params { model: "test/double".into(), ..Params::default() };
-    for part in Part::ALL {
+    for part in [Part::Decode, Part::Model, Part::Encode] {
         let alone = handler.alone(part, &ctx, &inputs, params.clone()).unwrap();
         assert_eq!((alone.work)().unwrap(), 5, "{part}");
     }

@@ -111,7 +111,7 @@ async fn measure(global: &Global, args: &HandlerArgs) -> Result<(), Failure> {
     let mut rounds = Vec::new();
     for number in 1..=args.rounds {
         let mut round = BTreeMap::new();
-        for row in Row::all(args.python.is_some()) {
+        for row in Row::all(&args.handler, &args.set, args.python.is_some()) {
             global.note(&format!("round {number} of {}: {row}", args.rounds));
             round.insert(row, take(row, &ours, args, &models).await?);
         }
@@ -134,6 +134,8 @@ async fn take(row: Row, ours: &Measurement<'_>, args: &HandlerArgs, models: &Pat
     let (part, script) = match row {
         Row::Decode => (Some(Part::Decode), None),
         Row::Model => (Some(Part::Model), None),
+        Row::Fit => (Some(Part::Fit), None),
+        Row::Draw => (Some(Part::Draw), None),
         Row::Encode => (Some(Part::Encode), None),
         Row::EndToEnd => (None, None),
         Row::Careful => (None, Some("careful")),

@@ -89,10 +89,15 @@ fn person(fitter: &Fitter, camera: &Camera, options: &TrackOptions, track: Track
     let frames = track.sightings.last().map_or(0, |sighting| sighting.frame + 1 - first);
     let (mut seen, mut filled) = (vec![None; frames], vec![false; frames]);
     let mut boxes = vec![Bounds { min: glam::Vec2::ZERO, max: glam::Vec2::ZERO }; frames];
+    let mut smpl = Vec::new();
     for sighting in track.sightings {
         let at = sighting.frame - first;
+        if let Some(told) = sighting.smpl {
+            smpl.resize(at, None);
+            smpl.push(Some(told));
+        }
         (seen[at], boxes[at], filled[at]) = (Some(sighting.landmarks), sighting.bounds, sighting.filled);
     }
-    let fitted = fitter.fit_track(&seen, camera, options);
+    let fitted = fitter.fit_track(&seen, &smpl, camera, options);
     Person { id: track.id, first, seen, boxes, filled, fitted }
 }

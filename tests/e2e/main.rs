@@ -22,6 +22,7 @@ mod keys;
 mod notifications;
 mod once;
 mod order;
+mod pose;
 mod sources;
 mod spot;
 mod sqs;

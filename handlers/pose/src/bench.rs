@@ -82,9 +82,9 @@ fn draw<'a>(runtime: &Runtime, clip: &Clip<'_>) -> Result<Alone<'a>> {
     let pool = look.pool(reader.info(), clip.params);
     let (frames, times) = first_frames(&mut reader)?;
     let held_bytes = frames.iter().skip(1).map(Frame::bytes).sum();
-    let (params, depth) = (clip.params.clone(), reader.info().bit_depth);
+    let (params, info) = (clip.params.clone(), reader.info().clone());
     let work = move || -> Result<u64> {
-        let mut drawer = Drawer::new(&ready.cast(), &params, &look, depth);
+        let mut drawer = Drawer::new(&ready.cast(), &params, &look, &info);
         for index in 0..times.len() {
             let original = &frames[there_and_back(index, frames.len())];
             let mut result = pool.take()?;
@@ -106,7 +106,7 @@ fn encode<'a>(runtime: &Runtime, clip: &Clip<'_>) -> Result<Alone<'a>> {
     let writer = Writer::create(&path, &look.options, &look.describe(&info, clip.params), reader.tracks())?;
     let (frames, times) = first_frames(&mut reader)?;
     let cast = ready.cast();
-    let mut drawer = Drawer::new(&cast, clip.params, &look, info.bit_depth);
+    let mut drawer = Drawer::new(&cast, clip.params, &look, &info);
     let mut results = Vec::with_capacity(frames.len());
     for frame in &frames {
         let mut result = writer.pool().take()?;

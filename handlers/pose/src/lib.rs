@@ -72,16 +72,17 @@ impl Pose {
 
     fn plan_video(&self, params: &Params, probe: &Probe) -> Result<Plan> {
         let Some(video) = &probe.video else { return Ok(Plan::default()) };
-        let look = Look::of(params, Traits::probed(probe.kind, video), 1)?;
         let width_px = params.render.output_width_px(video.width_px);
         let pixels = u64::from(width_px) * u64::from(video.height_px);
-        let range = (params.start_secs.map(Seconds::get), params.end_secs.map(Seconds::get));
         let frames = video.frames.unwrap_or(MAX_POSES as u64);
         let poses = frames.saturating_mul(EXPECTED_PEOPLE).min(MAX_POSES as u64);
-        let video_bytes = match params.render {
-            Mode::None => 0,
+        let video_bytes = if params.render == Mode::None {
+            0
+        } else {
+            let options = Look::of(params, Traits::probed(probe.kind, video), 1)?.options;
+            let range = (params.start_secs.map(Seconds::get), params.end_secs.map(Seconds::get));
             // Where nobody is, the input itself comes back.
-            _ => look.options.scratch_bytes((width_px, video.height_px), probe, range).max(probe.bytes),
+            options.scratch_bytes((width_px, video.height_px), probe, range).max(probe.bytes)
         };
         let animations = ANIMATION_BYTES * pipeline::MAX_ANIMATIONS as u64;
         let files = poses * FILE_BYTES_A_POSE + frames.saturating_mul(FILE_BYTES_A_FRAME) + animations;

@@ -2,7 +2,7 @@
 
 use darkroom_api::{JobContext, Result};
 use darkroom_media::pipeline::{self, Emitter, PipelineOptions, PipelineReport};
-use darkroom_media::{Frame, Reader, Writer};
+use darkroom_media::{Frame, Reader, VideoInfo, Writer};
 use glam::Vec3;
 use rayon::prelude::*;
 
@@ -41,6 +41,8 @@ pub struct Drawer<'a> {
     camera: Camera,
     mode: Mode,
     opacity: f32,
+    /// Width of the smoothing in frames.
+    sigma: f64,
     renderer: Renderer,
     painter: Painter,
     skins: Vec<Skin>,
@@ -75,7 +77,7 @@ pub struct Cast<'a> {
 impl<'a> Drawer<'a> {
     /// For a run.
     #[allow(clippy::cast_possible_truncation, reason = "0 to 1")]
-    pub fn new(cast: &Cast<'a>, params: &Params, look: &Look, source_depth: u32) -> Drawer<'a> {
+    pub fn new(cast: &Cast<'a>, params: &Params, look: &Look, info: &VideoInfo) -> Drawer<'a> {
         let part = |region: &Region| match region {
             Region::Suit => 0,
             Region::Bare => 1,
@@ -88,8 +90,9 @@ impl<'a> Drawer<'a> {
             camera: cast.camera,
             mode: params.render,
             opacity: params.opacity.get() as f32,
+            sigma: params.smooth_secs.get() * info.fps(),
             renderer: Renderer::default(),
-            painter: Painter::new(params.render, look.hdr, source_depth > look.options.bit_depth),
+            painter: Painter::new(params.render, look.hdr, info.bit_depth > look.options.bit_depth),
             skins: Vec::new(),
             strokes: Vec::new(),
             threads: cast.threads,
@@ -141,8 +144,10 @@ impl<'a> Drawer<'a> {
         self.strokes.clear();
         let people = self.people;
         if self.mode.draws_skeleton() {
-            for landmarks in people.iter().filter_map(|person| person.landmarks(index)) {
-                BLAZEPOSE.draw(&landmarks.image, &landmarks.visibility, self.opacity, &mut self.strokes);
+            for person in people {
+                let Some(landmarks) = person.landmarks(index) else { continue };
+                let points = person.steady_points(index, self.sigma).unwrap_or(landmarks.image);
+                BLAZEPOSE.draw(&points, &landmarks.visibility, self.opacity, &mut self.strokes);
             }
         }
         let posed = people.iter().filter_map(|person| Some((person.id, person.pose(index)?)));

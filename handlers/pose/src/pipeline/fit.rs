@@ -1,6 +1,7 @@
 //! Between the passes: a body for each person, one set of lengths through the whole video.
 
 use darkroom_api::{JobContext, Result};
+use glam::Vec2;
 
 use super::progress::tell;
 use crate::FITTING;
@@ -39,6 +40,28 @@ impl Person {
     /// What the model saw in a frame of the video.
     pub fn landmarks(&self, frame: usize) -> Option<&Landmarks> {
         self.seen.get(self.at(frame)?)?.as_ref()
+    }
+
+    /// Points of a frame as they are drawn: each the mean of those before and after by a Gaussian of that many frames, as far
+    /// as both sides reach, so that nothing lags.
+    pub fn steady_points(&self, frame: usize, sigma: f64) -> Option<[Vec2; 33]> {
+        let at = self.at(frame)?;
+        let mut sum = self.seen[at].as_ref()?.image;
+        let mut weights = 1.0;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
+        let reach = (3.0 * sigma).ceil().clamp(0.0, 1e4) as usize;
+        for away in 1..=reach {
+            let before = at.checked_sub(away).and_then(|before| self.seen[before].as_ref());
+            let after = self.seen.get(at + away).and_then(Option::as_ref);
+            let (Some(before), Some(after)) = (before, after) else { break };
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "0 to 1")]
+            let weight = (-0.5 * (away as f64 / sigma).powi(2)).exp() as f32;
+            for ((sum, a), b) in sum.iter_mut().zip(before.image).zip(after.image) {
+                *sum += (a + b) * weight;
+            }
+            weights += 2.0 * weight;
+        }
+        Some(sum.map(|point| point / weights))
     }
 
     /// In numbers.
@@ -88,7 +111,7 @@ fn person(fitter: &Fitter, camera: &Camera, options: &TrackOptions, track: Track
     let first = track.sightings.first().map_or(0, |sighting| sighting.frame);
     let frames = track.sightings.last().map_or(0, |sighting| sighting.frame + 1 - first);
     let (mut seen, mut filled) = (vec![None; frames], vec![false; frames]);
-    let mut boxes = vec![Bounds { min: glam::Vec2::ZERO, max: glam::Vec2::ZERO }; frames];
+    let mut boxes = vec![Bounds { min: Vec2::ZERO, max: Vec2::ZERO }; frames];
     let mut smpl = Vec::new();
     for sighting in track.sightings {
         let at = sighting.frame - first;
@@ -100,4 +123,45 @@ fn person(fitter: &Fitter, camera: &Camera, options: &TrackOptions, track: Track
     }
     let fitted = fitter.fit_track(&seen, &smpl, camera, options);
     Person { id: track.id, first, seen, boxes, filled, fitted }
+}
+
+#[cfg(test)]
+mod tests {
+    use glam::Vec3;
+
+    use super::*;
+    use crate::fit::Lengths;
+
+    #[test]
+    fn drawn_points_are_steady_and_lag_nowhere() {
+        let seen = |x: f32| Landmarks {
+            image: [Vec2::new(x, 10.0); 33],
+            visibility: [1.0; 33],
+            world: [Vec3::ZERO; 33],
+            score: 1.0,
+        };
+        // A walk at constant speed, shaken, with a gap.
+        let shake = |i: usize| if i % 2 == 0 { 1.0 } else { -1.0 };
+        let walk: Vec<_> = (0..20).map(|i| (i != 15).then(|| seen(5.0 * i as f32 + shake(i)))).collect();
+        let fitted = FittedTrack {
+            poses: vec![None; 20],
+            errors: vec![None; 20],
+            lengths: Lengths::REST,
+            failed: 0,
+            glitches: 0,
+            filled: 0,
+            standing: 0,
+            jitter_mm: (None, None),
+            smpl: None,
+        };
+        let boxes = vec![Bounds { min: Vec2::ZERO, max: Vec2::ONE }; 20];
+        let person = Person { id: 1, first: 100, seen: walk, boxes, filled: vec![false; 20], fitted };
+        let off = |frame: usize, sigma| {
+            let x = person.steady_points(frame, sigma).map(|points| points[7].x)?;
+            Some((x - 5.0 * (frame - 100) as f32).abs())
+        };
+        assert!(off(108, 1.5).unwrap() < 0.1, "{:?}", off(108, 1.5));
+        assert_eq!((off(108, 0.0), off(100, 1.5), off(116, 1.5)), (Some(1.0), Some(1.0), Some(1.0)), "the ends stay");
+        assert_eq!((off(115, 1.5), person.steady_points(99, 1.5), person.steady_points(120, 1.5)), (None, None, None));
+    }
 }

@@ -3,7 +3,9 @@
 //! The video is decoded twice. The first pass finds the people ([`find`]); then, the whole clip being known, a body is fitted to
 //! each of them ([`fit`]); the second pass draws ([`draw`]), and nothing of the pictures is kept in between.
 
+mod clip;
 mod draw;
+mod fallback;
 mod files;
 mod find;
 mod fit;
@@ -11,28 +13,27 @@ mod nobody;
 mod paint;
 mod progress;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use darkroom_api::{
-    ErrorCode, Inputs, JobContext, JobError, ModelUse, OutputFile, Outputs, Result, Seconds, StageReport,
-};
+use darkroom_api::{ErrorCode, Inputs, JobContext, JobError, ModelUse, OutputFile, Outputs, Result, StageReport};
 use darkroom_inference::Runtime;
-use darkroom_media::{ReadOptions, Reader, Traits, VideoInfo, Writer};
+use darkroom_media::VideoInfo;
 use glam::Vec2;
 use rustix::time::{ClockId, clock_gettime};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::body::Body;
 use crate::fit::{Fitter, TrackOptions};
-use crate::look::Look;
 use crate::output::{Summary, TrackSummary};
 use crate::params::BODY;
+use crate::people::Counts;
 use crate::render::Mode;
 use crate::view::Camera;
 use crate::{Params, VIDEO};
+pub use clip::Clip;
 pub use draw::{Cast, Drawer};
+use fallback::Unfitted;
 use files::Facts;
 pub use files::MAX_ANIMATIONS;
 pub use find::{Found, MAX_POSES, find, finder};
@@ -78,8 +79,10 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
     let started = Instant::now();
     let clip = Clip { path: inputs.one(VIDEO)?, ctx, params, threads: runtime.intra_threads() };
     let reader = clip.open()?;
-    // What cannot be written is refused before the work.
-    let look = clip.look(reader.info())?;
+    if params.render != Mode::None {
+        // What cannot be written is refused before the work.
+        clip.look(reader.info())?;
+    }
     let setup = Setup::new(runtime)?;
     let (finder, mut models) = finder(runtime, params, reader.info().fps())?;
     models.push(setup.body.clone());
@@ -94,21 +97,14 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
 
     let unfitted = Unfitted::of(&people, times.len());
     let cast = Cast { body: setup.fitter.body(), people: &people, times: &times, camera, threads: &setup.threads };
-    let drawn = match params.render {
-        Mode::None => Drawn { fallback: unfitted.refuse_most()?, ..Drawn::default() },
-        _ if people.is_empty() && params.is_whole() => Drawn::of_nobody(nobody::give_back(ctx, clip.path)?),
-        Mode::Skeleton => clip.draw(&cast, &look)?,
-        Mode::Mesh | Mode::Both | Mode::SideBySide => {
-            unfitted.refuse_most()?;
-            clip.draw(&cast, &look)?
-        }
-    };
-    unfitted.refuse_undrawn(drawn.fallback)?;
-    stages.extend(drawn.stages);
+    let mut drawn = clip.draw_if_wanted(&cast, &unfitted)?;
+    stages.append(&mut drawn.stages);
 
     let facts = Facts { info: &info, times: &times, camera, body: setup.fitter.body() };
     let summary = summary(&people, &unfitted, drawn.fallback);
     let mut warnings = params.warnings();
+    warnings.extend(uncounted(params, counts.uncounted));
+    warnings.extend(drawn.warnings.take().unwrap_or(report.warnings));
     let mut files: Vec<OutputFile> = drawn.file.into_iter().collect();
     clocked("write", &mut stages, || {
         let ctx = share(ctx, DRAWN, 100.0);
@@ -117,20 +113,25 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
         files.extend(files::motions(&ctx, params, &facts, people, &mut warnings)?);
         Ok(())
     })?;
-    warnings.extend(uncounted(params, counts.uncounted));
-    warnings.extend(drawn.warnings.unwrap_or(report.warnings));
-    let wall_secs = started.elapsed().as_secs_f64();
+    let mut metrics = metrics(&facts, &summary, &counts, started.elapsed().as_secs_f64());
+    metrics.insert("people_at_once".into(), at_once.into());
+    metrics.insert("corrupt_packets".into(), report.corrupt_packets.into());
+    metrics.insert("bytes".into(), drawn.bytes.into());
+    let params = serde_json::to_value(params).map_err(|e| JobError::new(ErrorCode::Internal, e.to_string()))?;
+    Ok(Outputs { files, params, models, metrics, stages, warnings })
+}
+
+fn metrics(facts: &Facts<'_>, summary: &Summary, counts: &Counts, wall_secs: f64) -> Map<String, Value> {
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
-    let fps = times.len() as f64 / wall_secs.max(1e-9);
+    let fps = summary.frames as f64 / wall_secs.max(1e-9);
     let metrics = json!({
         "people": summary.people,
-        "people_at_once": at_once,
-        "frames": times.len(),
+        "frames": summary.frames,
         "fps": fps,
         "wall_secs": wall_secs,
-        "width_px": info.width_px,
-        "height_px": info.height_px,
-        "focal_px": camera.focal_px,
+        "width_px": facts.info.width_px,
+        "height_px": facts.info.height_px,
+        "focal_px": facts.camera.focal_px,
         "coverage": summary.coverage,
         "frames_fallback": summary.frames_fallback,
         "jitter_raw_mm": summary.jitter_raw_mm,
@@ -140,143 +141,8 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
         "scene_cuts": counts.cuts,
         "detections": counts.detections,
         "looks": counts.looks,
-        "corrupt_packets": report.corrupt_packets,
-        "bytes": drawn.bytes,
     });
-    Ok(Outputs {
-        files,
-        params: serde_json::to_value(params).map_err(|e| JobError::new(ErrorCode::Internal, e.to_string()))?,
-        models,
-        metrics: metrics.as_object().cloned().unwrap_or_default(),
-        stages,
-        warnings,
-    })
-}
-
-/// The video of a run, which is read twice.
-pub struct Clip<'a> {
-    /// Its file.
-    pub path: &'a Path,
-    /// The run's surroundings.
-    pub ctx: &'a JobContext,
-    /// Its parameters.
-    pub params: &'a Params,
-    /// Threads of the whole run.
-    pub threads: usize,
-}
-
-impl Clip<'_> {
-    /// Opens it; both passes alike, so that they see the same frames of a damaged file.
-    ///
-    /// # Errors
-    /// As [`Reader::open`].
-    pub fn open(&self) -> Result<Reader> {
-        Reader::open(self.path, &self.read_options())
-    }
-
-    /// Which part of it to read.
-    pub fn read_options(&self) -> ReadOptions {
-        ReadOptions {
-            start_secs: self.params.start_secs.map(Seconds::get),
-            end_secs: self.params.end_secs.map(Seconds::get),
-            threads: self.threads.div_ceil(2),
-            cancel: self.ctx.cancel.clone(),
-            ..ReadOptions::default()
-        }
-    }
-
-    /// What the result is written as.
-    ///
-    /// # Errors
-    /// As [`Look::of`].
-    pub fn look(&self, info: &VideoInfo) -> Result<Look> {
-        Look::of(self.params, Traits::from(info), self.threads)
-    }
-
-    /// The second pass.
-    fn draw(&self, cast: &Cast<'_>, look: &Look) -> Result<Drawn> {
-        let reader = self.open()?;
-        let info = reader.info().clone();
-        let (name, out_info) = (look.name(), look.describe(&info, self.params));
-        let writer = Writer::create(&self.ctx.output_dir.join(&name), &look.options, &out_info, reader.tracks())?;
-        let mut drawer = Drawer::new(cast, self.params, look, info.bit_depth);
-        let report = draw::run(reader, writer, &share(self.ctx, FITTED, DRAWN), &mut drawer)?;
-        let names = ["decode, drawing", "draw", "encode"];
-        let stages = (0..).zip(names).map(|(index, name)| renamed(&report.stages, index, name)).collect();
-        let mut warnings = look.warnings.clone();
-        warnings.extend(report.write.warnings);
-        let media_type = look.options.format.media_type().to_owned();
-        Ok(Drawn {
-            file: Some(OutputFile { name, media_type }),
-            bytes: report.write.bytes,
-            fallback: drawer.fallback,
-            stages,
-            warnings: Some(warnings),
-        })
-    }
-}
-
-/// What came of the second pass.
-#[derive(Default)]
-struct Drawn {
-    file: Option<OutputFile>,
-    bytes: u64,
-    /// Frames that kept their pixels though somebody is in them.
-    fallback: u64,
-    stages: Vec<StageReport>,
-    /// Those of the video as it was written.
-    warnings: Option<Vec<String>>,
-}
-
-impl Drawn {
-    /// The input itself.
-    fn of_nobody(file: OutputFile) -> Drawn {
-        Drawn { file: Some(file), warnings: Some(Vec::new()), ..Drawn::default() }
-    }
-}
-
-/// In how many frames somebody is, and in how many of them nobody could be fitted.
-struct Unfitted {
-    frames: u64,
-    with_people: u64,
-    unfitted: u64,
-}
-
-impl Unfitted {
-    fn of(people: &[Person], frames: usize) -> Unfitted {
-        let mut counts = Unfitted { frames: frames as u64, with_people: 0, unfitted: 0 };
-        for frame in 0..frames {
-            let posed = people.iter().any(|person| person.pose(frame).is_some());
-            let seen = posed || people.iter().any(|person| person.landmarks(frame).is_some());
-            counts.with_people += u64::from(seen);
-            counts.unfitted += u64::from(seen && !posed);
-        }
-        counts
-    }
-
-    /// The frames that could not be fitted, unless they are most of those with people.
-    fn refuse_most(&self) -> Result<u64> {
-        if self.unfitted * 2 <= self.with_people {
-            return Ok(self.unfitted);
-        }
-        let why = format!(
-            "No body fits what the model saw in {} of {} frames with people: try another `model`, or `render` = `skeleton`.",
-            self.unfitted, self.with_people
-        );
-        Err(JobError::new(ErrorCode::ModelInvalid, why))
-    }
-
-    /// The same of those that could not be drawn.
-    fn refuse_undrawn(&self, fallback: u64) -> Result<()> {
-        if fallback * 2 <= self.with_people {
-            return Ok(());
-        }
-        let why = format!(
-            "{fallback} of {} frames with people could not be drawn. This is a fault: report it with the worker's log.",
-            self.with_people
-        );
-        Err(JobError::new(ErrorCode::Internal, why))
-    }
+    metrics.as_object().cloned().unwrap_or_default()
 }
 
 fn summary(people: &[Person], counts: &Unfitted, fallback: u64) -> Summary {

@@ -91,7 +91,7 @@ fn fetch(global: &Global, registry: &Registry, names: &[String]) -> Result<(), F
             global.note(&format!("note: {notice}"));
         }
         let mut last = Instant::now();
-        let outcome = registry.fetch(name, &mut |progress| show(style, &progress, &mut last));
+        let outcome = registry.fetch_among(name, &names, &mut |progress| show(style, &progress, &mut last));
         match outcome {
             Ok(model) if global.json => {
                 print_line(&serde_json::json!({"name": name, "path": model.path, "sha256": model.sha256}).to_string())?;

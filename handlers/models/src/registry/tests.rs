@@ -311,3 +311,48 @@ fn paths_of_ones_own_files_are_written_in_full() {
     let error = config("/none/own.onnx").open().unwrap().resolve("my/own").unwrap_err();
     assert!(error.code == ErrorCode::ModelMissing && error.message.contains("`/none/own.onnx`"), "{}", error.message);
 }
+
+/// Who comes later needs no package any more.
+#[test]
+fn a_package_is_downloaded_once_for_all_of_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let members: &[(&str, &[u8])] = &[("pkg/a", b"first"), ("pkg/b", b"second"), ("pkg/c", b"third")];
+    let wheel = wheel(members);
+    let path = dir.path().join("pkg-1-py3-none-any.whl");
+    std::fs::write(&path, &wheel).unwrap();
+    let entry = |(member, content): &(&str, &[u8])| {
+        let mut one = manifest(Source::File { path: path.clone() }, &wheel, Some(member)).entries.remove(0);
+        one.name = member.replace("pkg", "test");
+        let artifact = one.artifact.as_mut().unwrap();
+        (artifact.sha256, artifact.bytes) = (sum(content), content.len() as u64);
+        one
+    };
+    let mut entries: Vec<Entry> = members.iter().map(entry).collect();
+    // Not in the package as pinned: it fails in its own turn, and nobody else for it.
+    entries.push(Entry { name: "test/bad".into(), ..entry(&("pkg/a", b"other")) });
+    let names: Vec<String> = ["test/a", "test/bad", "test/b", "test/unknown"].map(String::from).to_vec();
+    let registry = Registry::new(Manifest { entries }, dir.path().join("cache"), BTreeMap::new());
+
+    let mut told = Vec::new();
+    registry.fetch_among("test/a", &names, &mut |p| told.push((p.name.to_owned(), p.step))).unwrap();
+    let step = |name: &str, step| (name.to_owned(), step);
+    assert_eq!(
+        told,
+        [
+            step("test/a", FetchStep::Downloading),
+            step("test/a", FetchStep::Checking),
+            step("test/bad", FetchStep::Checking),
+            step("test/b", FetchStep::Checking),
+            step("test/a", FetchStep::Done),
+        ]
+    );
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(std::fs::read(registry.fetch_among("test/b", &names, &mut |_| ()).unwrap().path).unwrap(), b"second");
+    assert_eq!(registry.verify("test/c").unwrap(), Status::Missing, "nobody asked for it");
+    assert!(registry.fetch_among("test/bad", &names, &mut |_| ()).is_err());
+    for name in ["a", "bad", "b"] {
+        let home = std::fs::read_dir(registry.cache_dir().join("test").join(name)).unwrap();
+        let left: Vec<_> = home.map(|found| found.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(left.iter().all(|found| !found.starts_with(".partial-")), "{left:?}");
+    }
+}

@@ -15,10 +15,10 @@ pub fn runtime() -> &'static Arc<Runtime> {
     static RUNTIME: OnceLock<Arc<Runtime>> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         let registry = RegistryConfig::default().open().unwrap();
-        for name in
-            ["onnxruntime", "pose/blazepose-detector", "pose/blazepose-full", "pose/person-detector", "pose/body"]
-        {
-            registry.fetch(name, &mut |_| ()).unwrap();
+        let names = ["onnxruntime", "pose/blazepose-detector", "pose/blazepose-full", "pose/person-detector"];
+        let names = names.map(String::from);
+        for name in &names {
+            registry.fetch_among(name, &names, &mut |_| ()).unwrap();
         }
         let device = DeviceChoice::Fixed(Device::Cpu);
         let intra_threads = NonZero::new(1);

@@ -62,11 +62,14 @@ pub struct Setting {
     pub shape: Option<Shape>,
 }
 
-/// Whole numbers, written as words.
+/// Whole numbers, written as words, or words.
 #[derive(Debug, Default, Deserialize)]
 pub struct List {
     #[serde(default)]
     i: Vec<String>,
+    /// Words, in base64.
+    #[serde(default)]
+    s: Vec<String>,
 }
 
 /// Dimensions.
@@ -168,8 +171,13 @@ impl Op {
 
     /// A word of a setting.
     pub fn word(&self, name: &str) -> Option<String> {
-        let text = self.settings.get(name)?.s.as_ref()?;
-        String::from_utf8(data_encoding::BASE64.decode(text.as_bytes()).ok()?).ok()
+        plain(self.settings.get(name)?.s.as_ref()?)
+    }
+
+    /// Words of a setting; none where it is absent.
+    pub fn words(&self, name: &str) -> Vec<String> {
+        let list = self.settings.get(name).and_then(|setting| setting.list.as_ref());
+        list.map(|list| list.s.iter().filter_map(|text| plain(text)).collect()).unwrap_or_default()
     }
 
     /// A choice; no where it is absent.
@@ -182,4 +190,8 @@ impl Op {
         let shape = self.settings.get(name)?.shape.as_ref()?;
         shape.dim.iter().map(|dim| dim.size.parse().ok()).collect()
     }
+}
+
+fn plain(text: &str) -> Option<String> {
+    String::from_utf8(data_encoding::BASE64.decode(text.as_bytes()).ok()?).ok()
 }

@@ -5,9 +5,10 @@ use super::network::{Made, Network, input};
 use crate::onnx::Attribute;
 
 const MAX_SIDE: usize = 1 << 13;
-const MAX_CHANNELS: usize = 1 << 14;
+pub(super) const MAX_CHANNELS: usize = 1 << 14;
+const MAX_COLOURS: usize = 4;
 const MAX_PADDING: i64 = 1 << 10;
-const MAX_STRIDE: usize = 16;
+pub(super) const MAX_STRIDE: usize = 16;
 
 impl Network {
     /// Adds the operations of a node.
@@ -19,7 +20,8 @@ impl Network {
             "Const" => Ok(()),
             "Placeholder" => self.placeholder(op),
             "SparseToDense" => self.sparse_to_dense(op),
-            "AddV2" => self.add_sizes(op),
+            "AddV2" if self.ints(op, 0).is_ok() => self.add_sizes(op),
+            "AddV2" => self.add_pictures(op),
             "Transpose" => self.transpose(op),
             "Pad" | "PadV2" => self.pad(op),
             "Conv2D" => self.convolution(op),
@@ -32,18 +34,24 @@ impl Network {
             "Sigmoid" => self.sigmoid(op),
             "Reshape" => self.reshape(op),
             "Identity" => self.identity(op),
+            "_FusedConv2D" => self.fused_convolution(op, false),
+            "FusedDepthwiseConv2dNative" | "DepthwiseConv2dNative" => self.fused_convolution(op, true),
+            "Sub" | "Mul" => self.arithmetic(op, &op.kind),
+            "Cast" | "Unpack" | "ExpandDims" | "Squeeze" => self.same_picture(op),
             _ => Err("nodes of this kind are not known".into()),
         }
     }
 
     fn placeholder(&mut self, op: &Op) -> Result<(), String> {
-        let Some(&[1, channels, height, width]) = op.dims("shape").as_deref() else {
+        let Some(&[1, a, b, c]) = op.dims("shape").as_deref() else {
             return Err("it is no picture in planes".into());
         };
-        if self.channels.replace(channels).is_some() || height.max(width) > MAX_SIDE || channels > 4 {
+        let interleaved = c <= MAX_COLOURS && a > MAX_COLOURS;
+        let size @ [channels, height, width] = if interleaved { [c, a, b] } else { [a, b, c] };
+        if self.channels.replace(channels).is_some() || height.max(width) > MAX_SIDE || channels > MAX_COLOURS {
             return Err("a second picture, or one of impossible size".into());
         }
-        self.set_picture(op, "image".into(), false, [channels, height, width]);
+        self.set_picture(op, "image".into(), interleaved, size);
         Ok(())
     }
 
@@ -116,12 +124,7 @@ impl Network {
         if !fits || out > MAX_CHANNELS || op.ints("dilations")? != [1, 1, 1, 1] {
             return Err(format!("weights {dims:?} do not fit {channels}x{height}x{width}"));
         }
-        // By output, then by input.
-        let at = |position: usize, input: usize, output: usize| numbers[(position * inputs + input) * out + output];
-        let turned: Vec<f32> = (0..out)
-            .flat_map(|output| (0..inputs).flat_map(move |input| (0..rows * columns).map(move |p| (p, input, output))))
-            .map(|(position, input, output)| at(position, input, output))
-            .collect();
+        let turned = planes(numbers, rows * columns, inputs, out);
         let weights = self.weight(&[out, inputs, rows, columns], &turned);
         let (strides, size) = window(op, [height, width], [rows, columns])?;
         let attributes = vec![Attribute::ints("kernel_shape", &[rows, columns]), Attribute::ints("strides", &strides)];
@@ -231,9 +234,11 @@ impl Network {
     }
 
     fn sigmoid(&mut self, op: &Op) -> Result<(), String> {
-        let (x, size) = self.picture(op, 0, false)?;
-        let made = self.node("Sigmoid", vec![x], vec![]);
-        self.set_picture(op, made, false, size);
+        let Made::Picture { name, interleaved, size } = self.made(input(op, 0)?)? else {
+            return Err("only of pictures is it known".into());
+        };
+        let made = self.node("Sigmoid", vec![name], vec![]);
+        self.set_picture(op, made, interleaved, size);
         Ok(())
     }
 
@@ -256,6 +261,15 @@ impl Network {
         self.set(&op.name, made);
         Ok(())
     }
+}
+
+/// Weights of a convolution by output, then by input, as ONNX has them.
+pub(super) fn planes(numbers: &[f32], positions: usize, inputs: usize, out: usize) -> Vec<f32> {
+    let at = |position: usize, input: usize, output: usize| numbers[(position * inputs + input) * out + output];
+    (0..out)
+        .flat_map(|output| (0..inputs).flat_map(move |input| (0..positions).map(move |p| (p, input, output))))
+        .map(|(position, input, output)| at(position, input, output))
+        .collect()
 }
 
 /// The strides of a window of that many rows and columns over a picture without padding, and the size of the result.

@@ -1,12 +1,14 @@
-//! Networks of [TensorFlow.js](https://www.tensorflow.org/js) as ONNX: NanoDet, which finds people, is in no registry in
-//! another form.
+//! Networks of [TensorFlow.js](https://www.tensorflow.org/js) as ONNX: NanoDet, which finds people, and MoveNet, which finds
+//! their joints, are in no registry in another form.
 //!
 //! TensorFlow.js keeps a network as two files, a graph of TensorFlow's operations as JSON and its weights one after the other
-//! (`.bin`). [`to_onnx`] knows the operations of a convolutional network that itself came from ONNX: what turned its pictures
-//! from planes to interleaved channels and back for each operation is left out again. It refuses what it does not know.
+//! (`.bin`). [`to_onnx`] knows the operations of convolutional networks: of one that itself came from ONNX, where what turned
+//! its pictures from planes to interleaved channels and back for each operation is left out again, and of one that was
+//! interleaved from the start. What the results asked for are not made of is left out, and what it does not know refused.
 //!
 //! The files come from outside: weights are bounded by the bytes that are there, the graph by [`MAX_GRAPH_BYTES`].
 
+mod fused;
 mod graph;
 mod layers;
 mod network;

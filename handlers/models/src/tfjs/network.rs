@@ -1,6 +1,6 @@
 //! A network in the making: what its nodes have become.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::graph::{Constant, Op};
 use crate::onnx::{Attribute, Graph, Node, Tensor, Value};
@@ -51,7 +51,8 @@ impl Network {
         if ops.len() > MAX_NODES {
             return Err(format!("more than {MAX_NODES} nodes"));
         }
-        for op in ops {
+        let needed = needed(ops, outputs);
+        for op in ops.iter().filter(|op| needed.contains(op.name.as_str())) {
             self.op(op).map_err(|why| format!("{} `{}`: {why}", op.kind, op.name))?;
             if self.numbers > MAX_NUMBERS {
                 return Err(format!("more than {MAX_NUMBERS} numbers in all weights"));
@@ -60,7 +61,8 @@ impl Network {
         let channels = self.channels.ok_or("no picture goes in")?;
         let mut values = Vec::new();
         for (name, source) in outputs {
-            let Made::Plain(tensor) = self.made(source)? else { return Err(format!("`{source}` is a picture")) };
+            // A picture comes out in planes.
+            let (Made::Plain(tensor) | Made::Picture { name: tensor, .. }) = self.made(source)?;
             self.nodes.push(Node {
                 op_type: "Identity".into(),
                 inputs: vec![tensor],
@@ -169,4 +171,17 @@ impl Network {
 /// Where it reads fewer.
 pub fn input(op: &Op, position: usize) -> Result<&str, String> {
     op.inputs.get(position).map(String::as_str).ok_or_else(|| format!("fewer than {} inputs", position + 1))
+}
+
+/// The nodes that results are made of.
+fn needed<'a>(ops: &'a [Op], outputs: &'a BTreeMap<String, String>) -> HashSet<&'a str> {
+    // One of several results of a node has its number behind the name.
+    let node = |name: &'a String| name.split(':').next().unwrap_or_default();
+    let mut needed: HashSet<&str> = outputs.values().map(node).collect();
+    for op in ops.iter().rev() {
+        if needed.contains(op.name.as_str()) {
+            needed.extend(op.inputs.iter().map(node));
+        }
+    }
+    needed
 }

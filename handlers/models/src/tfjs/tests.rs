@@ -87,3 +87,51 @@ fn what_is_not_known_or_does_not_fit_is_refused() {
     assert!(to_onnx(GRAPH.as_bytes(), &longer, &outputs()).unwrap_err().contains("1 bytes of weights are left over"));
     assert!(to_onnx(b"[", &bin(), &outputs()).unwrap_err().contains("damaged"));
 }
+
+/// An interleaved picture of bytes, scaled, through a fused and a depthwise convolution; what comes after them is not needed.
+const INTERLEAVED: &str = r#"{"modelTopology": {"node": [
+ {"name": "in", "op": "Placeholder", "attr": {"shape": {"shape": {"dim": [{"size": "1"}, {"size": "6"}, {"size": "8"}, {"size": "3"}]}}}},
+ {"name": "cast", "op": "Cast", "input": ["in"]},
+ {"name": "scaled", "op": "Mul", "input": ["cast", "scale"]},
+ {"name": "sum", "op": "_FusedConv2D", "input": ["scaled", "w", "b"], "attr": {"padding": {"s": "U0FNRQ=="},
+  "fused_ops": {"list": {"s": ["Qmlhc0FkZA==", "UmVsdTY="]}}, "strides": {"list": {"i": ["1", "2", "2", "1"]}}}},
+ {"name": "each", "op": "DepthwiseConv2dNative", "input": ["sum", "d"], "attr": {"padding": {"s": "VkFMSUQ="},
+  "strides": {"list": {"i": ["1", "1", "1", "1"]}}}},
+ {"name": "both", "op": "AddV2", "input": ["each", "each"]},
+ {"name": "heat", "op": "Sigmoid", "input": ["both"]},
+ {"name": "best", "op": "ArgMax", "input": ["heat"]}]},
+ "weightsManifest": [{"paths": ["x.bin"], "weights": [
+ {"name": "scale", "shape": [1, 1, 1, 3], "dtype": "float32"}, {"name": "w", "shape": [1, 1, 3, 2], "dtype": "float32"},
+ {"name": "b", "shape": [2], "dtype": "float32"}, {"name": "d", "shape": [1, 2, 2, 1], "dtype": "float32"}]}]}"#;
+
+#[test]
+fn an_interleaved_network_becomes_planes_as_far_as_it_is_needed() {
+    let numbers: Vec<u8> = (0u8..15).flat_map(|i| f32::from(i).to_le_bytes()).collect();
+    let outputs: BTreeMap<String, String> = [("heat".to_owned(), "heat".to_owned())].into();
+    let bytes = to_onnx(INTERLEAVED.as_bytes(), &numbers, &outputs).unwrap();
+    let graph = Model::decode(&bytes[..]).unwrap().graph.unwrap();
+    let told: Vec<String> =
+        graph.nodes.iter().map(|n| format!("{} = {} {}", n.outputs.join(" "), n.op_type, n.inputs.join(" "))).collect();
+    assert_eq!(
+        told,
+        [
+            "t0 = Mul image w0",
+            "t1 = Conv t0 w1 w2",
+            "t2 = Clip t1 w3 w4",
+            "t3 = Conv t2 w5",
+            "t4 = Add t3 t3",
+            "t5 = Sigmoid t4",
+            "heat = Identity t5",
+        ]
+    );
+    let padding = |node: usize| graph.nodes[node].attribute("auto_pad").unwrap().s.unwrap();
+    assert_eq!((padding(1), padding(3)), (b"SAME_UPPER".to_vec(), b"VALID".to_vec()));
+    assert_eq!(graph.nodes[3].attribute("group").unwrap().i, Some(2));
+    let dims: Vec<Vec<i64>> = graph.tensors().into_iter().map(|tensor| tensor.dims).collect();
+    assert_eq!(dims, [vec![3, 1, 1], vec![2, 3, 1, 1], vec![2], vec![], vec![], vec![2, 1, 1, 2]]);
+    let floats = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    assert_eq!(graph.tensors()[5].raw, floats(&[11.0, 13.0, 12.0, 14.0]));
+    let needed: BTreeMap<String, String> = [("best".to_owned(), "best".to_owned())].into();
+    let error = to_onnx(INTERLEAVED.as_bytes(), &numbers, &needed).unwrap_err();
+    assert!(error.contains("ArgMax `best`: nodes of this kind are not known"), "{error}");
+}

@@ -23,6 +23,8 @@ const MAX_HELD_BYTES: u64 = 192 << 20;
 const REMEMBERED: u64 = 4;
 /// A box that shares as much with one that was no person is none either.
 const STILL_NOBODY: f32 = 0.7;
+/// How far a person goes on around their landmarks, of the longer side of these: most above the ears.
+const SKIN: f32 = 0.06;
 
 /// When the detectors look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -320,7 +322,10 @@ fn add(present: &mut Vec<Present>, one: Present) -> bool {
 
 /// Somebody, for a closer look.
 fn person(frame: &Frame, landmarks: &Landmarks) -> Person {
-    Person { bounds: box_of(landmarks).clipped(size_of(frame)), landmarks: landmarks.clone() }
+    let bounds = box_of(landmarks);
+    let skin = Vec2::splat(SKIN * bounds.size().max_element());
+    let bounds = Bounds { min: bounds.min - skin, max: bounds.max + skin }.clipped(size_of(frame));
+    Person { bounds, landmarks: landmarks.clone() }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "sides of pictures")]

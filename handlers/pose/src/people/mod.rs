@@ -9,13 +9,19 @@ mod assign;
 mod blazepose;
 mod bounds;
 mod candidates;
+mod catalogue;
 mod cut;
 mod detect;
 mod fill;
+mod filter;
 mod finder;
+mod hmr2;
+mod instanthmr;
 mod kalman;
 mod model;
+mod movenet;
 mod nanodet;
+mod own;
 #[cfg(test)]
 mod parity;
 mod roi;
@@ -23,9 +29,11 @@ mod similar;
 #[cfg(test)]
 pub(crate) mod testing;
 mod track;
+mod user;
 
 pub use blazepose::{BlazePose, BlazePoseDetector};
 pub use bounds::Bounds;
+pub use catalogue::{AUTO, CHOICES, Choice};
 pub use detect::{Candidate, Detector};
 pub use fill::fill_gaps;
 pub use finder::{Counts, Finder, Schedule};

@@ -28,7 +28,7 @@ pub trait PoseModel: Send {
 /// Somebody whom a [`PoseModel`] found, for a [`BodyModel`] to look at more closely.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Person {
-    /// The box, as far as it is in the picture.
+    /// The box as a detector would draw it, as far as it is in the picture.
     pub bounds: Bounds,
     /// What was found.
     pub landmarks: Landmarks,
@@ -51,7 +51,4 @@ pub trait BodyModel: Send {
     /// # Errors
     /// Those of the model and of frames that cannot be read.
     fn look(&mut self, frame: &Frame, people: &[Person]) -> Result<Vec<Detail>>;
-
-    /// The focal length that the model takes pictures of that size to have, in pixels.
-    fn focal_px(&self, width_px: u32, height_px: u32) -> f32;
 }

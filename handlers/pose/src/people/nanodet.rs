@@ -110,7 +110,7 @@ fn decode(classes: &[f32], edges: &[f32], stride: usize, columns: usize) -> Vec<
 }
 
 /// One box a person, surest first.
-fn distinct(mut boxes: Vec<(f32, Bounds)>) -> Vec<(f32, Bounds)> {
+pub(super) fn distinct(mut boxes: Vec<(f32, Bounds)>) -> Vec<(f32, Bounds)> {
     boxes.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut kept: Vec<(f32, Bounds)> = Vec::new();
     for found in boxes {
@@ -122,7 +122,7 @@ fn distinct(mut boxes: Vec<(f32, Bounds)>) -> Vec<(f32, Bounds)> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "sides of pictures")]
-fn candidate((score, bounds): (f32, Bounds), placed: Placed, frame: &Frame) -> Candidate {
+pub(super) fn candidate((score, bounds): (f32, Bounds), placed: Placed, frame: &Frame) -> Candidate {
     let size = Vec2::new(frame.width() as f32, frame.height() as f32);
     let bounds = Bounds { min: placed.in_frame(bounds.min), max: placed.in_frame(bounds.max) }.clipped(size);
     Candidate { score, bounds, regions: TURNS.map(|angle| Roi::around(&bounds, angle)).to_vec() }

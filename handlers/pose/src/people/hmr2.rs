@@ -188,7 +188,9 @@ impl Outputs {
     }
 
     fn rotations(&self, made: &[Made]) -> Option<[Quat; SMPL_JOINTS]> {
-        let numbers = |index: usize| made.get(index).map_or(&[][..], |made| &made.numbers);
+        // A turn may be finite though a number that it is made of is not: such a result is none.
+        let sound = |made: &&Made| made.numbers.iter().all(|number| number.is_finite());
+        let numbers = |index: usize| made.get(index).filter(sound).map_or(&[][..], |made| &made.numbers);
         let by_rows = |m: &[f32; 9]| Quat::from_mat3(&Mat3::from_cols_array(m).transpose());
         let turns: Vec<Quat> = match self.turns {
             Turns::All(all) => numbers(all).as_chunks().0.iter().map(by_rows).collect(),
@@ -208,11 +210,12 @@ impl Outputs {
     }
 }
 
-/// 4D-Humans' `rot6d_to_rotmat`: two columns one after the other, made square to each other.
+/// 4D-Humans' `rot6d_to_rotmat`: two columns one after the other, made square to each other. Not finite where they have no
+/// direction.
 fn of_columns(six: &[f32; 6]) -> Quat {
     let [a, b] = [Vec3::from_slice(&six[..3]), Vec3::from_slice(&six[3..])];
-    let x = a.normalize_or_zero();
-    let y = (b - x * x.dot(b)).normalize_or_zero();
+    let x = a.normalize();
+    let y = (b - x * x.dot(b)).normalize();
     Quat::from_mat3(&Mat3::from_cols(x, y, x.cross(y)))
 }
 

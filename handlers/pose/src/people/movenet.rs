@@ -3,7 +3,8 @@
 
 use darkroom_api::Result;
 use darkroom_inference::PooledSession;
-use darkroom_inference::ort::tensor::TensorElementType;
+use darkroom_inference::ort::value::TensorElementType;
+
 use darkroom_media::Frame;
 use darkroom_media::colour::Sampler;
 use glam::{Vec2, Vec3};

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use darkroom_inference::{Device, DeviceChoice, Precision, Runtime, RuntimeOptions};
-use darkroom_media::{Frame, ReadOptions, Reader};
+use darkroom_media::{Frame, Pixel, ReadOptions, Reader};
 use darkroom_models::RegistryConfig;
+use darkroom_models::onnx::{Graph, Model, Node, Tensor, Value};
+use prost::Message;
 
 use super::{BlazePose, BlazePoseDetector, Finder, NanoDet, Schedule};
 
@@ -15,8 +17,9 @@ pub fn runtime() -> &'static Arc<Runtime> {
     static RUNTIME: OnceLock<Arc<Runtime>> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         let registry = RegistryConfig::default().open().unwrap();
-        let names = ["onnxruntime", "pose/blazepose-detector", "pose/blazepose-full", "pose/person-detector"];
-        let names = names.map(String::from);
+        let entries = ["blazepose-detector", "blazepose-full", "person-detector", "movenet-lightning", "body"];
+        let names: Vec<String> =
+            entries.into_iter().map(|name| format!("pose/{name}")).chain(["onnxruntime".to_owned()]).collect();
         for name in &names {
             registry.fetch_among(name, &names, &mut |_| ()).unwrap();
         }
@@ -52,4 +55,42 @@ pub fn media(name: &str) -> PathBuf {
 pub fn frames(name: &str, count: usize) -> Vec<Frame> {
     let mut reader = Reader::open(&media(name), &ReadOptions::default()).unwrap();
     std::iter::from_fn(|| reader.next().unwrap()).take(count).collect()
+}
+
+/// A user's model that makes a node's result of each list of constants, in that order.
+pub fn constants(inputs: Vec<Value>, outputs: &[Tensor]) -> Graph {
+    let told = |tensor: &Tensor| format!("told {}", tensor.name);
+    let nodes = outputs.iter().map(|t| node("Identity", &[&t.name], &told(t))).collect();
+    let values = outputs.iter().map(|tensor| Value::tensor(&told(tensor), tensor.data_type, None)).collect();
+    Graph::new("tiny", nodes, outputs, inputs, values)
+}
+
+pub fn node(kind: &str, inputs: &[&str], output: &str) -> Node {
+    let inputs = inputs.iter().map(|input| (*input).to_owned()).collect();
+    Node::new(kind, format!("make {output}"), inputs, vec![output.to_owned()], &[])
+}
+
+/// A runtime that knows a user's model as `pose/own`.
+pub fn with_own(graph: Graph) -> (tempfile::TempDir, Runtime) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("own.onnx");
+    std::fs::write(&path, Model::new(graph).encode_to_vec()).unwrap();
+    runtime();
+    let registry = RegistryConfig { custom: [("pose/own".to_owned(), path)].into(), ..RegistryConfig::default() };
+    let device = DeviceChoice::Fixed(Device::Cpu);
+    let options = RuntimeOptions { device, ..RuntimeOptions::new(Arc::new(registry.open().unwrap())) };
+    (dir, Runtime::new(options))
+}
+
+/// A picture of RGB.
+pub fn rgb(width: u32, height: u32, value: impl Fn(usize, usize, usize) -> u8) -> Frame {
+    let mut frame = Frame::new(Pixel::RGB24, width, height).unwrap();
+    let plane = frame.plane_mut(0).unwrap();
+    let stride = plane.stride;
+    plane
+        .data
+        .iter_mut()
+        .enumerate()
+        .for_each(|(at, byte)| *byte = value(at % stride / 3, at / stride, at % stride % 3));
+    frame
 }

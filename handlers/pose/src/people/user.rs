@@ -3,8 +3,8 @@
 
 use darkroom_api::{ErrorCode, JobError, Result};
 use darkroom_inference::ort::session::SessionInputValue;
-use darkroom_inference::ort::tensor::TensorElementType;
-use darkroom_inference::ort::value::{DynValue, TensorRef, ValueRef};
+
+use darkroom_inference::ort::value::{DynValue, TensorElementType, TensorRef, ValueRef};
 use darkroom_inference::{PooledSession, TensorInfo, ort};
 
 /// Numbers that are read of one result; a mesh has some twenty thousand.

@@ -7,6 +7,7 @@ use darkroom_models::Registry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::people::{AUTO, CHOICES, Choice};
 use crate::render::Mode;
 
 bounded! {
@@ -38,8 +39,13 @@ bounded! {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Params {
-    /// What finds the poses: `blazepose` (that is `blazepose-full`), `blazepose-lite` (quicker), `blazepose-heavy` (surer).
+    /// What finds the poses: `blazepose` (that is `blazepose-full`), `blazepose-lite` (quicker), `blazepose-heavy` (surer);
+    /// `movenet-lightning` (or `movenet`) and `movenet-thunder`, of which there are points in the picture and no bodies; `hmr2`
+    /// and `instanthmr`, whose files are the user's to register.
     pub model: String,
+    /// What finds people in the picture: `auto` (all whom one of our two detectors finds), or the name of one in the registry,
+    /// as of a YOLOX, RTMDet or Detectron2 file that is registered under `models.custom`.
+    pub detector: String,
     /// What is drawn over the video: `mesh` (the body), `skeleton`, `both`, `side-by-side` (the original at the left, the body
     /// over it at the right), `none` (no video is written, the quickest).
     pub render: Mode,
@@ -70,7 +76,7 @@ pub struct Params {
     /// Most people that are followed at once; the surest are. Others are counted.
     pub max_people: People,
     /// Focal length of the camera in pixels of the video, where it is known: distances are right only with it. Without, the
-    /// diagonal of the picture. At most one of `focal_px` and `fov_degrees`.
+    /// diagonal of the picture (with `hmr2`, 19.5 times its longer side, as 4D-Humans has it). At most one of `focal_px` and `fov_degrees`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub focal_px: Option<Focal>,
     /// The same as the angle that the camera sees from the left edge to the right one.
@@ -103,6 +109,7 @@ impl Default for Params {
     fn default() -> Self {
         Params {
             model: "blazepose".into(),
+            detector: AUTO.into(),
             render: Mode::Mesh,
             opacity: Opacity::new(1.0).expect("in range"),
             outputs: [Extra::Npz, Extra::Glb, Extra::Bvh].into(),
@@ -124,39 +131,23 @@ impl Default for Params {
     }
 }
 
-/// What short names of models stand for in the registry.
-const NAMES: [(&str, &str); 4] = [
-    ("blazepose", "pose/blazepose-full"),
-    ("blazepose-lite", "pose/blazepose-lite"),
-    ("blazepose-full", "pose/blazepose-full"),
-    ("blazepose-heavy", "pose/blazepose-heavy"),
-];
-/// The detectors, of which everybody is taken that one of them finds.
-pub const DETECTORS: [&str; 2] = ["pose/blazepose-detector", "pose/person-detector"];
 /// The body that is fitted and drawn.
 pub const BODY: &str = "pose/body";
 
 /// All models of the registry that a run may use.
 pub fn models() -> Vec<String> {
-    let names: BTreeSet<&str> = NAMES.iter().map(|(_, name)| *name).collect();
-    DETECTORS.into_iter().chain([BODY]).chain(names).map(str::to_owned).collect()
+    let names = CHOICES.iter().flat_map(|choice| choice.needs(AUTO)).chain([BODY]);
+    let names: BTreeSet<&str> = names.collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 impl Params {
-    /// Name of the pose model in the registry.
+    /// The pose model.
     ///
     /// # Errors
     /// [`ErrorCode::ModelMissing`] with those that there are.
-    pub fn model_name(&self) -> Result<&'static str> {
-        NAMES
-            .iter()
-            .find(|(short, name)| [*short, *name].contains(&self.model.as_str()))
-            .map(|(_, name)| *name)
-            .ok_or_else(|| {
-                let names: Vec<String> = NAMES.iter().map(|(short, _)| format!("`{short}`")).collect();
-                let why = format!("There is no pose model `{}`: `model` may be {}.", self.model, names.join(", "));
-                JobError::new(ErrorCode::ModelMissing, why)
-            })
+    pub fn choice(&self) -> Result<Choice> {
+        Choice::named(&self.model)
     }
 
     /// Whether all models are there.
@@ -164,8 +155,18 @@ impl Params {
     /// # Errors
     /// [`ErrorCode::ModelMissing`] with the command that fetches it.
     pub fn resolve(&self, registry: &Registry) -> Result<()> {
-        let names = DETECTORS.into_iter().chain([BODY, self.model_name()?]);
+        let names = self.choice()?.needs(&self.detector).into_iter().chain([BODY]);
         names.into_iter().try_for_each(|name| registry.resolve(name).map(drop))
+    }
+
+    /// These parameters for a model that knows nothing of space: the skeleton is drawn where the body was asked for.
+    #[must_use]
+    pub fn as_far_as_known(mut self) -> Params {
+        let flat = self.choice().is_ok_and(|choice| !choice.has_space());
+        if flat && matches!(self.render, Mode::Mesh | Mode::Both) {
+            self.render = Mode::Skeleton;
+        }
+        self
     }
 
     /// Checks one parameter against another.
@@ -175,6 +176,14 @@ impl Params {
     pub fn check(&self) -> Result<()> {
         if self.focal_px.is_some() && self.fov_degrees.is_some() {
             let why = "Parameters `focal_px` and `fov_degrees` say the same: set one of them.";
+            return Err(JobError::new(ErrorCode::ParamsInvalid, why));
+        }
+        if self.render == Mode::SideBySide && self.choice().is_ok_and(|choice| !choice.has_space()) {
+            let why = format!(
+                "The model `{}` tells points in the picture and no bodies, which `render` = `side-by-side` draws: choose \
+                 `skeleton`, or another model.",
+                self.model
+            );
             return Err(JobError::new(ErrorCode::ParamsInvalid, why));
         }
         check_part(self.start_secs, self.end_secs)
@@ -191,8 +200,8 @@ impl Params {
         match (self.focal_px, self.fov_degrees) {
             (Some(focal), _) => focal.get(),
             (None, Some(angle)) => width / 2.0 / (angle.get().to_radians() / 2.0).tan(),
-            // What CLIFF and its followers take for a camera of which nothing is known.
-            (None, None) => width.hypot(height),
+            // What the model's authors take for a camera of which nothing is known: mostly CLIFF's diagonal.
+            (None, None) => self.choice().map_or(width.hypot(height), |choice| choice.focal_px(width_px, height_px)),
         }
     }
 
@@ -200,7 +209,15 @@ impl Params {
     pub fn warnings(&self) -> Vec<String> {
         let ignored = [("num_workers", self.num_workers), ("batch_size", self.batch_size)];
         let set = ignored.iter().filter(|(_, value)| value.is_some());
-        set.map(|(name, _)| format!("`{name}` was ignored: a job uses all threads of its worker.")).collect()
+        let ignored = set.map(|(name, _)| format!("`{name}` was ignored: a job uses all threads of its worker."));
+        let flat = self.choice().is_ok_and(|choice| !choice.has_space()).then(|| {
+            format!(
+                "The model `{}` tells 17 points in the picture and nothing in space: there are no bodies, no `poses.npz` and no \
+                 `tracks/`, and where a body was to be drawn the skeleton is.",
+                self.model
+            )
+        });
+        ignored.chain(flat).collect()
     }
 }
 
@@ -222,8 +239,8 @@ mod tests {
         assert_eq!(parse(serde_json::to_value(&defaults).unwrap()).unwrap(), defaults);
         defaults.check().unwrap();
         assert!(defaults.warnings().is_empty());
-        assert_eq!(defaults.model_name().unwrap(), "pose/blazepose-full");
-        assert_eq!(models().len(), 6);
+        assert_eq!(defaults.choice().unwrap().entry, "pose/blazepose-full");
+        assert_eq!(models().len(), 10);
     }
 
     #[test]
@@ -250,8 +267,18 @@ mod tests {
         for value in [json!({ "focal_px": 900, "fov_degrees": 60 }), json!({ "start_secs": 2, "end_secs": 2 })] {
             assert_eq!(parse(value).unwrap().check().unwrap_err().code, ErrorCode::ParamsInvalid);
         }
-        let error = parse(json!({ "model": "hmr9" })).unwrap().model_name().unwrap_err();
+        let error = parse(json!({ "model": "hmr9" })).unwrap().choice().unwrap_err();
         assert!(error.code == ErrorCode::ModelMissing && error.message.contains("`blazepose-heavy`"), "{error}");
+    }
+
+    #[test]
+    fn a_model_of_flat_points_draws_skeletons_and_says_what_is_not_there() {
+        let flat = |render: &str| parse(json!({ "model": "movenet", "render": render })).unwrap();
+        assert_eq!(flat("mesh").as_far_as_known().render, Mode::Skeleton);
+        assert_eq!(flat("none").as_far_as_known().render, Mode::None);
+        assert!(flat("both").warnings()[0].contains("no `poses.npz`"));
+        assert_eq!(flat("side-by-side").check().unwrap_err().code, ErrorCode::ParamsInvalid);
+        assert_eq!(parse(json!({})).unwrap().as_far_as_known(), Params::default());
     }
 
     #[test]
@@ -260,5 +287,6 @@ mod tests {
         assert!((focal(json!({})) - 2202.9).abs() < 0.1);
         assert!((focal(json!({ "fov_degrees": 90 })) - 960.0).abs() < 0.01);
         assert_eq!(focal(json!({ "focal_px": 1500 })), 1500.0);
+        assert_eq!(focal(json!({ "model": "hmr2" })), 37500.0);
     }
 }

@@ -221,3 +221,18 @@ fn each_part_of_a_run_runs_alone() {
     let none = handler.alone(Part::Draw, &ctx, &inputs(&source), &json!({ "render": "none" }));
     assert_eq!(none.err().unwrap().code, ErrorCode::HandlerUnknown);
 }
+
+#[test]
+fn a_model_of_flat_points_gives_skeletons_and_points() {
+    let bench = Bench::new();
+    let source = man(&bench, 8, &[]);
+    let outputs = bench.run(&source, json!({ "model": "movenet", "outputs": ["npz", "glb", "bvh"] })).unwrap();
+    assert_eq!(names(&outputs), ["overlay.mp4", "poses.json", "summary.json"]);
+    assert!(outputs.warnings.iter().any(|warning| warning.contains("nothing in space")), "{:?}", outputs.warnings);
+    let poses: Poses = read(&bench, "poses.json");
+    let person = &poses.frames[4].people[0];
+    assert!(person.world_33.is_none() && person.landmarks_33.is_none() && person.rig.is_none());
+    assert!(person.keypoints_17.iter().filter(|point| point[2] > 0.3).count() >= 12, "{:?}", person.keypoints_17);
+    let summary: Summary = read(&bench, "summary.json");
+    assert_eq!((summary.frames_fallback, summary.tracks[0].frames), (0, 8));
+}

@@ -18,6 +18,6 @@ mod surface;
 
 pub use asset::{Body, Bone, Influences, Region};
 pub use kinematics::Joints;
-pub use retarget::{SMPL_JOINTS, retarget};
+pub use retarget::{SMPL_JOINTS, SMPL_NAMES, retarget};
 pub use smpl::{Smpl, SmplPosed};
 pub use surface::normals;

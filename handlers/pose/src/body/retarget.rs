@@ -9,6 +9,13 @@ use crate::view::BodyPose;
 
 /// How many joints SMPL has.
 pub const SMPL_JOINTS: usize = 24;
+/// Their names, in order.
+#[rustfmt::skip]
+pub const SMPL_NAMES: [&str; SMPL_JOINTS] = [
+    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle", "spine3",
+    "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand",
+];
 /// SMPL is y up and faces +z; at rest the CC0 body is y down and faces -z.
 const HALF_TURN: Quat = Quat::from_xyzw(1.0, 0.0, 0.0, 0.0);
 const PARENTS: [usize; SMPL_JOINTS] = [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21];

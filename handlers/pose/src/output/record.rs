@@ -30,14 +30,17 @@ impl Person {
     pub fn new(track: u32, box_px: [f32; 4], landmarks: &Landmarks) -> Person {
         let point = |(at, visibility): (Vec2, f32)| rounded([at.x, at.y, visibility], [PIXEL, PIXEL, SHARE]);
         let seen = landmarks.image.into_iter().zip(landmarks.visibility);
+        // Models of COCO's points tell nothing in space.
+        let has_space = landmarks.world.iter().all(|p| p.is_finite());
+        let world = || landmarks.world.iter().map(|p| rounded(p.to_array(), [METRE; 3])).collect();
         Person {
             track,
             box_px: rounded(box_px, [PIXEL; 4]),
             score: rounded([landmarks.score], [SHARE])[0],
             filled: false,
             keypoints_17: coco_of(landmarks).into_iter().map(point).collect(),
-            landmarks_33: Some(seen.map(point).collect()),
-            world_33: Some(landmarks.world.iter().map(|p| rounded(p.to_array(), [METRE; 3])).collect()),
+            landmarks_33: has_space.then(|| seen.map(point).collect()),
+            world_33: has_space.then(world),
             rig: None,
         }
     }

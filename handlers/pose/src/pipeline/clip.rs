@@ -60,6 +60,8 @@ impl Clip<'_> {
     /// more than half of the frames with people could not be fitted or drawn.
     pub fn draw_if_wanted(&self, cast: &Cast<'_>, unfitted: &Unfitted) -> Result<Drawn> {
         let drawn = match self.params.render {
+            // Without bodies nothing can fail to be one.
+            Mode::None if !self.params.choice()?.has_space() => Drawn::default(),
             Mode::None => Drawn { fallback: unfitted.refuse_most()?, ..Drawn::default() },
             _ if cast.people.is_empty() && self.params.is_whole() => {
                 Drawn::of_nobody(nobody::give_back(self.ctx, self.path)?)

@@ -10,13 +10,13 @@ use glam::Vec3;
 use super::draw::colours;
 use super::fit::Person;
 use super::progress::tell;
-use crate::body::Body;
+use crate::body::{Body, SMPL_NAMES};
 use crate::output::{
     Amass, BoneFacts, FramePoses, Motion, PosedFrame, Poses, PosesWriter, RigPose, Schema, Shaped, Summary, TrackFacts,
     VideoFacts, write_bvh, write_glb, write_npz,
 };
 use crate::params::Extra;
-use crate::view::Camera;
+use crate::view::{BodyPose, Camera};
 use crate::{Params, WRITING, output};
 
 /// Names of the files that are always there.
@@ -117,9 +117,9 @@ pub fn motions(
     people: Vec<Person>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<OutputFile>> {
+    let mut files = if params.outputs.contains(&Extra::Npz) { smpl(ctx, facts, &people)? } else { Vec::new() };
     let mut motions: Vec<(u32, Vec<PosedFrame>)> = people.into_iter().map(|person| posed(facts, person)).collect();
     motions.retain(|(_, frames)| !frames.is_empty());
-    let mut files = Vec::new();
     if motions.is_empty() {
         return Ok(files);
     }
@@ -144,7 +144,7 @@ pub fn motions(
         motions.truncate(MAX_ANIMATIONS);
         motions.sort_by_key(|(id, _)| *id);
     }
-    std::fs::create_dir_all(ctx.output_dir.join("tracks")).map_err(|e| unwritable("tracks", &e))?;
+    make_tracks(ctx)?;
     for (done, (id, frames)) in motions.iter().enumerate() {
         ctx.check_cancelled()?;
         tell(ctx, WRITING, done, motions.len());
@@ -163,12 +163,40 @@ pub fn motions(
     Ok(files)
 }
 
+/// A file as AMASS has them of each person of whom a model told SMPL's pose; of as many as have animations.
+fn smpl(ctx: &JobContext, facts: &Facts<'_>, people: &[Person]) -> Result<Vec<OutputFile>> {
+    let told = people.iter().filter_map(|person| Some((person, person.fitted.smpl.as_ref()?)));
+    let mut files = Vec::new();
+    for (person, smpl) in told.take(MAX_ANIMATIONS) {
+        ctx.check_cancelled()?;
+        let frames = timed(facts, person.first, smpl.poses.clone());
+        if frames.is_empty() {
+            continue;
+        }
+        make_tracks(ctx)?;
+        let name = format!("tracks/{}.npz", person.id);
+        let motion = Motion { frames: &frames, fps: facts.info.fps() };
+        let amass = Amass { betas: &smpl.betas, gender: "neutral", bones: &SMPL_NAMES };
+        write(ctx, &name, |file| write_npz(file, &[(person.id, motion)], &amass).and_then(std::io::Write::flush))?;
+        files.push(file(&name, "application/zip"));
+    }
+    Ok(files)
+}
+
+fn make_tracks(ctx: &JobContext) -> Result<()> {
+    std::fs::create_dir_all(ctx.output_dir.join("tracks")).map_err(|e| unwritable("tracks", &e))
+}
+
 fn posed(facts: &Facts<'_>, person: Person) -> (u32, Vec<PosedFrame>) {
-    let frames = person.fitted.poses.into_iter().enumerate().filter_map(|(at, pose)| {
-        let index = person.first + at;
+    (person.id, timed(facts, person.first, person.fitted.poses))
+}
+
+fn timed(facts: &Facts<'_>, first: usize, poses: Vec<Option<BodyPose>>) -> Vec<PosedFrame> {
+    let frames = poses.into_iter().enumerate().filter_map(|(at, pose)| {
+        let index = first + at;
         Some(PosedFrame { index: index as u64, time_secs: facts.secs(index), pose: pose? })
     });
-    (person.id, frames.collect())
+    frames.collect()
 }
 
 /// Linear light of a signal.

@@ -5,8 +5,8 @@ use darkroom_inference::{PooledSession, Precision, Runtime};
 use darkroom_media::pipeline::{self, PipelineOptions, ReadReport};
 use darkroom_media::{Reader, VideoInfo};
 
-use crate::people::{BlazePose, BlazePoseDetector, Counts, Finder, NanoDet, Schedule, Track};
-use crate::{FINDING, Params, params};
+use crate::people::{Counts, Finder, Schedule, Track};
+use crate::{FINDING, Params};
 
 /// Poses of a video, one a person and frame. They are all in memory, with 2 kB each.
 pub const MAX_POSES: usize = 200_000;
@@ -40,11 +40,7 @@ pub fn finder<'a>(runtime: &'a Runtime, params: &Params, fps: f64) -> Result<(Fi
         used.push(ModelUse { name: session.name().to_owned(), sha256: session.sha256().to_owned() });
         Ok(session)
     };
-    let model = BlazePose::new(open(params.model_name()?)?)?;
-    let [faces, bodies] = params::DETECTORS;
-    let faces = BlazePoseDetector::new(open(faces)?)?;
-    let bodies = NanoDet::new(open(bodies)?)?;
-    let finder = Finder::new(vec![Box::new(faces), Box::new(bodies)], Box::new(model), Schedule::for_fps(fps));
+    let finder = params.choice()?.finder(&params.detector, Schedule::for_fps(fps), &mut open)?;
     Ok((finder.with_most(params.max_people.get() as usize), used))
 }
 

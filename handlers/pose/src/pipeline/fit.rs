@@ -66,7 +66,10 @@ impl Person {
 
     /// In numbers.
     pub fn summary(&self) -> TrackSummary {
-        let posed = || (0..self.fitted.poses.len()).filter(|at| self.fitted.poses[*at].is_some());
+        // Of a model that tells nothing in space, who was seen counts.
+        let flat = self.fitted.poses.iter().all(Option::is_none);
+        let there = move |at: &usize| if flat { self.seen[*at].is_some() } else { self.fitted.poses[*at].is_some() };
+        let posed = || (0..self.seen.len()).filter(there);
         let errors = || self.fitted.errors.iter().flatten();
         #[allow(clippy::cast_precision_loss, reason = "frames of a video")]
         let mean = (errors().count() > 0).then(|| errors().sum::<f64>() / errors().count() as f64);
@@ -76,7 +79,8 @@ impl Person {
             first_frame: frame(posed().next()),
             last_frame: frame(posed().next_back()),
             frames: posed().count() as u64,
-            frames_filled: posed().filter(|at| self.filled[*at] || self.fitted.errors[*at].is_none()).count() as u64,
+            frames_filled: posed().filter(|at| self.filled[*at] || (!flat && self.fitted.errors[*at].is_none())).count()
+                as u64,
             jitter_raw_mm: self.fitted.jitter_mm.0,
             jitter_mm: self.fitted.jitter_mm.1,
             reprojection_error: mean,

@@ -77,6 +77,7 @@ impl Setup {
 /// of the frames with people could not be fitted or drawn.
 pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params) -> Result<Outputs> {
     let started = Instant::now();
+    let params = &params.clone().as_far_as_known();
     let clip = Clip { path: inputs.one(VIDEO)?, ctx, params, threads: runtime.intra_threads() };
     let reader = clip.open()?;
     if params.render != Mode::None {

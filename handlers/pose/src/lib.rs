@@ -86,9 +86,10 @@ impl Pose {
         };
         let animations = ANIMATION_BYTES * pipeline::MAX_ANIMATIONS as u64;
         let files = poses * FILE_BYTES_A_POSE + frames.saturating_mul(FILE_BYTES_A_FRAME) + animations;
+        let models_mib = BASE_MIB + params.choice()?.more_mib();
         Ok(Plan {
-            device_mib: if self.runtime.expects_accelerator() { BASE_MIB } else { 0 },
-            host_mib: BASE_MIB + ((pixels * BYTES_A_PIXEL + poses * BYTES_A_POSE) >> 20),
+            device_mib: if self.runtime.expects_accelerator() { models_mib } else { 0 },
+            host_mib: models_mib + ((pixels * BYTES_A_PIXEL + poses * BYTES_A_POSE) >> 20),
             scratch_bytes: video_bytes.saturating_add(files),
             exclusive: false,
         })

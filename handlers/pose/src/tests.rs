@@ -1,15 +1,21 @@
 //! The handler on real clips.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use darkroom_api::{ErrorCode, MediaKind, Outputs, Part, Probes};
+use darkroom_api::{ErrorCode, MediaKind, Outputs, Part, Probes, erase};
 use darkroom_media::probe::probe;
 use darkroom_media::testing::{clip, tool};
+use darkroom_models::onnx::{Dim, FLOAT, Tensor, Value as Tell};
+use glam::{Quat, Vec3};
 use serde_json::{Value, json};
 
-use crate::VIDEO;
+use crate::body::Body;
 use crate::output::{Poses, Summary};
+use crate::people::testing::{constants, with};
 use crate::testing::{Bench, handler, inputs};
+use crate::view::BodyPose;
+use crate::{Pose, VIDEO};
 
 const QUICK: [&str; 4] = ["-c:v", "libx264", "-preset", "ultrafast"];
 
@@ -235,4 +241,42 @@ fn a_model_of_flat_points_gives_skeletons_and_points() {
     assert!(person.keypoints_17.iter().filter(|point| point[2] > 0.3).count() >= 12, "{:?}", person.keypoints_17);
     let summary: Summary = read(&bench, "summary.json");
     assert_eq!((summary.frames_fallback, summary.tracks[0].frames), (0, 8));
+}
+
+/// A file of the user's that sees everybody stand upright with stretched arms.
+#[test]
+fn what_hmr2_tells_turns_the_body_and_is_written_as_amass_has_it() {
+    let bench = Bench::new();
+    let source = man(&bench, 6, &[]);
+    let upright = [1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, -1.0];
+    let rest: Vec<f32> = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0].repeat(23);
+    let tensor = |name: &str, dims: &[usize], numbers: &[f32]| Tensor::new(name.into(), dims, numbers);
+    let outputs = [
+        tensor("a", &[1, 10], &[0.5; 10]),
+        tensor("b", &[1, 23, 3, 3], &rest),
+        tensor("c", &[1, 3], &[0.9, 0.0, 0.0]),
+        tensor("d", &[1, 1, 3, 3], &upright),
+    ];
+    let side = |side: i64| Dim { value: Some(side), name: None };
+    let picture = Tell::tensor("image", FLOAT, Some([1, 3, 256, 256].map(side).into()));
+    let (_dir, runtime) = with("pose/hmr2", constants(vec![picture], &outputs));
+    let body = Body::load(&runtime.registry().resolve("pose/body").unwrap().path).unwrap();
+    let pose = erase(Pose::new(Arc::new(runtime)));
+    let outputs =
+        pose.run(&bench.context(), &inputs(&source), &json!({ "model": "hmr2", "outputs": ["npz"] })).unwrap();
+    assert_eq!(names(&outputs)[1..], ["poses.json", "summary.json", "tracks/1.npz", "tracks/2.npz", "poses.npz"]);
+    let poses: Poses = read(&bench, "poses.json");
+    assert_eq!(poses.frames[3].camera.focal_px, 5000.0 / 256.0 * 480.0);
+    let rig = poses.frames[3].people[0].rig.as_ref().unwrap();
+    let rotations = rig.rotations.iter().map(|q| Quat::from_array(*q)).collect();
+    let joints = body.joints(&BodyPose {
+        rotations,
+        translation: Vec3::from_array(rig.translation),
+        scales: poses.tracks[0].scales.clone(),
+    });
+    let at = |name: &str| joints.heads[body.bone(name).unwrap()];
+    assert!((at("hand_l") - at("lowerarm_l")).normalize().x > 0.99, "stretched to the side");
+    assert!((at("head") - at("pelvis")).normalize().y < -0.95, "upright");
+    let summary: Summary = read(&bench, "summary.json");
+    assert_eq!(summary.frames_fallback, 0);
 }

@@ -79,6 +79,16 @@ impl Choice {
         }
     }
 
+    /// Memory that a run takes more than with BlazePose, for the files that are known.
+    pub fn more_mib(self) -> u64 {
+        match self.kind {
+            // 670 million weights of four bytes, and as much again for a moment while they are loaded from two.
+            Kind::Hmr2 => 4096,
+            Kind::InstantHmr => 512,
+            Kind::BlazePose | Kind::MoveNet => 0,
+        }
+    }
+
     /// What the registry calls all that a run needs; `detector` is [`AUTO`], or what the registry calls one.
     pub fn needs(self, detector: &str) -> Vec<&str> {
         let mut names = if detector == AUTO { vec![FACES, BODIES] } else { vec![detector] };

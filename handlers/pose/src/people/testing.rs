@@ -72,11 +72,16 @@ pub fn node(kind: &str, inputs: &[&str], output: &str) -> Node {
 
 /// A runtime that knows a user's model as `pose/own`.
 pub fn with_own(graph: Graph) -> (tempfile::TempDir, Runtime) {
+    with("pose/own", graph)
+}
+
+/// A runtime that knows a user's model under a name.
+pub fn with(name: &str, graph: Graph) -> (tempfile::TempDir, Runtime) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("own.onnx");
     std::fs::write(&path, Model::new(graph).encode_to_vec()).unwrap();
     runtime();
-    let registry = RegistryConfig { custom: [("pose/own".to_owned(), path)].into(), ..RegistryConfig::default() };
+    let registry = RegistryConfig { custom: [(name.to_owned(), path)].into(), ..RegistryConfig::default() };
     let device = DeviceChoice::Fixed(Device::Cpu);
     let options = RuntimeOptions { device, ..RuntimeOptions::new(Arc::new(registry.open().unwrap())) };
     (dir, Runtime::new(options))

@@ -68,7 +68,7 @@ pub fn fetch(
         for (other, artifact) in others {
             progress(FetchProgress { name: &other.name, step: FetchStep::Checking, bytes: total_bytes, total_bytes });
             // What is wrong with another one is told when that is fetched itself.
-            let _ = take_too(cache_dir, other, artifact, &download);
+            drop(take_too(cache_dir, other, artifact, &download));
         }
     }
     progress(FetchProgress { name: &entry.name, step: FetchStep::Done, bytes: total_bytes, total_bytes });

@@ -5,6 +5,7 @@
 //! [`Sampler`] takes turned and scaled crops for models that look at parts. [`Light`] is for what must be done in linear light.
 //! Times are about 3 ms of one core for 1920x1080 either way, most of it memory traffic.
 
+mod bilinear;
 mod from_rgb;
 mod light;
 mod matrix;

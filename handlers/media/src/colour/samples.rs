@@ -2,14 +2,40 @@
 
 use std::ops::Range;
 
+use super::bilinear::{Line, Source};
 use super::matrix::Codes;
 use super::planes::{Component, Layout, plane_of};
 use super::sample::Affine;
+use super::simd;
 use super::to_rgb::Code;
 use crate::Frame;
 
 /// Most samples along a side that become one before they are interpolated.
 const MAX_MEAN: usize = 64;
+
+/// Places are kept in this many parts of a cell.
+const ONE: f64 = 4_294_967_296.0;
+
+#[allow(clippy::cast_possible_truncation, reason = "what is far away is far away")]
+fn fixed(place: f32) -> i64 {
+    (f64::from(place) * ONE) as i64
+}
+
+/// Which of `count` places, evenly `step` apart, are at least 0 and less than `end` cells away from it.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+fn inside(start: i64, step: i64, end: usize, count: usize) -> Range<usize> {
+    let (start, step, end) = (i128::from(start), i128::from(step), (end as i128) << 32);
+    let index = |index: i128| index.clamp(0, count as i128) as usize;
+    // The first place at or beyond a border.
+    let first = |border: i128| -((start - border).div_euclid(step));
+    match step.signum() {
+        1 => index(first(0))..index(first(end)),
+        // As seen from the other side: at or beyond, in steps downwards.
+        -1 => index((start - end).div_euclid(-step) + 1)..index(start.div_euclid(-step) + 1),
+        _ if (0..end).contains(&start) => 0..count,
+        _ => 0..0,
+    }
+}
 
 /// The samples of one component.
 pub(crate) struct Samples<'a> {
@@ -74,6 +100,7 @@ impl<'a> Samples<'a> {
     pub(crate) fn warp(&self, map: &Affine, width: usize, scratch: &mut Scratch, out: &mut [f32]) {
         let rows = out.len() / width;
         let grid = self.grid(map, width, rows);
+        let step = self.component.step;
         if grid.cell > 1 {
             self.mean_cells(&grid, scratch);
             let means = &scratch.means;
@@ -81,24 +108,16 @@ impl<'a> Samples<'a> {
                 let at = y * grid.width + x;
                 [means[at], means.get(at + 1).copied().unwrap_or(0.0)]
             };
-            self.interpolate(&grid, map, width, out, pair);
-        } else if self.component.sample_bytes() == 1 && self.component.step == 1 {
-            // The common case, without what it does not need.
-            let pair = |x: usize, y: usize| {
-                let at = y * self.stride + x + self.component.offset;
-                match self.data.get(at..at + 2) {
-                    Some(two) => [f32::from(two[0]), f32::from(two[1])],
-                    None => [self.at(at), 0.0],
-                }
-            };
-            self.interpolate(&grid, map, width, out, pair);
+            self.interpolate(&grid, map, width, out, Some((Source::Floats(means), grid.width)), pair);
         } else {
-            let step = self.component.step;
+            // The common case is a plane of bytes.
+            let plain = self.component.sample_bytes() == 1 && step == 1;
+            let bytes = plain.then(|| self.data.get(self.component.offset..)).flatten();
             let pair = |x: usize, y: usize| {
                 let at = y * self.stride + x * step + self.component.offset;
                 [self.at(at), self.at(at + step)]
             };
-            self.interpolate(&grid, map, width, out, pair);
+            self.interpolate(&grid, map, width, out, bytes.map(|bytes| (Source::Bytes(bytes), self.stride)), pair);
         }
     }
 
@@ -165,9 +184,7 @@ impl<'a> Samples<'a> {
         for line in lines {
             let start = line * self.stride + columns.start * step + self.component.offset;
             if self.component.sample_bytes() == 1 && step == 1 {
-                for (sum, byte) in sums.iter_mut().zip(self.data.get(start..).unwrap_or(&[])) {
-                    *sum += u32::from(*byte);
-                }
+                simd::add_bytes(self.data.get(start..).unwrap_or(&[]), sums);
             } else {
                 for (column, sum) in sums.iter_mut().enumerate() {
                     *sum += self.at(start + column * step) as u32;
@@ -176,7 +193,7 @@ impl<'a> Samples<'a> {
         }
     }
 
-    /// Values of a crop; `pair` tells what a cell has and the one to its right.
+    /// Values of a crop; `pair` tells what a cell has and the one to its right, `plain` where all of them are, row by row.
     #[inline(always)]
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "places of pictures, in 2^-32")]
     #[allow(clippy::cast_sign_loss, reason = "what is left of the picture becomes a column far to its right")]
@@ -186,11 +203,10 @@ impl<'a> Samples<'a> {
         map: &Affine,
         width: usize,
         out: &mut [f32],
+        plain: Option<(Source<'_>, usize)>,
         pair: impl Fn(usize, usize) -> [f32; 2],
     ) {
-        const ONE: f64 = 4_294_967_296.0;
         let cell = grid.cell as f32;
-        let fixed = |value: f32| (f64::from(value) * ONE) as i64;
         let step = [map.x[0] * self.share[0] / cell, map.y[0] * self.share[1] / cell].map(fixed);
         // Of the fraction the upper 16 bits.
         let fraction = |place: i64| ((place >> 16) & 0xffff) as f32 / 65_536.0;
@@ -202,19 +218,43 @@ impl<'a> Samples<'a> {
                 let place = (a[0] * 0.5 + a[1] * v + a[2]) * self.share[axis] - grid.origin[axis] as f32;
                 fixed(place / cell - 0.5)
             };
-            let (mut x, mut y) = (start(0, map.x), start(1, map.y));
-            for out in line {
-                let (left, top) = ((x >> 32) as usize, (y >> 32) as usize);
-                let place = [fraction(x), fraction(y)];
-                *out = if left < right && top < below {
-                    let ([a, b], [c, d]) = (pair(left, top), pair(left, top + 1));
-                    let (upper, lower) = (a + (b - a) * place[0], c + (d - c) * place[0]);
-                    (upper + (lower - upper) * place[1]) * self.scale + self.offset
-                } else {
-                    self.at_border(grid, [left, top], place, &pair)
-                };
-                (x, y) = (x.wrapping_add(step[0]), y.wrapping_add(step[1]));
-            }
+            let start = [start(0, map.x), start(1, map.y)];
+            let at = |axis: usize, index: usize| start[axis].wrapping_add(step[axis].wrapping_mul(index as i64));
+            let one_by_one = |range: Range<usize>, line: &mut [f32]| {
+                let (mut x, mut y) = (at(0, range.start), at(1, range.start));
+                for out in &mut line[range] {
+                    let (left, top) = ((x >> 32) as usize, (y >> 32) as usize);
+                    let place = [fraction(x), fraction(y)];
+                    *out = if left < right && top < below {
+                        let ([a, b], [c, d]) = (pair(left, top), pair(left, top + 1));
+                        let (upper, lower) = (a + (b - a) * place[0], c + (d - c) * place[0]);
+                        (upper + (lower - upper) * place[1]) * self.scale + self.offset
+                    } else {
+                        self.at_border(grid, [left, top], place, &pair)
+                    };
+                    (x, y) = (x.wrapping_add(step[0]), y.wrapping_add(step[1]));
+                }
+            };
+            let (columns, rows) = (inside(start[0], step[0], right, width), inside(start[1], step[1], below, width));
+            let inner = columns.start.max(rows.start)..columns.end.min(rows.end);
+            let filled = match plain {
+                Some((source, stride)) if !inner.is_empty() => {
+                    let place = |fixed: i64| (fixed as f64 / ONE) as f32;
+                    let line_of = Line {
+                        source,
+                        stride,
+                        last: [right - 1, below - 1],
+                        start: [place(at(0, inner.start)), place(at(1, inner.start))],
+                        step: step.map(place),
+                        scale: self.scale,
+                        offset: self.offset,
+                    };
+                    inner.start..inner.start + line_of.fill(&mut line[inner])
+                }
+                _ => 0..0,
+            };
+            one_by_one(0..filled.start, line);
+            one_by_one(filled.end..width, line);
         }
     }
 

@@ -39,6 +39,15 @@ for_every_row! {
 }
 
 for_every_row! {
+    /// Adds bytes to sums.
+    fn add_bytes(bytes: &[u8], sums: &mut [u32]) {
+        for (sum, byte) in sums.iter_mut().zip(bytes) {
+            *sum += u32::from(*byte);
+        }
+    }
+}
+
+for_every_row! {
     /// 16 bit little-endian samples as `code * scale + offset`.
     fn load_u16(bytes: &[u8], out: &mut [f32], scale: f32, offset: f32) {
         for (o, c) in out.iter_mut().zip(bytes.chunks_exact(2)) {

@@ -15,6 +15,8 @@ use crate::view::Landmarks;
 pub const MIN_SCORE: f32 = 0.5;
 /// Somebody new is believed only from here on: of those who were looked at, people had 0.9 and more.
 const MIN_NEW: f32 = 0.8;
+/// Somebody lost is back only from here on, where no detector tells so: a search in the wrong place sees things.
+pub const MIN_BACK: f32 = 0.9;
 /// From this quality on no other direction of the head is tried.
 const SURE: f32 = 0.6;
 /// A pose of less quality is somebody else's, or nobody's.
@@ -83,7 +85,7 @@ pub fn is_known(candidate: &Candidate, known: &Landmarks) -> bool {
     candidate.bounds.iou(&bounds) > SAME_BOX || (close && (0.7..1.4).contains(&ratio))
 }
 
-/// Looks at a candidate; `None` where nobody is there. Counts the squares that were looked at.
+/// Looks at a candidate; `None` where nobody is there, or somebody who is `known`. Counts the squares that were looked at.
 ///
 /// # Errors
 /// Those of the model.
@@ -91,6 +93,7 @@ pub fn confirm(
     model: &mut dyn PoseModel,
     frame: &Frame,
     candidate: &Candidate,
+    known: &dyn Fn(&Landmarks) -> bool,
     looks: &mut u64,
 ) -> Result<Option<Estimate>> {
     #[allow(clippy::cast_precision_loss, reason = "sides of pictures")]
@@ -103,6 +106,9 @@ pub fn confirm(
     };
     for region in candidate.regions.iter().filter(|region| region.is_usable(size)) {
         let Some(found) = look(*region)? else { continue };
+        if found.1.landmarks.score >= MIN_NEW && known(&found.1.landmarks) {
+            return Ok(None);
+        }
         if best.as_ref().is_none_or(|best| found.0 > best.0) {
             best = Some(found);
         }
@@ -115,14 +121,20 @@ pub fn confirm(
         if estimate.landmarks.score < MIN_SCORE || !estimate.next.is_usable(size) {
             break;
         }
-        // The second look sees better, unless it looks at somebody else.
-        match look(estimate.next)? {
-            Some(found) if found.0 > WORSE * quality => best = Some(found),
-            _ => break,
+        let least = WORSE * quality;
+        let Some(found) = look(estimate.next)? else { break };
+        // People are seen better at a second look, where they are to be by the first; what is none is often gone.
+        if found.1.landmarks.score < MIN_NEW {
+            return Ok(None);
         }
+        // Unless it looks at somebody else.
+        if found.0 <= least {
+            break;
+        }
+        best = Some(found);
     }
     let found = best.filter(|(quality, estimate)| estimate.landmarks.score >= MIN_NEW && *quality > LEAST);
-    Ok(found.map(|(_, estimate)| estimate))
+    Ok(found.map(|(_, estimate)| estimate).filter(|estimate| !known(&estimate.landmarks)))
 }
 
 /// How much a pose is that of a candidate: how sure it is, times what the two boxes share as a part of their geometric mean.

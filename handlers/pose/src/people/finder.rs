@@ -8,7 +8,7 @@ use darkroom_media::Frame;
 use glam::Vec2;
 
 use super::bounds::Bounds;
-use super::candidates::{MIN_SCORE, confirm, is_hidden_by, is_known, is_same, union};
+use super::candidates::{MIN_BACK, MIN_SCORE, confirm, is_hidden_by, is_known, is_same, union};
 use super::cut::CutDetector;
 use super::detect::Detector;
 use super::model::{BodyModel, Person, PoseModel};
@@ -199,10 +199,13 @@ impl<'a> Finder<'a> {
         let (mut known, mut regions) = (Vec::new(), Vec::new());
         for (track, roi, left) in next.chain(missing) {
             // Somebody lost goes on as before; whoever was seen a frame ago is where the model looked.
-            let moved = if left > self.schedule.lost_for { Some(Vec2::ZERO) } else { self.tracker.moved(track) };
+            let was_lost = left <= self.schedule.lost_for;
+            let moved = if was_lost { self.tracker.moved(track) } else { Some(Vec2::ZERO) };
             let Some(moved) = moved else { continue };
             let region = Roi { centre: roi.centre + moved, ..roi };
-            if region.is_usable(size) {
+            // Somebody lost whose middle has left the picture is gone.
+            let gone = was_lost && region.centre.clamp(Vec2::ZERO, size) != region.centre;
+            if region.is_usable(size) && !gone {
                 known.push((track, roi, left));
                 regions.push(region);
             }
@@ -211,13 +214,15 @@ impl<'a> Finder<'a> {
         let mut present: Vec<Present> = Vec::with_capacity(known.len());
         for ((track, roi, left), estimate) in known.into_iter().zip(self.model.estimate(frame, &regions)?) {
             let seen = Seen { landmarks: estimate.landmarks, led_by: Some(track) };
-            let there = seen.landmarks.score >= MIN_SCORE && box_of(&seen.landmarks).clipped(size).area() > 0.0;
             let was_lost = left <= self.schedule.lost_for;
+            let least = if was_lost { MIN_BACK } else { MIN_SCORE };
+            let there = seen.landmarks.score >= least && box_of(&seen.landmarks).clipped(size).area() > 0.0;
             let taken = || present.iter().any(|one| is_same(&one.seen.landmarks, &seen.landmarks));
             if there && !(was_lost && taken()) && add(&mut present, Present { seen, next: estimate.next }) {
                 continue;
             }
-            if left > 1 {
+            // What was never surely somebody is not searched for.
+            if left > 1 && self.tracker.is_sure(track) {
                 self.missing.push((track, roi, left - 1));
             }
         }
@@ -242,19 +247,15 @@ impl<'a> Finder<'a> {
                 self.counts.uncounted = self.counts.uncounted.max(1);
                 continue;
             }
-            match confirm(&mut *self.model, frame, &candidate, &mut self.counts.looks)? {
+            // Somebody who is known already stays who they are.
+            let known = |found: &Landmarks| {
+                let mut known = present.iter().map(|one| &one.seen.landmarks);
+                known.any(|known| is_same(known, found) || is_hidden_by(found, known))
+            };
+            match confirm(&mut *self.model, frame, &candidate, &known, &mut self.counts.looks)? {
                 Some(found) => {
                     let seen = Seen { landmarks: found.landmarks, led_by: None };
-                    // Somebody who is known already stays who they are.
-                    let known = |one: &Present| {
-                        let known = &one.seen.landmarks;
-                        is_same(known, &seen.landmarks) || is_hidden_by(&seen.landmarks, known)
-                    };
-                    if present.iter().any(known) {
-                        self.nobody.push((candidate.bounds, now));
-                    } else {
-                        present.push(Present { seen, next: found.next });
-                    }
+                    present.push(Present { seen, next: found.next });
                 }
                 None => self.nobody.push((candidate.bounds, now)),
             }

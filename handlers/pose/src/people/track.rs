@@ -22,11 +22,11 @@ const MOST_SURE: f32 = 0.8;
 const MOST_UNSURE: f32 = 0.6;
 /// What it counts that somebody was found where the track led the search.
 const LED: f32 = 0.1;
-/// How far somebody who comes back may be from where they were foreseen, in their own heights: a part, and more of it a frame.
+/// How far somebody who comes back may be from where they were foreseen, in their own lengths: a part, and more of it a frame.
 const NEAR: f32 = 0.6;
 const NEAR_A_FRAME: f32 = 0.03;
 const NEAR_MOST: f32 = 1.2;
-/// How much taller or smaller they may be.
+/// How much longer or shorter they may be.
 const ALIKE: f32 = 1.5;
 
 /// Somebody in a frame.
@@ -184,6 +184,12 @@ impl Tracker {
         (first < frame).then_some(first)
     }
 
+    /// Whether a track was seen often and surely enough to be somebody.
+    pub fn is_sure(&self, track: usize) -> bool {
+        let track = &self.tracks[track];
+        track.sightings.len() >= MIN_HITS && track.score() >= MIN_TRACK_SCORE
+    }
+
     /// How far a track that may go on is thought to have moved since it was seen.
     pub fn moved(&self, track: usize) -> Option<Vec2> {
         let live = self.live.iter().find(|live| live.track == track)?;
@@ -242,7 +248,8 @@ fn returns(live: &Live, bounds: &Bounds) -> Option<f32> {
         return None;
     }
     let foreseen = live.motion.bounds();
-    let (a, b) = (foreseen.size().y, bounds.size().y);
+    // Whoever turns over, lies down or gets up is as long as before, but not as tall.
+    let (a, b) = (foreseen.size().max_element(), bounds.size().max_element());
     #[allow(clippy::cast_precision_loss, reason = "at most a minute of frames")]
     let near = (NEAR + NEAR_A_FRAME * live.lost as f32).min(NEAR_MOST);
     let distance = (foreseen.centre() - bounds.centre()).length() / a.max(b).max(1.0) / near;

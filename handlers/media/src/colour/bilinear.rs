@@ -58,7 +58,12 @@ mod wide {
     /// # Safety
     /// Needs AVX2 and FMA, and a line that is safe.
     #[target_feature(enable = "avx2,fma")]
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "31 bits")]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "31 bits"
+    )]
     pub(super) unsafe fn fill(line: &Line<'_>, out: &mut [f32]) -> usize {
         let all = |value: f32| _mm256_set1_ps(value);
         let lanes = _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0);
@@ -143,7 +148,8 @@ mod tests {
                 }
             }
             // A source that ends too early is not read.
-            let short = Line { source, stride: 7, last: [6, 3], start: [0.0; 2], step: [0.0; 2], scale: 1.0, offset: 0.0 };
+            let short =
+                Line { source, stride: 7, last: [6, 3], start: [0.0; 2], step: [0.0; 2], scale: 1.0, offset: 0.0 };
             assert_eq!(short.fill(&mut [0.0; 8]), 0);
         }
     }

@@ -26,8 +26,9 @@ const LED: f32 = 0.1;
 const NEAR: f32 = 0.6;
 const NEAR_A_FRAME: f32 = 0.03;
 const NEAR_MOST: f32 = 1.2;
-/// How much longer or shorter they may be.
+/// How much longer or shorter they may be than in that many sightings before.
 const ALIKE: f32 = 1.5;
+const RECENT: usize = 15;
 
 /// Somebody in a frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,7 +130,7 @@ impl Tracker {
             sure(index).then(|| self.cost(live, &seen[index], &boxes[index]))
         });
         self.round(&mut owner, MOST_UNSURE, |live, index| Some(self.cost(live, &seen[index], &boxes[index])));
-        self.round(&mut owner, 1.0, |live, index| returns(live, &boxes[index]));
+        self.round(&mut owner, 1.0, |live, index| self.returns(live, &boxes[index]));
         let tracks = seen.iter().zip(boxes).zip(owner).map(|((seen, bounds), owner)| {
             let live = owner.unwrap_or_else(|| self.begin(&bounds));
             let live = &mut self.live[live];
@@ -166,6 +167,21 @@ impl Tracker {
         });
         let led = if seen.led_by == Some(live.track) { LED } else { 0.0 };
         1.0 - 0.5 * (foreseen.iou(bounds) + pose) - led
+    }
+
+    /// How far somebody is from where a lost track might come back, where they are alike in size.
+    fn returns(&self, live: &Live, bounds: &Bounds) -> Option<f32> {
+        if live.lost <= 1 {
+            return None;
+        }
+        // Whoever turns over, lies down or gets up changes height and, for a moment, length.
+        let recent = self.tracks[live.track].sightings.iter().rev().take(RECENT).map(|seen| length(&seen.bounds));
+        let (least, most) = recent.fold((f32::MAX, 0.0_f32), |(least, most), now| (least.min(now), most.max(now)));
+        let (foreseen, now) = (live.motion.bounds(), length(bounds));
+        #[allow(clippy::cast_precision_loss, reason = "at most a minute of frames")]
+        let near = (NEAR + NEAR_A_FRAME * live.lost as f32).min(NEAR_MOST);
+        let distance = (foreseen.centre() - bounds.centre()).length() / now.max(length(&foreseen)) / near;
+        (least < ALIKE * now && now < ALIKE * most).then_some(distance)
     }
 
     /// Begins a track; tells where it stands among the live ones.
@@ -242,18 +258,9 @@ pub fn box_of(landmarks: &Landmarks) -> Bounds {
     bounds(landmarks).unwrap_or(Bounds { min: Vec2::ZERO, max: Vec2::ZERO })
 }
 
-/// How far somebody is from where a lost track might come back, where they are alike in size.
-fn returns(live: &Live, bounds: &Bounds) -> Option<f32> {
-    if live.lost <= 1 {
-        return None;
-    }
-    let foreseen = live.motion.bounds();
-    // Whoever turns over, lies down or gets up is as long as before, but not as tall.
-    let (a, b) = (foreseen.size().max_element(), bounds.size().max_element());
-    #[allow(clippy::cast_precision_loss, reason = "at most a minute of frames")]
-    let near = (NEAR + NEAR_A_FRAME * live.lost as f32).min(NEAR_MOST);
-    let distance = (foreseen.centre() - bounds.centre()).length() / a.max(b).max(1.0) / near;
-    (a < ALIKE * b && b < ALIKE * a).then_some(distance)
+/// The longer side.
+fn length(bounds: &Bounds) -> f32 {
+    bounds.size().max_element().max(1.0)
 }
 
 #[cfg(test)]

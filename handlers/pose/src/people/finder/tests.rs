@@ -1,7 +1,7 @@
-use darkroom_media::Pixel;
+use darkroom_media::{Pixel, ReadOptions, Reader};
 
 use super::*;
-use crate::people::testing::{finder, frames};
+use crate::people::testing::{finder, frames, media};
 
 /// Everybody who is in the picture, in each frame, under one name.
 #[test]
@@ -32,6 +32,23 @@ fn who_is_found_late_is_followed_back() {
     let (tracks, counts) = finder.finish();
     assert_eq!(tracks.iter().map(|track| track.sightings.len()).max(), Some(40));
     assert!(counts.looks_back >= 29, "{counts:?}");
+}
+
+/// A somersault against the sun: for some frames he is not seen, for others he is half as long as before.
+#[test]
+fn who_turns_over_in_the_air_stays_the_same() {
+    let mut reader = Reader::open(&media("sports2d_demo.mp4"), &ReadOptions::default()).unwrap();
+    let mut finder = finder(30.0);
+    let mut index = 0;
+    while let Some(frame) = reader.next().unwrap().filter(|_| index < 195) {
+        if index >= 150 {
+            finder.push(&frame).unwrap();
+        }
+        index += 1;
+    }
+    let (tracks, _) = finder.finish();
+    let told: Vec<_> = tracks.iter().map(|track| track.sightings.len()).collect();
+    assert_eq!(told, [45, 45], "the jumper and the woman who walks by");
 }
 
 /// The same frames again after a cut to black are another shot.

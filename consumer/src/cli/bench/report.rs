@@ -32,7 +32,8 @@ impl Row {
             Row::Fit => fits,
             Row::Draw => fits && writes,
             Row::Encode => !fits || writes,
-            Row::Careful | Row::Ordinary => python,
+            Row::Careful => python,
+            Row::Ordinary => python && (!fits || writes),
             Row::Decode | Row::Model | Row::EndToEnd => true,
         };
         Row::PARTS.into_iter().chain([Row::EndToEnd, Row::Careful, Row::Ordinary]).filter(has)
@@ -84,7 +85,8 @@ struct Beside {
 }
 
 impl Beside {
-    fn of(handler: &str) -> Beside {
+    /// `draws` tells whether the run draws over its pictures.
+    fn of(handler: &str, draws: bool) -> Beside {
         let most = |most| Some(Target::AtMost(most));
         match handler {
             // The careful script is the bare model there: it decodes and encodes nothing.
@@ -95,7 +97,7 @@ impl Beside {
             // The careful script finds one person and draws nothing, the ordinary one draws with OpenGL's software.
             "pose" => Beside {
                 parts_cpu: 1.10,
-                careful_cpu: None,
+                careful_cpu: most(1.0).filter(|_| !draws),
                 ordinary_fps: None,
                 careful_memory: None,
                 ordinary_memory: None,
@@ -138,7 +140,8 @@ impl Report {
     pub fn new(handler: &str, clip: &Path, rounds: Vec<Round>, long: Option<Measured>) -> Report {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let medians = medians(&rounds);
-        let ratios = ratios(&rounds, cores, &medians, long.as_ref(), &Beside::of(handler));
+        let draws = rounds.iter().any(|round| round.contains_key(&Row::Draw));
+        let ratios = ratios(&rounds, cores, &medians, long.as_ref(), &Beside::of(handler, draws));
         Report {
             handler: handler.to_owned(),
             clip: clip.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -238,6 +241,11 @@ fn ratios(rounds: &[Round], cores: usize, medians: &Round, long: Option<&Measure
     add("peak memory, end to end / sum of the parts", Some(Target::AtMost(1.10)), &|round| {
         Some(own(round, |m| m.peak_rss_mib)? / parts(round, |m| m.peak_rss_mib))
     });
+    // Both scripts find people alike; only one of them draws and encodes.
+    add("CPU, drawing and encoding / the same in Python", Some(Target::AtMost(0.25)), &|round| {
+        let cpu = |row| per_frame(round, row, |m| m.cpu_secs);
+        Some((cpu(Row::Draw)? + cpu(Row::Encode)?) / (cpu(Row::Ordinary)? - cpu(Row::Careful)?))
+    });
     let against = |round: &Round, row, field: fn(&Measured) -> f64| {
         Some(per_frame(round, Row::EndToEnd, field)? / per_frame(round, row, field)?)
     };
@@ -285,7 +293,7 @@ mod tests {
         let long = measured(120.0, 210.0, 600.0);
         let medians = medians(&rounds);
         assert!((medians[&Row::EndToEnd].wall_secs - 13.2).abs() < 1e-9);
-        let ratios = ratios(&rounds, 2, &medians, Some(&long), &Beside::of("matting"));
+        let ratios = ratios(&rounds, 2, &medians, Some(&long), &Beside::of("matting", false));
         let values: Vec<(f64, bool)> =
             ratios.iter().map(|r| ((r.value * 1e3).round() / 1e3, r.target.is_none_or(|t| t.met(r.value)))).collect();
         let expected = [
@@ -312,6 +320,20 @@ mod tests {
         assert_eq!(rows("vsr", &[]), [Row::Decode, Row::Model, Row::Encode, Row::EndToEnd]);
         assert_eq!(rows("pose", &[("quality", "70")]).len(), 6);
         assert_eq!(rows("pose", &[("render", "none")]), [Row::Decode, Row::Model, Row::Fit, Row::EndToEnd]);
+    }
+
+    #[test]
+    fn what_draws_is_compared_with_the_script_that_draws_and_what_does_not_with_the_other() {
+        let rows = |rows: &[(Row, f64)]| rows.iter().map(|(row, cpu)| (*row, measured(1.0, *cpu, 100.0))).collect();
+        let scripts = [(Row::EndToEnd, 9.0), (Row::Careful, 3.0), (Row::Ordinary, 28.0)];
+        let drawn: Round = rows(&[&[(Row::Draw, 1.0), (Row::Encode, 4.0)], &scripts[..]].concat());
+        let lines = Report::new("pose", Path::new("a.mp4"), vec![drawn], None).lines().join("\n");
+        assert!(lines.contains("in Python            0.200  at most 0.25: met"), "{lines}");
+        assert!(lines.contains("CPU / careful Python's                                    3.000\n"), "{lines}");
+        let found: Round = rows(&scripts[..2]);
+        let lines = Report::new("pose", Path::new("a.mp4"), vec![found], None).lines().join("\n");
+        assert!(lines.contains("CPU / careful Python's                                    3.000  at most 1.00: MISSED"), "{lines}");
+        assert!(!lines.contains("drawing and encoding"), "{lines}");
     }
 
     #[test]

@@ -177,10 +177,10 @@ impl Tracker {
         // Whoever turns over, lies down or gets up changes height and, for a moment, length.
         let recent = self.tracks[live.track].sightings.iter().rev().take(RECENT).map(|seen| length(&seen.bounds));
         let (least, most) = recent.fold((f32::MAX, 0.0_f32), |(least, most), now| (least.min(now), most.max(now)));
-        let (foreseen, now) = (live.motion.bounds(), length(bounds));
+        let (foreseen, now) = (live.motion.bounds().centre(), length(bounds));
         #[allow(clippy::cast_precision_loss, reason = "at most a minute of frames")]
         let near = (NEAR + NEAR_A_FRAME * live.lost as f32).min(NEAR_MOST);
-        let distance = (foreseen.centre() - bounds.centre()).length() / now.max(length(&foreseen)) / near;
+        let distance = foreseen.distance(bounds.centre()) / now.max(most) / near;
         (least < ALIKE * now && now < ALIKE * most).then_some(distance)
     }
 

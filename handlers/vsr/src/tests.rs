@@ -1,7 +1,7 @@
 //! The handler on real footage, and models of every kind.
 
 use darkroom_api::{CancelToken, ErrorCode, Handler, Inputs, Limits, MediaKind, Part, erase, parse_params};
-use darkroom_inference::Precision;
+use darkroom_inference::{Precision, Setup};
 use darkroom_media::probe::probe;
 use darkroom_media::testing::tool;
 use serde_json::json;
@@ -13,12 +13,11 @@ use crate::{Enlarger, Known, Net, Params, REFERENCE, Room, VIDEO, Vsr};
 mod room;
 
 const SPAN: &str = "vsr/span-x2";
+/// As the handler sets sessions up.
+const SETUP: Setup = Setup { precision: Precision::Full, threads: 1, own_convolutions: true };
 
 fn net(name: &str) -> darkroom_api::Result<Net> {
-    Net::inspect(
-        &mut runtime().fresh_session(&format!("test/{name}"), Precision::Full, 1).unwrap(),
-        &CancelToken::default(),
-    )
+    Net::inspect(&mut runtime().fresh_session(&format!("test/{name}"), SETUP).unwrap(), &CancelToken::default())
 }
 
 /// Real footage as planes of 0..=1.

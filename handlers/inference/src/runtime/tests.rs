@@ -125,3 +125,81 @@ fn threads_are_those_of_the_options_first() {
         assert_eq!(omp_threads(list).map(NonZero::get), threads, "{list:?}");
     }
 }
+
+#[test]
+fn convolutions_computed_in_our_own_way_are_the_same_convolutions() {
+    use darkroom_models::onnx::{self, Attribute, Dim, FLOAT, Model, Node, Opset, Tensor as Weight, Value};
+    use prost::Message;
+    let numbers = |count: usize| (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect::<Vec<f32>>();
+    let weight = |name: &str, dims: &[i64]| {
+        let count = usize::try_from(dims.iter().product::<i64>()).unwrap();
+        let raw = numbers(count).iter().flat_map(|x| x.to_le_bytes()).collect();
+        Weight { dims: dims.to_vec(), data_type: FLOAT, name: name.into(), raw }.encode_to_vec()
+    };
+    let node = |inputs: &[&str], output: &str, pads: usize| Node {
+        op_type: "Conv".into(),
+        inputs: inputs.iter().map(|name| (*name).to_owned()).collect(),
+        outputs: vec![output.into()],
+        attributes: vec![Attribute::ints("pads", &[pads; 4]).encode_to_vec()],
+        ..Node::default()
+    };
+    let any = |name: &str| Dim { value: None, name: Some(name.into()) };
+    let picture = vec![any("n"), Dim { value: Some(8), name: None }, any("h"), any("w")];
+    let graph = onnx::Graph {
+        // The last has no border, and stays.
+        nodes: vec![node(&["x", "a", "bias"], "p", 1), node(&["p", "b"], "q", 1), node(&["q", "c"], "y", 0)],
+        name: Some("convolutions".into()),
+        weights: vec![
+            weight("a", &[12, 8, 3, 3]),
+            weight("bias", &[12]),
+            weight("b", &[8, 12, 3, 3]),
+            weight("c", &[1, 8, 3, 3]),
+        ],
+        inputs: vec![Value::tensor("x", FLOAT, Some(picture))],
+        outputs: vec![Value::tensor("y", FLOAT, None)],
+        ..onnx::Graph::default()
+    };
+    let model = Model {
+        ir_version: Some(8),
+        graph: Some(graph),
+        opset_import: vec![Opset { version: 17, ..Opset::default() }.encode_to_vec()],
+        ..Model::default()
+    };
+    let dir = std::env::temp_dir().join(format!("darkroom-convolutions-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("model.onnx");
+    std::fs::write(&path, model.encode_to_vec()).unwrap();
+    let runtime = Runtime::new(options(&[("test/convolutions", &path)]));
+    let replaced = std::sync::atomic::AtomicUsize::new(0);
+    let apply = |graph: &mut crate::Graph| {
+        let any = graph.own_convolutions();
+        replaced.store(
+            graph.readers("p").chain(graph.readers("q")).filter(|n| n.domain.is_some()).count(),
+            std::sync::atomic::Ordering::Relaxed,
+        );
+        any
+    };
+    let edit = Edit { name: "own-convolutions", threads: Some(2), apply: &apply };
+    let own = runtime.edited_session("test/convolutions", Precision::Full, edit).unwrap();
+    let Some(mut own) = own else {
+        assert!(!crate::winograd::is_there());
+        return;
+    };
+    assert_eq!(replaced.into_inner(), 1, "of those after the first");
+    let x = Tensor::from_array(([2, 8, 21, 150], numbers(2 * 8 * 21 * 150))).unwrap();
+    let run = |session: &mut PooledSession<'_>| {
+        let made = session.call(|s| {
+            let made = s.run(ort::inputs!["x" => &x])?;
+            let (shape, y) = made["y"].try_extract_tensor::<f32>()?;
+            Ok((shape.to_vec(), y.to_vec()))
+        });
+        made.unwrap()
+    };
+    let mut theirs = runtime.session("test/convolutions", Precision::Full).unwrap();
+    let (wanted, made) = (run(&mut theirs), run(&mut own));
+    assert_eq!((made.0.as_slice(), &made.0), (&[2, 1, 19, 148][..], &wanted.0));
+    let size = wanted.1.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+    let worst = wanted.1.iter().zip(&made.1).fold(0.0, |worst: f32, (a, b)| worst.max((a - b).abs()));
+    assert!(worst < 1e-5 * size, "{worst} of {size}");
+    std::fs::remove_dir_all(dir).unwrap();
+}

@@ -1,0 +1,18 @@
+//! In the place of the operator on processors that it is not written for.
+
+use ort::operator::OperatorDomain;
+
+/// Domain of the operator.
+pub(crate) const DOMAIN: &str = "darkroom";
+/// Its name.
+pub(crate) const NAME: &str = "Convolution3x3";
+
+/// Not on this processor.
+pub(crate) fn is_there() -> bool {
+    false
+}
+
+/// A domain without it.
+pub(crate) fn domain() -> ort::Result<OperatorDomain> {
+    OperatorDomain::new(DOMAIN)
+}

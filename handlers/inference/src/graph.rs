@@ -2,17 +2,16 @@
 //!
 //! Only what an [`Edit`] looks at is decoded, see [`darkroom_models::onnx`].
 
+mod own;
+
 use std::collections::{HashMap, HashSet};
 
-use darkroom_models::onnx::{self, Dim, FLOAT, Model, Node, Opset, Tensor, TensorHead, Value};
+use darkroom_models::onnx::{self, Dim, Model, Node, Opset, TensorHead, Value};
 use ort::sys::ONNXTensorElementDataType;
 use prost::Message;
 
 use crate::TensorInfo;
 use crate::winograd;
-
-/// Fewest channels, in and out, of a convolution that is computed in our own way: of fewer, transforming takes longer than it saves.
-const MIN_CHANNELS: i64 = 8;
 
 /// A change to a model before a session is made of it.
 #[derive(Clone, Copy)]
@@ -119,43 +118,6 @@ impl Graph {
         true
     }
 
-    /// Has convolutions of 3x3 computed by the method of Winograd, see [`winograd`]: for sessions on a CPU. `false`, and no
-    /// change, where there is none, or where the processor lacks the instructions.
-    pub fn own_convolutions(&mut self) -> bool {
-        if !winograd::is_there() {
-            return false;
-        }
-        let decoded = self.0.weights.iter().filter_map(|bytes| Tensor::decode(&bytes[..]).ok());
-        let wide = |tensor: &Tensor| {
-            let [outputs, inputs, 3, 3] = tensor.dims[..] else { return false };
-            tensor.data_type == FLOAT && outputs.min(inputs) >= MIN_CHANNELS
-        };
-        let (weights, kernels): (HashSet<String>, HashSet<String>) =
-            decoded.fold(Default::default(), |(mut weights, mut kernels), tensor| {
-                if wide(&tensor) {
-                    kernels.insert(tensor.name.clone());
-                }
-                weights.insert(tensor.name);
-                (weights, kernels)
-            });
-        // Operators are told apart by their inputs: a bias must be a weight too.
-        let fits = |node: &Node| match &node.inputs[..] {
-            [_, kernel] => kernels.contains(kernel),
-            [_, kernel, bias] => kernels.contains(kernel) && weights.contains(bias),
-            _ => false,
-        };
-        let mut any = false;
-        for node in self.0.nodes.iter_mut().filter(|node| is_plain(node)) {
-            if fits(node) {
-                node.op_type = winograd::NAME.into();
-                node.domain = Some(winograd::DOMAIN.into());
-                node.attributes.clear();
-                any = true;
-            }
-        }
-        any
-    }
-
     /// Keeps what the outputs depend on.
     fn prune(&mut self) {
         let outputs: Vec<&str> = self.0.outputs.iter().map(|output| output.name.as_str()).collect();
@@ -192,21 +154,6 @@ impl Graph {
     fn has_external_weights(&self) -> bool {
         self.0.weights.iter().any(|bytes| TensorHead::decode(&bytes[..]).is_ok_and(|tensor| tensor.location == 1))
     }
-}
-
-/// Whether it is a convolution of ONNX's own with a kernel of 3x3 or none told, a border of one zero and no steps.
-fn is_plain(node: &Node) -> bool {
-    let ints = |name: &str, plain: &[i64]| node.attribute(name).is_none_or(|attribute| attribute.ints == plain);
-    let has_border = node.attribute("pads").is_some_and(|pads| pads.ints == [1; 4]);
-    let whole = node.attribute("group").is_none_or(|group| group.i == Some(1));
-    let told = node.attribute("auto_pad").is_none_or(|auto| auto.s.as_deref() == Some(b"NOTSET"));
-    let own = node.domain.as_deref().is_none_or(str::is_empty);
-    own && node.op_type == "Conv"
-        && has_border
-        && whole
-        && told
-        && ints("strides", &[1; 2])
-        && ints("dilations", &[1; 2])
 }
 
 /// The edited file; `None` where it is none that can be edited, or where the edit does not fit it.

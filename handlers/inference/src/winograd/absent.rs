@@ -7,6 +7,15 @@ pub(crate) const DOMAIN: &str = "darkroom";
 /// Its name.
 pub(crate) const NAME: &str = "Convolution3x3";
 
+/// Its attribute, and what it may say.
+pub(crate) const ACTIVATION: &str = "activation";
+/// See the operator.
+pub(crate) const SLOPE: &str = "slope";
+/// See the operator.
+pub(crate) const SILU: &str = "silu";
+/// See the operator.
+pub(crate) const GATE: &str = "gate";
+
 /// Not on this processor.
 pub(crate) fn is_there() -> bool {
     false

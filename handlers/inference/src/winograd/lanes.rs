@@ -26,8 +26,20 @@ pub unsafe trait Lanes {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// a - b
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    /// a * b
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// a / b
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller ones.
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// The larger ones.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// a * b + c
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The nearest whole numbers.
+    unsafe fn round(a: Self::V) -> Self::V;
+    /// a times two to the power of a whole number from -126 to 127.
+    unsafe fn scale(a: Self::V, power: Self::V) -> Self::V;
     /// From 4 `LANES` numbers: every fourth from the first on, every fourth from the second on, and so forth.
     unsafe fn deal(from: *const f32) -> [Self::V; 4];
     /// The opposite of [`Lanes::deal`].
@@ -69,6 +81,36 @@ unsafe impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn sub(a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn div(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn round(a: __m512) -> __m512 {
+        unsafe { _mm512_roundscale_ps::<0>(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn scale(a: __m512, power: __m512) -> __m512 {
+        unsafe { _mm512_scalef_ps(a, power) }
     }
 
     #[inline(always)]
@@ -162,6 +204,40 @@ unsafe impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn sub(a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn div(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn round(a: __m256) -> __m256 {
+        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn scale(a: __m256, power: __m256) -> __m256 {
+        unsafe {
+            // A number's exponent begins at its 23rd bit.
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127));
+            _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        }
     }
 
     #[inline(always)]

@@ -8,6 +8,7 @@
 //!
 //! [`Graph::own_convolutions`](crate::Graph::own_convolutions) puts the operator in the place of `Conv`.
 
+mod activation;
 mod lanes;
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType::Float32;
 
+use activation::Activation;
 use lanes::{Avx2, Avx512, Lanes};
-use tiles::{Desk, Planes, Size, blocks, convolve};
+use tiles::{Desk, Picture, Planes, blocks, convolve};
 use weights::Weights;
 
 /// Side of the tile that is made at once.
@@ -32,8 +34,17 @@ const POINTS: usize = IN * IN;
 
 /// Domain of the operator.
 pub(crate) const DOMAIN: &str = "darkroom";
-/// Its name: inputs and output as those of `Conv` with a kernel of 3x3, a border of one zero and no steps.
+/// Its name: inputs and output as those of `Conv` with a kernel of 3x3, a border of one zero and no steps; then what its
+/// activation needs.
 pub(crate) const NAME: &str = "Convolution3x3";
+/// Its attribute that tells what follows: absent, or one of the next.
+pub(crate) const ACTIVATION: &str = "activation";
+/// What is below zero is multiplied by the fourth input, one number for each output or for all.
+pub(crate) const SLOPE: &str = "slope";
+/// y sigmoid(y).
+pub(crate) const SILU: &str = "silu";
+/// (y + x / 2) tanh(y), x being the fourth input.
+pub(crate) const GATE: &str = "gate";
 
 /// Whether this processor has instructions that it is written for.
 pub(crate) fn is_there() -> bool {
@@ -61,7 +72,8 @@ impl Operator for Convolution3x3 {
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        [OperatorInput::required(Float32), OperatorInput::required(Float32), OperatorInput::optional(Float32)]
+        let [required, optional] = [OperatorInput::required, OperatorInput::optional];
+        [required(Float32), required(Float32), optional(Float32), optional(Float32)]
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -69,14 +81,18 @@ impl Operator for Convolution3x3 {
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Convolution> {
-        let weights = context.constant_input::<ort::value::TensorValueType<f32>>(1)?;
-        let bias = if context.inputs()?.len() > 2 {
-            Some(context.constant_input::<ort::value::TensorValueType<f32>>(2)?)
-        } else {
-            None
+        let count = context.inputs()?.len();
+        let constant = |index: usize| context.constant_input::<ort::value::TensorValueType<f32>>(index);
+        let (kernels, bias) = (constant(1)?, (count > 2).then(|| constant(2)).transpose()?);
+        let activation = match context.get::<String>(ACTIVATION).as_deref() {
+            None => Activation::None,
+            Some(SLOPE) => Activation::Slope(constant(3)?.extract_tensor().1.to_vec()),
+            Some(SILU) => Activation::Silu,
+            Some(GATE) => Activation::Gate,
+            Some(other) => return Err(ort::Error::new(format!("an activation `{other}`"))),
         };
-        let (dims, numbers) = weights.extract_tensor();
-        let weights = Weights::new(numbers, dims, bias.as_ref().map(|bias| bias.extract_tensor().1));
+        let (dims, numbers) = kernels.extract_tensor();
+        let weights = Weights::new(numbers, dims, bias.as_ref().map(|bias| bias.extract_tensor().1), activation);
         let weights = weights.ok_or_else(|| ort::Error::new("weights that are no 3x3 convolution's"))?;
         Ok(Convolution { weights, desks: self.desks.clone() })
     }
@@ -105,12 +121,29 @@ impl Kernel for Convolution {
         let made = [count, self.weights.outputs as i64, dims[2], dims[3]];
         let mut output = context.output(0, made.to_vec())?.ok_or_else(|| ort::Error::new("no output"))?;
         let (_, result) = output.try_extract_tensor_mut::<f32>()?;
+        let beside = if self.weights.activation == Activation::Gate { context.input(3)? } else { None };
+        let beside = match &beside {
+            Some(beside) => {
+                let (dims, numbers) = beside.try_extract_tensor::<f32>()?;
+                if dims[..] != made {
+                    return Err(ort::Error::new("a gate for a picture of another size"));
+                }
+                numbers
+            }
+            None => &[],
+        };
         let (plane, outputs) = (height * width, self.weights.outputs);
-        for (picture, result) in numbers.chunks_exact(inputs * plane).zip(result.chunks_exact_mut(outputs * plane)) {
+        for (index, result) in result.chunks_exact_mut(outputs * plane).enumerate() {
+            let part = |planes: usize| index * planes * plane..(index + 1) * planes * plane;
+            let picture = Picture {
+                planes: &numbers[part(inputs)],
+                beside: if beside.is_empty() { beside } else { &beside[part(outputs)] },
+                size: (height, width),
+            };
             if Avx512::are_there() {
-                self.picture::<Avx512>(context, picture, (height, width), result, avx512)?;
+                self.picture::<Avx512>(context, picture, result, avx512)?;
             } else {
-                self.picture::<Avx2>(context, picture, (height, width), result, avx2)?;
+                self.picture::<Avx2>(context, picture, result, avx2)?;
             }
         }
         Ok(())
@@ -118,15 +151,14 @@ impl Kernel for Convolution {
 }
 
 /// [`convolve`] compiled for instructions of its own.
-type Compiled = unsafe fn(&Weights, &[f32], Size, usize, *mut f32, &mut Desk);
+type Compiled = unsafe fn(&Weights, Picture<'_>, usize, *mut f32, &mut Desk);
 
 impl Convolution {
     /// One picture, by all threads of the session.
     fn picture<L: Lanes>(
         &self,
         context: &ComputeContext,
-        picture: &[f32],
-        size: Size,
+        picture: Picture<'_>,
         result: &mut [f32],
         compiled: Compiled,
     ) -> ort::Result<()> {
@@ -137,21 +169,21 @@ impl Convolution {
             let mut desk = take().unwrap_or_default();
             // SAFETY: sessions have the operator only where instructions are there; the slices have as many planes as weights
             // tell, and each block is computed once.
-            unsafe { compiled(&self.weights, picture, size, block, result.0, &mut desk) };
+            unsafe { compiled(&self.weights, picture, block, result.0, &mut desk) };
             self.desks.lock().unwrap_or_else(PoisonError::into_inner).push(desk);
         };
-        context.par_for(blocks::<L>(size), 0, one)
+        context.par_for(blocks::<L>(picture.size), 0, one)
     }
 }
 
 #[target_feature(enable = "avx512f")]
-unsafe fn avx512(weights: &Weights, picture: &[f32], size: Size, block: usize, result: *mut f32, desk: &mut Desk) {
+unsafe fn avx512(weights: &Weights, picture: Picture<'_>, block: usize, result: *mut f32, desk: &mut Desk) {
     // SAFETY: as the caller says.
-    unsafe { convolve::<Avx512>(weights, picture, size, block, result, desk) }
+    unsafe { convolve::<Avx512>(weights, picture, block, result, desk) }
 }
 
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(weights: &Weights, picture: &[f32], size: Size, block: usize, result: *mut f32, desk: &mut Desk) {
+unsafe fn avx2(weights: &Weights, picture: Picture<'_>, block: usize, result: *mut f32, desk: &mut Desk) {
     // SAFETY: as the caller says.
-    unsafe { convolve::<Avx2>(weights, picture, size, block, result, desk) }
+    unsafe { convolve::<Avx2>(weights, picture, block, result, desk) }
 }

@@ -1,5 +1,6 @@
 //! From the planes of a picture's channels to those of the result, some tiles at a time.
 
+use super::activation::{Activation, activate};
 use super::lanes::Lanes;
 use super::weights::{GROUP, Weights};
 use super::{IN, OUT, POINTS};
@@ -11,6 +12,17 @@ const APART: usize = 16;
 
 /// Height and width.
 pub type Size = (usize, usize);
+
+/// A picture that goes through.
+#[derive(Clone, Copy)]
+pub struct Picture<'a> {
+    /// Its planes, one for each input.
+    pub planes: &'a [f32],
+    /// Planes of the result's kind for [`Activation::Gate`], else none.
+    pub beside: &'a [f32],
+    /// Of all planes.
+    pub size: Size,
+}
 
 /// What one thread computes with.
 #[derive(Default)]
@@ -70,18 +82,17 @@ unsafe fn from_points<L: Lanes>(m: [L::V; IN]) -> [L::V; OUT] {
 /// One block of a picture.
 ///
 /// # Safety
-/// The processor has the instructions. `picture` has `inputs` planes of `size`, `result` points to `outputs` of them, and
+/// The processor has the instructions. `picture` has as many planes as it must, `result` points to `outputs` of them, and
 /// nobody else reads or writes the block's part of it meanwhile.
 #[inline(always)]
 pub unsafe fn convolve<L: Lanes>(
     weights: &Weights,
-    picture: &[f32],
-    size: Size,
+    picture: Picture<'_>,
     block: usize,
     result: *mut f32,
     desk: &mut Desk,
 ) {
-    let tiles = VECTORS * L::LANES;
+    let (tiles, size) = (VECTORS * L::LANES, picture.size);
     let step = weights.inputs * tiles + APART;
     desk.rows.resize(2 * IN * row_length::<L>(), 0.0);
     desk.points.resize(POINTS * step, 0.0);
@@ -96,7 +107,7 @@ pub unsafe fn convolve<L: Lanes>(
     unsafe {
         for (vector, place) in places.iter().enumerate() {
             let Some(place) = *place else { continue };
-            for (input, plane) in picture.chunks_exact(size.0 * size.1).enumerate() {
+            for (input, plane) in picture.planes.chunks_exact(size.0 * size.1).enumerate() {
                 read::<L>(plane, size, place, &mut desk.rows);
                 let to = desk.points.as_mut_ptr().add(input * tiles + vector * L::LANES);
                 mix::<L>(&mut desk.rows, to, step);
@@ -109,8 +120,7 @@ pub unsafe fn convolve<L: Lanes>(
             let Some(place) = *place else { continue };
             for output in 0..weights.outputs {
                 let sums = desk.sums.as_ptr().add(output * POINTS * tiles + vector * L::LANES);
-                let plane = result.add(output * size.0 * size.1);
-                write::<L>(sums, weights.bias[output], plane, size, place);
+                write::<L>(sums, weights, output, picture, result, place);
             }
         }
     }
@@ -198,19 +208,21 @@ unsafe fn multiply<L: Lanes>(weights: &Weights, point: usize, points: *const f32
     }
 }
 
-/// Aᵀ m A of a vector of tiles, and the bias, to the picture.
+/// Aᵀ m A of a vector of tiles, the bias, and what follows, to the picture.
 #[inline(always)]
 unsafe fn write<L: Lanes>(
     sums: *const f32,
-    bias: f32,
-    plane: *mut f32,
-    (height, width): Size,
+    weights: &Weights,
+    output: usize,
+    picture: Picture<'_>,
+    result: *mut f32,
     (top, left): (usize, usize),
 ) {
-    let (tiles, span) = (VECTORS * L::LANES, L::LANES * OUT);
+    let ((height, width), tiles, span) = (picture.size, VECTORS * L::LANES, L::LANES * OUT);
+    let there = span.min(width - left);
     // SAFETY: as the caller says.
     unsafe {
-        let bias = L::splat(bias);
+        let bias = L::splat(weights.bias[output]);
         let mut half = [[bias; IN]; OUT];
         for column in 0..IN {
             let sums = std::array::from_fn(|row| L::load(sums.add((row * IN + column) * tiles)));
@@ -219,14 +231,25 @@ unsafe fn write<L: Lanes>(
             }
         }
         for (row, half) in half.into_iter().take(height - top).enumerate() {
-            let line = from_points::<L>(half).map(|v| L::add(v, bias));
-            let to = plane.add((top + row) * width + left);
-            if left + span <= width {
-                L::collect(line, to);
+            let at = output * height * width + (top + row) * width + left;
+            let mut line = from_points::<L>(half).map(|v| L::add(v, bias));
+            let beside = if matches!(weights.activation, Activation::Gate) {
+                // At the end of a row as many as are there.
+                let mut whole = [0.0; 64];
+                whole[..there].copy_from_slice(&picture.beside[at..at + there]);
+                L::deal(whole.as_ptr())
+            } else {
+                line
+            };
+            for (v, beside) in line.iter_mut().zip(beside) {
+                *v = activate::<L>(*v, &weights.activation, output, beside);
+            }
+            if there == span {
+                L::collect(line, result.add(at));
             } else {
                 let mut whole = [0.0; 64];
                 L::collect(line, whole.as_mut_ptr());
-                std::ptr::copy_nonoverlapping(whole.as_ptr(), to, width - left);
+                std::ptr::copy_nonoverlapping(whole.as_ptr(), result.add(at), there);
             }
         }
     }

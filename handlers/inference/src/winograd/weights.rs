@@ -1,6 +1,7 @@
 //! The weights of a convolution, transformed.
 
 use super::POINTS;
+use super::activation::Activation;
 
 /// Outputs that are computed at once.
 pub const GROUP: usize = 8;
@@ -15,16 +16,23 @@ pub struct Weights {
     pub transformed: Vec<f32>,
     /// By output, to the end of the last group.
     pub bias: Vec<f32>,
+    /// What follows.
+    pub activation: Activation,
 }
 
 impl Weights {
     /// From the weights of ONNX's `Conv`, `[outputs, inputs, 3, 3]`, and its bias, if it has one. `None` where they are not that.
-    pub fn new(weights: &[f32], dims: &[i64], bias: Option<&[f32]>) -> Option<Weights> {
+    pub fn new(weights: &[f32], dims: &[i64], bias: Option<&[f32]>, activation: Activation) -> Option<Weights> {
         let [outputs, inputs, 3, 3] = *dims else { return None };
         let (outputs, inputs) = (usize::try_from(outputs).ok()?, usize::try_from(inputs).ok()?);
         if weights.len() != outputs * inputs * 9 || weights.is_empty() || bias.is_some_and(|b| b.len() != outputs) {
             return None;
         }
+        let activation = match activation {
+            Activation::Slope(slopes) if slopes.len() == 1 => Activation::Slope(vec![slopes[0]; outputs]),
+            Activation::Slope(slopes) if slopes.len() != outputs => return None,
+            other => other,
+        };
         let groups = outputs.div_ceil(GROUP);
         let mut transformed = vec![0.0; POINTS * groups * inputs * GROUP];
         for (index, kernel) in weights.chunks_exact(9).enumerate() {
@@ -36,7 +44,7 @@ impl Weights {
         }
         let mut bias = bias.unwrap_or_default().to_vec();
         bias.resize(groups * GROUP, 0.0);
-        Some(Weights { inputs, outputs, transformed, bias })
+        Some(Weights { inputs, outputs, transformed, bias, activation })
     }
 
     /// How many groups of outputs there are.

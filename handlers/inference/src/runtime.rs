@@ -76,13 +76,15 @@ impl RuntimeOptions {
 pub struct Runtime {
     options: RuntimeOptions,
     device: OnceLock<Device>,
+    /// What sessions with convolutions of our own share.
+    convolutions: Arc<winograd::Shared>,
     pool: Pool,
 }
 
 impl Runtime {
     /// A runtime; loads nothing yet.
     pub fn new(options: RuntimeOptions) -> Runtime {
-        Runtime { options, device: OnceLock::new(), pool: Pool::default() }
+        Runtime { options, device: OnceLock::new(), convolutions: Arc::default(), pool: Pool::default() }
     }
 
     /// The model registry.
@@ -239,7 +241,16 @@ impl Runtime {
         commit: impl FnOnce(SessionBuilder) -> ort::Result<Session>,
     ) -> Result<Session> {
         let builder = self.builder(&self.environment()?, key.device, key.precision, key.threads);
-        builder.and_then(commit).map_err(|e| job_error(&format!("loading the model `{}`", model.name), &e))
+        let with_own = |builder: SessionBuilder| match key.device {
+            Device::Cpu if winograd::is_there() => {
+                Ok(builder.with_operators(winograd::domain(&self.convolutions, &key.sha256)?)?)
+            }
+            _ => Ok(builder),
+        };
+        builder
+            .and_then(with_own)
+            .and_then(commit)
+            .map_err(|e| job_error(&format!("loading the model `{}`", model.name), &e))
     }
 
     fn builder(
@@ -249,11 +260,7 @@ impl Runtime {
         precision: Precision,
         threads: usize,
     ) -> ort::Result<SessionBuilder> {
-        let mut builder = Session::builder(environment)?;
-        if device == Device::Cpu && winograd::is_there() {
-            builder = builder.with_operators(winograd::domain()?)?;
-        }
-        Ok(builder
+        Ok(Session::builder(environment)?
             .with_auto_device(AutoDevicePolicy::PreferCPU)?
             .with_intra_threads(threads)?
             .with_inter_threads(1)?

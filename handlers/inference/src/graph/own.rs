@@ -26,6 +26,8 @@ impl Graph {
         for at in &taken {
             let node = &mut self.0.nodes[*at];
             (node.op_type, node.domain) = (NAME.into(), Some(DOMAIN.into()));
+            // Sessions of the model share weights by it.
+            node.name = Some(format!("{NAME}/{}", node.outputs[0]));
             node.attributes.clear();
         }
         let mut made = Vec::new();
@@ -54,7 +56,7 @@ fn fits(node: &Node, tensors: &HashMap<String, Tensor>) -> bool {
         [_, kernel, bias] => is_wide(kernel, tensors) && tensors.contains_key(bias),
         _ => false,
     };
-    plain && ints("dilations", &[1; 2]) && known
+    plain && ints("dilations", &[1; 2]) && known && node.outputs.len() == 1
 }
 
 fn is_wide(kernel: &str, tensors: &HashMap<String, Tensor>) -> bool {

@@ -1,5 +1,7 @@
 //! In the place of the operator on processors that it is not written for.
 
+use std::sync::Arc;
+
 use ort::operator::OperatorDomain;
 
 /// Domain of the operator.
@@ -21,7 +23,11 @@ pub(crate) fn is_there() -> bool {
     false
 }
 
+/// Nothing to share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared;
+
 /// A domain without it.
-pub(crate) fn domain() -> ort::Result<OperatorDomain> {
+pub(crate) fn domain(_: &Arc<Shared>, _: &str) -> ort::Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)
 }

@@ -15,7 +15,8 @@ mod tests;
 mod tiles;
 mod weights;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType::Float32;
@@ -51,13 +52,33 @@ pub(crate) fn is_there() -> bool {
     Avx512::are_there() || Avx2::are_there()
 }
 
-/// The operator, for one session.
-pub(crate) fn domain() -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(Convolution3x3::default())
+/// Transformed weights of all sessions, by the model's sha256 and the operation's name: sessions of a model share them.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(Mutex<HashMap<(String, String), Weak<Weights>>>);
+
+impl Shared {
+    /// Those of an operation; made by `make` where no session has them.
+    fn weights(&self, key: (String, String), make: impl FnOnce() -> ort::Result<Weights>) -> ort::Result<Arc<Weights>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(weights) = known.get(&key).and_then(Weak::upgrade) {
+            return Ok(weights);
+        }
+        let weights = Arc::new(make()?);
+        known.retain(|_, weights| weights.strong_count() > 0);
+        known.insert(key, Arc::downgrade(&weights));
+        Ok(weights)
+    }
 }
 
-#[derive(Default)]
+/// The operator, for one session of a model.
+pub(crate) fn domain(shared: &Arc<Shared>, sha256: &str) -> ort::Result<OperatorDomain> {
+    let (shared, sha256) = (Arc::clone(shared), sha256.to_owned());
+    OperatorDomain::new(DOMAIN)?.add(Convolution3x3 { shared, sha256, desks: Desks::default() })
+}
+
 struct Convolution3x3 {
+    shared: Arc<Shared>,
+    sha256: String,
     desks: Desks,
 }
 
@@ -91,16 +112,18 @@ impl Operator for Convolution3x3 {
             Some(GATE) => Activation::Gate,
             Some(other) => return Err(ort::Error::new(format!("an activation `{other}`"))),
         };
-        let (dims, numbers) = kernels.extract_tensor();
-        let weights = Weights::new(numbers, dims, bias.as_ref().map(|bias| bias.extract_tensor().1), activation);
-        let weights = weights.ok_or_else(|| ort::Error::new("weights that are no 3x3 convolution's"))?;
+        let weights = self.shared.weights((self.sha256.clone(), context.node_name()?), || {
+            let (dims, numbers) = kernels.extract_tensor();
+            let weights = Weights::new(numbers, dims, bias.as_ref().map(|bias| bias.extract_tensor().1), activation);
+            weights.ok_or_else(|| ort::Error::new("weights that are no 3x3 convolution's"))
+        })?;
         Ok(Convolution { weights, desks: self.desks.clone() })
     }
 }
 
 /// A convolution of a network.
 struct Convolution {
-    weights: Weights,
+    weights: Arc<Weights>,
     desks: Desks,
 }
 

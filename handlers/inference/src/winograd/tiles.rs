@@ -49,6 +49,7 @@ pub fn blocks<L: Lanes>((height, width): Size) -> usize {
 /// One column of Bᵀ d.
 #[inline(always)]
 unsafe fn into_points<L: Lanes>(d: [L::V; IN]) -> [L::V; IN] {
+    // SAFETY: as the caller says.
     unsafe {
         let [two, minus_two, four, minus_four, minus_five] = [2.0, -2.0, 4.0, -4.0, -5.0].map(|x| L::splat(x));
         let (a, b) = (L::mul_add(minus_four, d[2], d[4]), L::mul_add(minus_four, d[1], d[3]));
@@ -67,6 +68,7 @@ unsafe fn into_points<L: Lanes>(d: [L::V; IN]) -> [L::V; IN] {
 /// One column of Aᵀ m.
 #[inline(always)]
 unsafe fn from_points<L: Lanes>(m: [L::V; IN]) -> [L::V; OUT] {
+    // SAFETY: as the caller says.
     unsafe {
         let (p, q) = (L::add(m[1], m[2]), L::sub(m[1], m[2]));
         let (r, s) = (L::add(m[3], m[4]), L::sub(m[3], m[4]));

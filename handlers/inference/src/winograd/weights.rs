@@ -7,6 +7,7 @@ use super::activation::Activation;
 pub const GROUP: usize = 8;
 
 /// Of one 3x3 convolution.
+#[derive(Debug)]
 pub struct Weights {
     /// Channels that go in.
     pub inputs: usize,

@@ -2,13 +2,16 @@
 //!
 //! Only what an [`Edit`] looks at is decoded, see [`darkroom_models::onnx`].
 
+mod own;
+
 use std::collections::{HashMap, HashSet};
 
-use darkroom_models::onnx::{self, Dim, Model, Node, TensorHead, Value};
+use darkroom_models::onnx::{self, Dim, Model, Node, Opset, TensorHead, Value};
 use ort::sys::ONNXTensorElementDataType;
 use prost::Message;
 
 use crate::TensorInfo;
+use crate::winograd;
 
 /// A change to a model before a session is made of it.
 #[derive(Clone, Copy)]
@@ -160,6 +163,10 @@ pub(crate) fn edited(file: &[u8], edit: Edit<'_>) -> Option<Vec<u8>> {
     // A session of bytes has no directory in which to find other files.
     if graph.has_external_weights() || !(edit.apply)(&mut graph) {
         return None;
+    }
+    if graph.0.nodes.iter().any(|node| node.domain.as_deref() == Some(winograd::DOMAIN)) {
+        let own = Opset { domain: winograd::DOMAIN.into(), version: 1 };
+        model.opset_import.push(own.encode_to_vec());
     }
     model.graph = Some(graph.0);
     Some(model.encode_to_vec())

@@ -15,6 +15,8 @@ mod graph;
 mod io;
 mod pool;
 mod runtime;
+#[cfg_attr(not(target_arch = "x86_64"), path = "winograd/absent.rs")]
+mod winograd;
 
 pub use arena::peak_bytes;
 pub use darkroom_models::onnx::{Attribute, Node};
@@ -24,4 +26,4 @@ pub use graph::{Edit, Graph};
 pub use io::{TensorInfo, signature};
 pub use ort;
 pub use pool::PooledSession;
-pub use runtime::{Precision, Runtime, RuntimeOptions};
+pub use runtime::{Precision, Runtime, RuntimeOptions, Setup};

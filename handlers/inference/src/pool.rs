@@ -80,6 +80,7 @@ pub struct PooledSession<'a> {
     /// Taken by drop only.
     held: Option<(Key, Session)>,
     name: String,
+    /// Not to be kept.
     broken: bool,
 }
 
@@ -101,6 +102,11 @@ impl<'a> PooledSession<'a> {
     /// Where it runs.
     pub fn device(&self) -> Device {
         self.held.as_ref().map_or(Device::Cpu, |(key, _)| key.device)
+    }
+
+    /// Frees it: nobody will need it again.
+    pub fn discard(mut self) {
+        self.broken = true;
     }
 
     /// Calls the session; an ONNX Runtime error becomes a job's error, and a session whose device failed is not used

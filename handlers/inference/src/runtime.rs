@@ -17,6 +17,7 @@ use crate::device::{Device, DeviceChoice, driver_present, leaves_visible};
 use crate::graph;
 use crate::job_error;
 use crate::pool::{Key, Pool, PooledSession};
+use crate::winograd;
 
 /// Name of the library in the registry.
 const LIBRARY: &str = "onnxruntime";
@@ -36,6 +37,18 @@ pub enum Precision {
     Full,
     /// Half precision where the device is faster with it (TensorRT); as the file says elsewhere.
     Half,
+}
+
+/// How a session is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setup {
+    /// How the model computes.
+    pub precision: Precision,
+    /// Threads of one call on the CPU: several sessions of one thread, each with a picture of its own, do not wait for one
+    /// another in each operation.
+    pub threads: usize,
+    /// Whether, on a CPU, [`Graph::own_convolutions`](crate::Graph::own_convolutions) is applied where it fits the model.
+    pub own_convolutions: bool,
 }
 
 /// What a [`Runtime`] needs.
@@ -63,13 +76,15 @@ impl RuntimeOptions {
 pub struct Runtime {
     options: RuntimeOptions,
     device: OnceLock<Device>,
+    /// What sessions with convolutions of our own share.
+    convolutions: Arc<winograd::Shared>,
     pool: Pool,
 }
 
 impl Runtime {
     /// A runtime; loads nothing yet.
     pub fn new(options: RuntimeOptions) -> Runtime {
-        Runtime { options, device: OnceLock::new(), pool: Pool::default() }
+        Runtime { options, device: OnceLock::new(), convolutions: Arc::default(), pool: Pool::default() }
     }
 
     /// The model registry.
@@ -132,30 +147,44 @@ impl Runtime {
     /// [`ErrorCode::ModelMissing`] and [`ErrorCode::RuntimeMissing`] with the command to run,
     /// [`ErrorCode::ModelInvalid`] for a file that ONNX Runtime does not accept, [`ErrorCode::OutOfMemory`].
     pub fn session(&self, name: &str, precision: Precision) -> Result<PooledSession<'_>> {
-        self.session_with_threads(name, precision, self.intra_threads())
+        self.session_with(name, Setup { precision, threads: self.intra_threads(), own_convolutions: false })
     }
 
-    /// The same with another number of threads of one call on the CPU: several sessions of one thread, each with a picture of
-    /// its own, do not wait for one another in each operation.
+    /// The same, set up in another way.
     ///
     /// # Errors
     /// As [`Runtime::session`].
-    pub fn session_with_threads(&self, name: &str, precision: Precision, threads: usize) -> Result<PooledSession<'_>> {
-        let (model, key) = self.key(name, precision, None, threads)?;
-        let session = match self.pool.take(&key) {
-            Some(session) => session,
-            None => self.load(&model, &key, |mut builder: SessionBuilder| builder.commit_from_file(&model.path))?,
-        };
-        Ok(PooledSession::new(&self.pool, key, session, name.to_owned()))
+    pub fn session_with(&self, name: &str, setup: Setup) -> Result<PooledSession<'_>> {
+        self.open(name, setup, |key| self.pool.take(key))
     }
 
     /// A session that has done nothing yet, to find out what a model needs.
     ///
     /// # Errors
     /// As [`Runtime::session`].
-    pub fn fresh_session(&self, name: &str, precision: Precision, threads: usize) -> Result<PooledSession<'_>> {
+    pub fn fresh_session(&self, name: &str, setup: Setup) -> Result<PooledSession<'_>> {
+        self.open(name, setup, |_| None)
+    }
+
+    fn open(&self, name: &str, setup: Setup, warm: impl Fn(&Key) -> Option<Session>) -> Result<PooledSession<'_>> {
+        let Setup { precision, threads, own_convolutions } = setup;
+        if own_convolutions && self.device()? == Device::Cpu {
+            let edit =
+                Edit { name: "own convolutions", threads: Some(threads), apply: &graph::Graph::own_convolutions };
+            match self.open_edited(name, precision, edit, &warm) {
+                Ok(Some(session)) => return Ok(session),
+                Ok(None) => (),
+                Err(error) if error.code == ErrorCode::ModelInvalid => {
+                    tracing::debug!(%error, name, "the model runs with ONNX Runtime's convolutions only");
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let (model, key) = self.key(name, precision, None, threads)?;
-        let session = self.load(&model, &key, |mut builder: SessionBuilder| builder.commit_from_file(&model.path))?;
+        let session = match warm(&key) {
+            Some(session) => session,
+            None => self.load(&model, &key, |mut builder: SessionBuilder| builder.commit_from_file(&model.path))?,
+        };
         Ok(PooledSession::new(&self.pool, key, session, name.to_owned()))
     }
 
@@ -169,9 +198,19 @@ impl Runtime {
         precision: Precision,
         edit: Edit<'_>,
     ) -> Result<Option<PooledSession<'_>>> {
+        self.open_edited(name, precision, edit, |key| self.pool.take(key))
+    }
+
+    fn open_edited(
+        &self,
+        name: &str,
+        precision: Precision,
+        edit: Edit<'_>,
+        warm: impl Fn(&Key) -> Option<Session>,
+    ) -> Result<Option<PooledSession<'_>>> {
         let threads = edit.threads.unwrap_or_else(|| self.intra_threads());
         let (model, key) = self.key(name, precision, Some(edit.name), threads)?;
-        let session = match self.pool.take(&key) {
+        let session = match warm(&key) {
             Some(session) => session,
             None => {
                 // A file that cannot be read has its error told by ONNX Runtime.
@@ -202,7 +241,16 @@ impl Runtime {
         commit: impl FnOnce(SessionBuilder) -> ort::Result<Session>,
     ) -> Result<Session> {
         let builder = self.builder(&self.environment()?, key.device, key.precision, key.threads);
-        builder.and_then(commit).map_err(|e| job_error(&format!("loading the model `{}`", model.name), &e))
+        let with_own = |builder: SessionBuilder| match key.device {
+            Device::Cpu if winograd::is_there() => {
+                Ok(builder.with_operators(winograd::domain(&self.convolutions, &key.sha256)?)?)
+            }
+            _ => Ok(builder),
+        };
+        builder
+            .and_then(with_own)
+            .and_then(commit)
+            .map_err(|e| job_error(&format!("loading the model `{}`", model.name), &e))
     }
 
     fn builder(

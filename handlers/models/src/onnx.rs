@@ -27,9 +27,12 @@ pub struct Model {
     pub functions: Vec<Vec<u8>>,
 }
 
-/// A version of the meaning of ONNX's own operations.
+/// A version of the meaning of operations.
 #[derive(Clone, PartialEq, Message)]
 pub struct Opset {
+    /// Whose operations; ONNX's own where empty.
+    #[prost(string, tag = "1")]
+    pub domain: String,
     /// The version.
     #[prost(int64, tag = "2")]
     pub version: i64,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use darkroom_api::{CancelToken, ErrorCode, JobError, ModelUse, Result};
-use darkroom_inference::{Device, PooledSession, Precision, Runtime, retry_halving};
+use darkroom_inference::{Device, PooledSession, Precision, Runtime, Setup, retry_halving};
 
 use crate::known::{Key, Known};
 use crate::resize::Resize;
@@ -31,6 +31,8 @@ const MAX_CALL: usize = 8;
 
 /// Models at work.
 pub struct Enlarger<'a> {
+    runtime: &'a Runtime,
+    setup: Setup,
     sessions: Vec<PooledSession<'a>>,
     net: Net,
     /// Most pixels of one call's input that memory and time have room for.
@@ -73,12 +75,13 @@ impl<'a> Enlarger<'a> {
     ) -> Result<Enlarger<'a>> {
         // On a CPU threads of one session wait for one another in each operation; sessions of one thread do not.
         let threads = runtime.intra_threads().div_ceil(room.sessions);
+        let setup = Setup { precision: room.precision, threads, own_convolutions: true };
         // Sessions of other models, with the memory of their largest tiles, make room.
         runtime.release_others(model)?;
         let key = (runtime.registry().resolve(model)?.sha256, runtime.device()?, room.precision, threads);
-        let inspect = || Net::inspect(&mut runtime.fresh_session(model, room.precision, threads)?, cancel);
+        let inspect = || Net::inspect(&mut runtime.fresh_session(model, setup)?, cancel);
         let net = known.net(&key, inspect)?;
-        let open = || runtime.session_with_threads(model, room.precision, threads);
+        let open = || runtime.session_with(model, setup);
         let mut sessions = vec![open()?];
         while sessions.len() < room.sessions {
             sessions.push(open()?);
@@ -91,7 +94,20 @@ impl<'a> Enlarger<'a> {
         let cancel = cancel.clone();
         let (tilings, resize) = (HashMap::new(), Resize::new());
         let (pixels, failed_pixels) = (0, 0);
-        Ok(Enlarger { sessions, net, max_pixels, known, key, cancel, tilings, resize, pixels, failed_pixels })
+        Ok(Enlarger {
+            runtime,
+            setup,
+            sessions,
+            net,
+            max_pixels,
+            known,
+            key,
+            cancel,
+            tilings,
+            resize,
+            pixels,
+            failed_pixels,
+        })
     }
 
     /// Sessions at work at once.
@@ -271,12 +287,20 @@ impl<'a> Enlarger<'a> {
 
     /// How much tiles must overlap, measured when it is first needed.
     fn overlap(&mut self) -> Result<Overlap> {
-        let (net, session, cancel) = (&self.net, &mut self.sessions[0], &self.cancel);
+        let (net, model, cancel) = (&self.net, self.sessions[0].name(), &self.cancel);
+        // Where a model runs away, and noise makes some do that, it enlarges what is left of far pixels in the last digits of our
+        // own convolutions. ONNX Runtime's keep nothing of them.
+        let exact = Setup { own_convolutions: false, ..self.setup };
         self.known.overlap(&self.key, || {
             let reach = match net.fixed {
                 // Its size cannot be changed to find out.
                 Some(_) => None,
-                None => net.reach(session, MAX_REACH_PX, cancel)?,
+                None => {
+                    let mut session = self.runtime.fresh_session(model, exact)?;
+                    let reach = net.reach(&mut session, MAX_REACH_PX, cancel);
+                    session.discard();
+                    reach?
+                }
             };
             let overlap = reach.map_or(FAR, |margin| Overlap { margin, fade: 0 });
             tracing::debug!(?overlap, "tiles of the model overlap");

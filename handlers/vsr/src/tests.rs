@@ -1,7 +1,7 @@
 //! The handler on real footage, and models of every kind.
 
 use darkroom_api::{CancelToken, ErrorCode, Handler, Inputs, Limits, MediaKind, Part, erase, parse_params};
-use darkroom_inference::Precision;
+use darkroom_inference::{Precision, Setup};
 use darkroom_media::probe::probe;
 use darkroom_media::testing::tool;
 use serde_json::json;
@@ -13,12 +13,11 @@ use crate::{Enlarger, Known, Net, Params, REFERENCE, Room, VIDEO, Vsr};
 mod room;
 
 const SPAN: &str = "vsr/span-x2";
+/// As the handler sets sessions up.
+const SETUP: Setup = Setup { precision: Precision::Full, threads: 1, own_convolutions: true };
 
 fn net(name: &str) -> darkroom_api::Result<Net> {
-    Net::inspect(
-        &mut runtime().fresh_session(&format!("test/{name}"), Precision::Full, 1).unwrap(),
-        &CancelToken::default(),
-    )
+    Net::inspect(&mut runtime().fresh_session(&format!("test/{name}"), SETUP).unwrap(), &CancelToken::default())
 }
 
 /// Real footage as planes of 0..=1.
@@ -126,6 +125,23 @@ fn tiles_leave_no_seam() {
     for cut in [tiled, shared] {
         assert!(most(&whole, &cut, 0) <= 1.0 / 255.0, "{}", most(&whole, &cut, 0));
     }
+}
+
+#[test]
+fn our_own_convolutions_make_the_same_picture() {
+    let bench = Bench::new();
+    let size = (322, 186);
+    let picture = frame(&bench, "crop=644:372:600:200,scale=322:186:flags=area", size.0, size.1);
+    let made = |own_convolutions| {
+        let mut session = runtime().session_with(SPAN, Setup { own_convolutions, ..SETUP }).unwrap();
+        let net = Net::inspect(&mut session, &CancelToken::default()).unwrap();
+        let values = net.run(&mut session, 1, size, &picture.values, |_, values| values.to_vec()).unwrap();
+        Picture { width: 2 * size.0, height: 2 * size.1, values }
+    };
+    let worst = most(&made(false), &made(true), 0);
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(worst > 0.0, is_x86_feature_detected!("avx2"), "only the other way of computing is as exact as that");
+    assert!(worst < 1e-4, "{worst}");
 }
 
 #[test]

@@ -125,3 +125,108 @@ fn threads_are_those_of_the_options_first() {
         assert_eq!(omp_threads(list).map(NonZero::get), threads, "{list:?}");
     }
 }
+
+#[test]
+fn convolutions_computed_in_our_own_way_are_the_same_convolutions() {
+    use darkroom_models::onnx::{self, Attribute, Dim, FLOAT, Model, Node, Opset, Tensor as Weight, Value};
+    use prost::Message;
+    let numbers = |count: usize| (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) / 100.0).collect::<Vec<f32>>();
+    let weight = |name: &str, dims: &[i64]| {
+        let count = usize::try_from(dims.iter().product::<i64>()).unwrap();
+        let raw = numbers(count).iter().flat_map(|x| x.to_le_bytes()).collect();
+        Weight { dims: dims.to_vec(), data_type: FLOAT, name: name.into(), raw }.encode_to_vec()
+    };
+    let halves = [0.5_f32; 8].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let halves = Weight { dims: vec![8, 1, 1, 1], data_type: FLOAT, name: "halves".into(), raw: halves };
+    let node = |kind: &str, inputs: &[&str], output: &str, settings: &[Attribute]| Node {
+        op_type: kind.into(),
+        inputs: inputs.iter().map(|name| (*name).to_owned()).collect(),
+        outputs: vec![output.into()],
+        attributes: settings.iter().map(Message::encode_to_vec).collect(),
+        ..Node::default()
+    };
+    let border = [Attribute::ints("pads", &[1; 4])];
+    let any = |name: &str| Dim { value: None, name: Some(name.into()) };
+    let picture = vec![any("n"), Dim { value: Some(8), name: None }, any("h"), any("w")];
+    let graph = onnx::Graph {
+        nodes: vec![
+            node("Conv", &["x", "a", "bias"], "p", &border),
+            node("LeakyRelu", &["p"], "bent", &[Attribute::float("alpha", 0.2)]),
+            node("Conv", &["bent", "b", "bias8"], "q", &border),
+            node("PRelu", &["q", "slopes"], "r", &[]),
+            node("Conv", &["r", "a", "bias"], "s", &border),
+            node("Sigmoid", &["s"], "open", &[]),
+            node("Mul", &["s", "open"], "t", &[]),
+            node("Conv", &["t", "b", "bias8"], "u", &border),
+            node("Relu", &["u"], "v", &[]),
+            // A gate: (w + r / 2) tanh(w).
+            node("Conv", &["v", "d", "bias8"], "w", &border),
+            node("Tanh", &["w"], "tanh", &[]),
+            node(
+                "Conv",
+                &["r", "halves"],
+                "half",
+                &[Attribute::int("group", 8), Attribute::ints("kernel_shape", &[1, 1])],
+            ),
+            node("Add", &["w", "half"], "sum", &[]),
+            node("Mul", &["sum", "tanh"], "gated", &[]),
+            // Without a border: it stays.
+            node("Conv", &["gated", "c"], "y", &[]),
+        ],
+        name: Some("convolutions".into()),
+        weights: vec![
+            weight("a", &[12, 8, 3, 3]),
+            weight("bias", &[12]),
+            weight("b", &[8, 12, 3, 3]),
+            weight("bias8", &[8]),
+            weight("c", &[1, 8, 3, 3]),
+            weight("d", &[8, 8, 3, 3]),
+            weight("slopes", &[8, 1, 1]),
+            halves.encode_to_vec(),
+        ],
+        inputs: vec![Value::tensor("x", FLOAT, Some(picture))],
+        outputs: vec![Value::tensor("y", FLOAT, None)],
+        ..onnx::Graph::default()
+    };
+    let model = Model {
+        ir_version: Some(8),
+        graph: Some(graph),
+        opset_import: vec![Opset { version: 17, ..Opset::default() }.encode_to_vec()],
+        ..Model::default()
+    };
+    let dir = std::env::temp_dir().join(format!("darkroom-convolutions-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("model.onnx");
+    std::fs::write(&path, model.encode_to_vec()).unwrap();
+    let runtime = Runtime::new(options(&[("test/convolutions", &path)]));
+    let all = ["p", "bent", "q", "r", "s", "open", "t", "u", "v", "w", "tanh", "half", "sum", "gated", "y"];
+    let left = std::sync::Mutex::new(Vec::new());
+    let apply = |graph: &mut crate::Graph| {
+        let any = graph.own_convolutions();
+        *left.lock().unwrap() = all.into_iter().filter(|made| graph.producer(made).is_some()).collect();
+        any
+    };
+    let edit = Edit { name: "own-convolutions", threads: Some(2), apply: &apply };
+    let own = runtime.edited_session("test/convolutions", Precision::Full, edit).unwrap();
+    let Some(mut own) = own else {
+        assert!(!crate::winograd::is_there());
+        return;
+    };
+    assert_eq!(left.into_inner().unwrap(), ["bent", "r", "t", "v", "gated", "y"], "others are computed on the way");
+    let x = Tensor::from_array(([2, 8, 21, 150], numbers(2 * 8 * 21 * 150))).unwrap();
+    let run = |session: &mut PooledSession<'_>| {
+        let made = session.call(|s| {
+            let made = s.run(ort::inputs!["x" => &x])?;
+            let (shape, y) = made["y"].try_extract_tensor::<f32>()?;
+            Ok((shape.to_vec(), y.to_vec()))
+        });
+        made.unwrap()
+    };
+    let mut theirs = runtime.session("test/convolutions", Precision::Full).unwrap();
+    let (wanted, made) = (run(&mut theirs), run(&mut own));
+    assert_eq!((made.0.as_slice(), &made.0), (&[2, 1, 19, 148][..], &wanted.0));
+    let size = wanted.1.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+    let worst = wanted.1.iter().zip(&made.1).fold(0.0, |worst: f32, (a, b)| worst.max((a - b).abs()));
+    assert!(worst < 1e-5 * size, "{worst} of {size}");
+    std::fs::remove_dir_all(dir).unwrap();
+}

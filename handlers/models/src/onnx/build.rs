@@ -16,7 +16,7 @@ impl Model {
             ir_version: Some(IR_VERSION),
             producer_name: Some("darkroom".into()),
             graph: Some(graph),
-            opset_import: vec![Opset { version: OPSET }.encode_to_vec()],
+            opset_import: vec![Opset { version: OPSET, ..Opset::default() }.encode_to_vec()],
             functions: Vec::new(),
         }
     }

@@ -6,10 +6,10 @@ use crate::testing::with_threads;
 #[test]
 fn a_model_that_looks_at_the_whole_picture_gets_it_whole() {
     let (model, most, cancel) = ("test/whole", 96, CancelToken::default());
-    let mut session = runtime().fresh_session(model, Precision::Full, 1).unwrap();
+    let mut session = runtime().fresh_session(model, SETUP).unwrap();
     let seen = Net::inspect(&mut session, &cancel).unwrap().reach(&mut session, most, &cancel).unwrap();
     assert_eq!(seen, None, "it sees all that there is");
-    let mut session = runtime().fresh_session("test/double", Precision::Full, 1).unwrap();
+    let mut session = runtime().fresh_session("test/double", SETUP).unwrap();
     let near = Net::inspect(&mut session, &cancel).unwrap().reach(&mut session, most, &cancel).unwrap();
     assert!(near.is_some_and(|px| (2..8).contains(&px)), "a blur and a cubic: {near:?}");
 

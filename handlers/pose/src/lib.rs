@@ -44,7 +44,7 @@ const STALL_SECS: f64 = 60.0;
 const FITTING_STALL_SECS: f64 = 300.0;
 
 /// Memory of a run beside what depends on the frames and on the people, as measured with 1080p: models and their sessions.
-const BASE_MIB: u64 = 260;
+const BASE_MIB: u64 = 320;
 /// The same, per pixel of a frame of the result: frames on their way (twelve of 1.5 bytes), the encoder's own, and the floats
 /// of frames that have to be converted.
 const BYTES_A_PIXEL: u64 = 110;

@@ -175,3 +175,51 @@ pub fn run(reader: Reader, writer: Writer, ctx: &JobContext, drawer: &mut Drawer
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use darkroom_api::parse_params;
+    use darkroom_media::testing::jump;
+    use darkroom_media::{ReadOptions, Traits};
+    use glam::Vec2;
+    use serde_json::json;
+
+    use super::super::fit::tests::{person, seen};
+    use super::*;
+    use crate::body::sample::sample;
+
+    #[test]
+    fn a_frame_without_a_fit_keeps_its_pixels_and_is_counted() {
+        let mut reader = Reader::open(&jump(), &ReadOptions::default()).unwrap();
+        let (info, body) = (reader.info().clone(), sample());
+        let frames: Vec<Frame> = (0..3).map(|_| reader.next().unwrap().unwrap()).collect();
+        let times: Vec<i64> = frames.iter().map(Frame::pts).collect();
+        let pose = BodyPose { translation: Vec3::new(0.0, 1.0, 4.0), ..body.rest() };
+        let people = [person(0, vec![Some(seen(9.0)), Some(seen(9.0)), None], vec![Some(pose), None, None])];
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let centre_px = Vec2::new(info.width_px as f32, info.height_px as f32) / 2.0;
+        let camera = Camera { focal_px: 1500.0, centre_px };
+        let cast = Cast { body: &body, people: &people, times: &times, camera, threads: &threads };
+        for (mode, drawn_from) in [("mesh", 0), ("side-by-side", info.width_px as usize)] {
+            let params: Params = parse_params(&json!({ "render": mode })).unwrap();
+            let look = Look::of(&params, Traits::from(&info), 1).unwrap();
+            let pool = look.pool(&info, &params);
+            let mut drawer = Drawer::new(&cast, &params, &look, &info);
+            let changed: Vec<bool> = (frames.iter())
+                .map(|frame| {
+                    let mut result = pool.take().unwrap();
+                    drawer.draw(frame, &mut result).unwrap();
+                    let (before, after) = (frame.plane(0).unwrap(), result.plane(0).unwrap());
+                    let width = info.width_px as usize;
+                    let rows = || before.data.chunks(before.stride).zip(after.data.chunks(after.stride));
+                    assert!(
+                        drawn_from == 0 || rows().all(|(a, b)| a[..width] == b[..width]),
+                        "the left is the original"
+                    );
+                    rows().any(|(a, b)| a[..width] != b[drawn_from..drawn_from + width])
+                })
+                .collect();
+            assert_eq!((changed, drawer.fallback), (vec![true, false, false], 1), "{mode}");
+        }
+    }
+}

@@ -130,26 +130,23 @@ fn person(fitter: &Fitter, camera: &Camera, options: &TrackOptions, track: Track
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use glam::Vec3;
 
     use super::*;
     use crate::fit::Lengths;
 
-    #[test]
-    fn drawn_points_are_steady_and_lag_nowhere() {
-        let seen = |x: f32| Landmarks {
-            image: [Vec2::new(x, 10.0); 33],
-            visibility: [1.0; 33],
-            world: [Vec3::ZERO; 33],
-            score: 1.0,
-        };
-        // A walk at constant speed, shaken, with a gap.
-        let shake = |i: usize| if i % 2 == 0 { 1.0 } else { -1.0 };
-        let walk: Vec<_> = (0..20).map(|i| (i != 15).then(|| seen(5.0 * i as f32 + shake(i)))).collect();
+    /// Landmarks that all lie in one place.
+    pub fn seen(x: f32) -> Landmarks {
+        Landmarks { image: [Vec2::new(x, 10.0); 33], visibility: [1.0; 33], world: [Vec3::ZERO; 33], score: 1.0 }
+    }
+
+    /// The first person, of whom that was seen and fitted from a frame on.
+    pub fn person(first: usize, seen: Vec<Option<Landmarks>>, poses: Vec<Option<BodyPose>>) -> Person {
+        let frames = seen.len();
         let fitted = FittedTrack {
-            poses: vec![None; 20],
-            errors: vec![None; 20],
+            poses,
+            errors: vec![None; frames],
             lengths: Lengths::REST,
             failed: 0,
             glitches: 0,
@@ -158,8 +155,16 @@ mod tests {
             jitter_mm: (None, None),
             smpl: None,
         };
-        let boxes = vec![Bounds { min: Vec2::ZERO, max: Vec2::ONE }; 20];
-        let person = Person { id: 1, first: 100, seen: walk, boxes, filled: vec![false; 20], fitted };
+        let boxes = vec![Bounds { min: Vec2::ZERO, max: Vec2::ONE }; frames];
+        Person { id: 1, first, seen, boxes, filled: vec![false; frames], fitted }
+    }
+
+    #[test]
+    fn drawn_points_are_steady_and_lag_nowhere() {
+        // A walk at constant speed, shaken, with a gap.
+        let shake = |i: usize| if i % 2 == 0 { 1.0 } else { -1.0 };
+        let walk: Vec<_> = (0..20).map(|i| (i != 15).then(|| seen(5.0 * i as f32 + shake(i)))).collect();
+        let person = person(100, walk, vec![None; 20]);
         let off = |frame: usize, sigma| {
             let x = person.steady_points(frame, sigma).map(|points| points[7].x)?;
             Some((x - 5.0 * (frame - 100) as f32).abs())

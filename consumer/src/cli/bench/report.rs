@@ -332,7 +332,10 @@ mod tests {
         assert!(lines.contains("CPU / careful Python's                                    3.000\n"), "{lines}");
         let found: Round = rows(&scripts[..2]);
         let lines = Report::new("pose", Path::new("a.mp4"), vec![found], None).lines().join("\n");
-        assert!(lines.contains("CPU / careful Python's                                    3.000  at most 1.00: MISSED"), "{lines}");
+        assert!(
+            lines.contains("CPU / careful Python's                                    3.000  at most 1.00: MISSED"),
+            "{lines}"
+        );
         assert!(!lines.contains("drawing and encoding"), "{lines}");
     }
 

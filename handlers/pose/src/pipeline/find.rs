@@ -1,7 +1,7 @@
 //! The first pass: who is where in each frame.
 
 use darkroom_api::{ErrorCode, JobContext, JobError, ModelUse, Result};
-use darkroom_inference::{PooledSession, Precision, Runtime};
+use darkroom_inference::{PooledSession, Precision, Runtime, Setup};
 use darkroom_media::pipeline::{self, PipelineOptions, ReadReport};
 use darkroom_media::{Reader, VideoInfo};
 
@@ -36,7 +36,8 @@ pub fn finder<'a>(runtime: &'a Runtime, params: &Params, fps: f64) -> Result<(Fi
     let threads = runtime.intra_threads().div_ceil(2).min(4);
     let mut used = Vec::new();
     let mut open = |name: &str| -> Result<PooledSession<'a>> {
-        let session = runtime.session_with_threads(name, Precision::Full, threads)?;
+        let session =
+            runtime.session_with(name, Setup { precision: Precision::Full, threads, own_convolutions: true })?;
         used.push(ModelUse { name: session.name().to_owned(), sha256: session.sha256().to_owned() });
         Ok(session)
     };

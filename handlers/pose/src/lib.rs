@@ -147,6 +147,11 @@ impl Handler for Pose {
 }
 
 #[cfg(test)]
+#[path = "../examples/plausible/mod.rs"]
+mod plausible;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod truth;

@@ -11,9 +11,7 @@ use crate::view::{BodyPose, Camera, Landmarks};
 
 mod bad_input;
 mod derivatives;
-#[path = "../../examples/plausible/mod.rs"]
-mod plausible;
-use plausible::Chance;
+use crate::plausible::{self, Chance};
 
 const CAMERA: Camera = Camera { focal_px: 2304.0, centre_px: Vec2::new(960.0, 540.0) };
 

@@ -7,11 +7,11 @@ use glam::{Vec2, Vec3};
 use super::rig::{BONES, Rig, SCALES};
 use super::*;
 use crate::body::sample::sample;
+use crate::plausible::{self, Chance};
 use crate::view::{BodyPose, Camera, Landmarks};
 
 mod bad_input;
 mod derivatives;
-use crate::plausible::{self, Chance};
 
 const CAMERA: Camera = Camera { focal_px: 2304.0, centre_px: Vec2::new(960.0, 540.0) };
 

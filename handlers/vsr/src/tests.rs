@@ -128,23 +128,6 @@ fn tiles_leave_no_seam() {
 }
 
 #[test]
-fn our_own_convolutions_make_the_same_picture() {
-    let bench = Bench::new();
-    let size = (322, 186);
-    let picture = frame(&bench, "crop=644:372:600:200,scale=322:186:flags=area", size.0, size.1);
-    let made = |own_convolutions| {
-        let mut session = runtime().session_with(SPAN, Setup { own_convolutions, ..SETUP }).unwrap();
-        let net = Net::inspect(&mut session, &CancelToken::default()).unwrap();
-        let values = net.run(&mut session, 1, size, &picture.values, |_, values| values.to_vec()).unwrap();
-        Picture { width: 2 * size.0, height: 2 * size.1, values }
-    };
-    let worst = most(&made(false), &made(true), 0);
-    #[cfg(target_arch = "x86_64")]
-    assert_eq!(worst > 0.0, is_x86_feature_detected!("avx2"), "only the other way of computing is as exact as that");
-    assert!(worst < 1e-4, "{worst}");
-}
-
-#[test]
 fn what_is_known_is_not_measured_again_and_measuring_can_be_cancelled() {
     let (known, cancel, size) = (Known::default(), CancelToken::default(), (320, 240));
     let open = || Enlarger::open(runtime(), SPAN, room(2, 64), &known, &cancel);

@@ -1,4 +1,4 @@
-//! Whole pictures where there is room, and memory on many cores.
+//! Whole pictures where there is room, memory on many cores, and convolutions of our own.
 
 use super::*;
 use crate::testing::with_threads;
@@ -41,4 +41,21 @@ fn the_largest_task_is_planned_below_four_gigabytes_on_many_cores() {
     }
     let one = planned(12, json!({ "task_type": "4K28K", "sessions": 1 }));
     assert_eq!(one, planned(2, json!({ "task_type": "4K28K" })), "sessions that are asked for are counted");
+}
+
+#[test]
+fn our_own_convolutions_make_the_same_picture() {
+    let bench = Bench::new();
+    let size = (322, 186);
+    let picture = frame(&bench, "crop=644:372:600:200,scale=322:186:flags=area", size.0, size.1);
+    let made = |own_convolutions| {
+        let mut session = runtime().session_with(SPAN, Setup { own_convolutions, ..SETUP }).unwrap();
+        let net = Net::inspect(&mut session, &CancelToken::default()).unwrap();
+        let values = net.run(&mut session, 1, size, &picture.values, |_, values| values.to_vec()).unwrap();
+        Picture { width: 2 * size.0, height: 2 * size.1, values }
+    };
+    let worst = most(&made(false), &made(true), 0);
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(worst > 0.0, is_x86_feature_detected!("avx2"), "only the other way of computing is as exact as that");
+    assert!(worst < 1e-4, "{worst}");
 }

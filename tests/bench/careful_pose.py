@@ -1,6 +1,6 @@
 """The pose of one person a frame with MediaPipe, full model; nothing is drawn or encoded.
 
-usage: python tests/bench/careful_pose.py CLIP IGNORED [FRAMES]   (pip install mediapipe==0.10.14)
+usage: python tests/bench/careful_pose.py CLIP IGNORED [FRAMES]   (pip install mediapipe==0.10.14 'numpy<2')
 """
 
 import sys

@@ -1,7 +1,8 @@
 """A body drawn over the person in each frame, as most people write it: MediaPipe, pyrender, ffmpeg's standard input.
 
 usage: python tests/bench/ordinary_pose.py CLIP OUT.mkv [FRAMES]
-       (pip install mediapipe==0.10.14 pyrender 'PyOpenGL>=3.1.10', and `darkroom models fetch pose/body`)
+       (pip install mediapipe==0.10.14 'numpy<2' 'opencv-contrib-python<4.12' pyrender==0.1.45, then, as pyrender asks for one
+       that fails without a display, pip install --no-deps -U PyOpenGL; and `darkroom models fetch pose/body`)
 
 The body stands where the person is and is not posed: fitting it would cost more, and is not what is measured here. The renderer
 is made once; 4D-Humans makes one for each frame, which costs more. Without a GPU, Mesa draws: PYOPENGL_PLATFORM chooses egl

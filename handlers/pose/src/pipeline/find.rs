@@ -36,8 +36,12 @@ pub fn finder<'a>(runtime: &'a Runtime, params: &Params, fps: f64) -> Result<(Fi
     let threads = runtime.intra_threads().div_ceil(2).min(4);
     let mut used = Vec::new();
     let mut open = |name: &str| -> Result<PooledSession<'a>> {
-        let session =
-            runtime.session_with(name, Setup { precision: Precision::Full, threads, own_convolutions: true })?;
+        // A user's file may have gigabytes, and all threads enough to do: it is run as it is.
+        let session = if runtime.registry().custom().contains_key(name) {
+            runtime.session(name, Precision::Full)?
+        } else {
+            runtime.session_with(name, Setup { precision: Precision::Full, threads, own_convolutions: true })?
+        };
         used.push(ModelUse { name: session.name().to_owned(), sha256: session.sha256().to_owned() });
         Ok(session)
     };

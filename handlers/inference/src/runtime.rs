@@ -26,6 +26,9 @@ const LIBRARY: &str = "onnxruntime";
 /// not interrupted takes more of them. Measured with RVM in one session of 2 threads: 3 to 8 % more frames a second.
 const BLOCKS_A_THREAD: u32 = 8;
 
+/// ONNX Runtime keeps one list of operators' domains for the whole process, and looks whether ours is in it before it adds it:
+/// of two sessions that are loaded at the same moment one would fail.
+static LOADING: Mutex<()> = Mutex::new(());
 /// One environment a process, whatever the number of [`Runtime`]s: ONNX Runtime allows no more.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
@@ -240,6 +243,8 @@ impl Runtime {
         key: &Key,
         commit: impl FnOnce(SessionBuilder) -> ort::Result<Session>,
     ) -> Result<Session> {
+        let own = key.device == Device::Cpu && winograd::is_there();
+        let _alone = own.then(|| LOADING.lock().unwrap_or_else(PoisonError::into_inner));
         let builder = self.builder(&self.environment()?, key.device, key.precision, key.threads);
         let with_own = |builder: SessionBuilder| match key.device {
             Device::Cpu if winograd::is_there() => {

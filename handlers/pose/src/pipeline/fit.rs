@@ -162,7 +162,7 @@ pub(super) mod tests {
     #[test]
     fn drawn_points_are_steady_and_lag_nowhere() {
         // A walk at constant speed, shaken, with a gap.
-        let shake = |i: usize| if i % 2 == 0 { 1.0 } else { -1.0 };
+        let shake = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
         let walk: Vec<_> = (0..20).map(|i| (i != 15).then(|| seen(5.0 * i as f32 + shake(i)))).collect();
         let person = person(100, walk, vec![None; 20]);
         let off = |frame: usize, sigma| {

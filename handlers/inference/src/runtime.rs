@@ -1,5 +1,6 @@
 //! The library, the device, and the sessions made with them.
 
+use std::collections::HashSet;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -12,15 +13,18 @@ use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{AutoDevicePolicy, SessionBuilder};
 
-use crate::Edit;
 use crate::device::{Device, DeviceChoice, driver_present, leaves_visible};
 use crate::graph;
 use crate::job_error;
 use crate::pool::{Key, Pool, PooledSession};
 use crate::winograd;
+use crate::{Edit, TensorInfo};
 
 /// Name of the library in the registry.
 const LIBRARY: &str = "onnxruntime";
+
+/// The edit that puts convolutions of our own into a model.
+const OWN: &str = "own convolutions";
 
 /// Parts that a thread's share of an operation is cut into: cores are shared with decoding and encoding, and whoever is
 /// not interrupted takes more of them. Measured with RVM in one session of 2 threads: 3 to 8 % more frames a second.
@@ -81,13 +85,21 @@ pub struct Runtime {
     device: OnceLock<Device>,
     /// What sessions with convolutions of our own share.
     convolutions: Arc<winograd::Shared>,
+    /// Models, by their sha256, that run without.
+    unfit: Mutex<HashSet<String>>,
     pool: Pool,
 }
 
 impl Runtime {
     /// A runtime; loads nothing yet.
     pub fn new(options: RuntimeOptions) -> Runtime {
-        Runtime { options, device: OnceLock::new(), convolutions: Arc::default(), pool: Pool::default() }
+        Runtime {
+            options,
+            device: OnceLock::new(),
+            convolutions: Arc::default(),
+            unfit: Mutex::default(),
+            pool: Pool::default(),
+        }
     }
 
     /// The model registry.
@@ -171,17 +183,12 @@ impl Runtime {
 
     fn open(&self, name: &str, setup: Setup, warm: impl Fn(&Key) -> Option<Session>) -> Result<PooledSession<'_>> {
         let Setup { precision, threads, own_convolutions } = setup;
-        if own_convolutions && self.device()? == Device::Cpu {
-            let edit =
-                Edit { name: "own convolutions", threads: Some(threads), apply: &graph::Graph::own_convolutions };
-            match self.open_edited(name, precision, edit, &warm) {
-                Ok(Some(session)) => return Ok(session),
-                Ok(None) => (),
-                Err(error) if error.code == ErrorCode::ModelInvalid => {
-                    tracing::debug!(%error, name, "the model runs with ONNX Runtime's convolutions only");
-                }
-                Err(error) => return Err(error),
-            }
+        if own_convolutions
+            && winograd::is_there()
+            && self.device()? == Device::Cpu
+            && let Some(session) = self.open_own(name, precision, threads, &warm)?
+        {
+            return Ok(session);
         }
         let (model, key) = self.key(name, precision, None, threads)?;
         let session = match warm(&key) {
@@ -189,6 +196,38 @@ impl Runtime {
             None => self.load(&model, &key, |mut builder: SessionBuilder| builder.commit_from_file(&model.path))?,
         };
         Ok(PooledSession::new(&self.pool, key, session, name.to_owned()))
+    }
+
+    /// With convolutions of our own; `None` for a model that they do not fit, or that ONNX Runtime does not take with them.
+    fn open_own(
+        &self,
+        name: &str,
+        precision: Precision,
+        threads: usize,
+        warm: impl Fn(&Key) -> Option<Session>,
+    ) -> Result<Option<PooledSession<'_>>> {
+        let sha256 = self.options.registry.resolve(name)?.sha256;
+        let unfit = || self.unfit.lock().unwrap_or_else(PoisonError::into_inner);
+        if unfit().contains(&sha256) {
+            return Ok(None);
+        }
+        let edit = Edit { name: OWN, threads: Some(threads), apply: &graph::Graph::own_convolutions };
+        let why = match self.open_edited(name, precision, edit, warm) {
+            // Of what our operator makes ONNX Runtime infers no shape: that of a result must stand in the file.
+            Ok(Some(session)) if session.outputs().iter().all(|output| !TensorInfo::from(output).dims.is_empty()) => {
+                return Ok(Some(session));
+            }
+            Ok(Some(session)) => {
+                session.discard();
+                "its file does not tell the shapes of its results".to_owned()
+            }
+            Ok(None) => "it has none that we compute".to_owned(),
+            Err(error) if [ErrorCode::ModelInvalid, ErrorCode::Internal].contains(&error.code) => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        tracing::debug!(name, why, "the model runs with ONNX Runtime's convolutions");
+        unfit().insert(sha256);
+        Ok(None)
     }
 
     /// [`Runtime::session`] for a model with a change; `None` where the change does not fit it.
@@ -243,14 +282,15 @@ impl Runtime {
         key: &Key,
         commit: impl FnOnce(SessionBuilder) -> ort::Result<Session>,
     ) -> Result<Session> {
-        let own = key.device == Device::Cpu && winograd::is_there();
+        let own = key.edit == Some(OWN);
         let _alone = own.then(|| LOADING.lock().unwrap_or_else(PoisonError::into_inner));
         let builder = self.builder(&self.environment()?, key.device, key.precision, key.threads);
-        let with_own = |builder: SessionBuilder| match key.device {
-            Device::Cpu if winograd::is_there() => {
-                Ok(builder.with_operators(winograd::domain(&self.convolutions, &key.sha256)?)?)
-            }
-            _ => Ok(builder),
+        let with_own = |builder: SessionBuilder| {
+            let domain = own.then(|| winograd::domain(&self.convolutions, &key.sha256)).transpose()?;
+            Ok(match domain {
+                Some(domain) => builder.with_operators(domain)?,
+                None => builder,
+            })
         };
         builder
             .and_then(with_own)

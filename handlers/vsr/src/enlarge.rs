@@ -287,20 +287,22 @@ impl<'a> Enlarger<'a> {
 
     /// How much tiles must overlap, measured when it is first needed.
     fn overlap(&mut self) -> Result<Overlap> {
-        let (net, model, cancel) = (&self.net, self.sessions[0].name(), &self.cancel);
+        let (net, runtime, cancel) = (&self.net, self.runtime, &self.cancel);
         // Where a model runs away, and noise makes some do that, it enlarges what is left of far pixels in the last digits of our
         // own convolutions. ONNX Runtime's keep nothing of them.
         let exact = Setup { own_convolutions: false, ..self.setup };
+        let session = &mut self.sessions[0];
         self.known.overlap(&self.key, || {
             let reach = match net.fixed {
                 // Its size cannot be changed to find out.
                 Some(_) => None,
-                None => {
-                    let mut session = self.runtime.fresh_session(model, exact)?;
-                    let reach = net.reach(&mut session, MAX_REACH_PX, cancel);
-                    session.discard();
+                None if session.device() == Device::Cpu => {
+                    let mut exact = runtime.fresh_session(session.name(), exact)?;
+                    let reach = net.reach(&mut exact, MAX_REACH_PX, cancel);
+                    exact.discard();
                     reach?
                 }
+                None => net.reach(session, MAX_REACH_PX, cancel)?,
             };
             let overlap = reach.map_or(FAR, |margin| Overlap { margin, fade: 0 });
             tracing::debug!(?overlap, "tiles of the model overlap");

@@ -23,6 +23,11 @@ impl Graph {
             .map(|tensor| (tensor.name.clone(), tensor))
             .collect();
         let taken: Vec<usize> = (0..self.0.nodes.len()).filter(|at| fits(&self.0.nodes[*at], &tensors)).collect();
+        if taken.is_empty() {
+            return false;
+        }
+        // What is listed as an input too could be given another value; nobody does, and the operator wants constants.
+        self.0.inputs.retain(|input| !tensors.contains_key(&input.name));
         for at in &taken {
             let node = &mut self.0.nodes[*at];
             (node.op_type, node.domain) = (NAME.into(), Some(DOMAIN.into()));
@@ -39,7 +44,7 @@ impl Graph {
         self.0.nodes = kept.into_iter().flatten().collect();
         self.0.weights.extend(made.iter().map(Message::encode_to_vec));
         self.prune();
-        !taken.is_empty()
+        true
     }
 }
 
@@ -152,7 +157,8 @@ impl<'a> Fusion<'a> {
                 fits.then(|| slope.clone())?
             }
             kind @ ("LeakyRelu" | "Relu") if self.is(reader, kind) => {
-                let told = follows.attribute("alpha").and_then(|alpha| alpha.f);
+                // A number that is 0 may be left out of an attribute.
+                let told = follows.attribute("alpha").map(|alpha| alpha.f.unwrap_or(0.0));
                 let alpha: f32 = if kind == "Relu" { 0.0 } else { told.unwrap_or(0.01) };
                 let name = format!("darkroom/slope{}", made.len());
                 made.push(Tensor {
@@ -214,6 +220,7 @@ impl<'a> Fusion<'a> {
         self.is(at, "Conv")
             && halves.data_type == FLOAT
             && halves.dims[..] == [channels, 1, 1, 1]
+            && i64::try_from(halves.raw.len()) == Ok(4 * channels)
             && halves.raw.chunks_exact(4).all(|number| number == 0.5_f32.to_le_bytes())
             && node.attribute("group").is_some_and(|group| group.i == Some(channels))
             && node.attribute("strides").is_none_or(|strides| strides.ints == [1; 2])

@@ -147,6 +147,7 @@ fn convolutions_computed_in_our_own_way_are_the_same_convolutions() {
     };
     let border = [Attribute::ints("pads", &[1; 4])];
     let any = |name: &str| Dim { value: None, name: Some(name.into()) };
+    let fixed = |value: i64| Dim { value: Some(value), name: None };
     let picture = vec![any("n"), Dim { value: Some(8), name: None }, any("h"), any("w")];
     let graph = onnx::Graph {
         nodes: vec![
@@ -184,8 +185,12 @@ fn convolutions_computed_in_our_own_way_are_the_same_convolutions() {
             weight("slopes", &[8, 1, 1]),
             halves.encode_to_vec(),
         ],
-        inputs: vec![Value::tensor("x", FLOAT, Some(picture))],
-        outputs: vec![Value::tensor("y", FLOAT, None)],
+        // Older files list weights as inputs too.
+        inputs: vec![
+            Value::tensor("x", FLOAT, Some(picture)),
+            Value::tensor("a", FLOAT, Some([12, 8, 3, 3].map(fixed).into())),
+        ],
+        outputs: vec![Value::tensor("y", FLOAT, Some(vec![any("n"), fixed(1), any("H"), any("W")]))],
         ..onnx::Graph::default()
     };
     let model = Model {
@@ -206,7 +211,7 @@ fn convolutions_computed_in_our_own_way_are_the_same_convolutions() {
         *left.lock().unwrap() = all.into_iter().filter(|made| graph.producer(made).is_some()).collect();
         any
     };
-    let edit = Edit { name: "own-convolutions", threads: Some(2), apply: &apply };
+    let edit = Edit { name: OWN, threads: Some(2), apply: &apply };
     let own = runtime.edited_session("test/convolutions", Precision::Full, edit).unwrap();
     let Some(mut own) = own else {
         assert!(!crate::winograd::is_there());

@@ -27,7 +27,8 @@ pub unsafe fn activate<L: Lanes>(y: L::V, activation: &Activation, output: usize
             Activation::None => y,
             Activation::Slope(slopes) => {
                 let zero = L::splat(0.0);
-                L::mul_add(L::splat(slopes[output]), L::min(y, zero), L::max(y, zero))
+                // The second of two is taken where one is not a number: so it stays none.
+                L::mul_add(L::splat(slopes[output]), L::min(zero, y), L::max(zero, y))
             }
             Activation::Silu => L::mul(y, sigmoid::<L>(y)),
             Activation::Gate => {

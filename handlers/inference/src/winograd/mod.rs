@@ -52,7 +52,7 @@ pub(crate) fn is_there() -> bool {
     Avx512::are_there() || Avx2::are_there()
 }
 
-/// Transformed weights of all sessions, by the model's sha256 and the operation's name: sessions of a model share them.
+/// Transformed weights of all sessions, by the model's sha256, the operation's name and what follows it: sessions of a model share them.
 #[derive(Debug, Default)]
 pub(crate) struct Shared(Mutex<HashMap<(String, String), Weak<Weights>>>);
 
@@ -105,18 +105,21 @@ impl Operator for Convolution3x3 {
         let count = context.inputs()?.len();
         let constant = |index: usize| context.constant_input::<ort::value::TensorValueType<f32>>(index);
         let (kernels, bias) = (constant(1)?, (count > 2).then(|| constant(2)).transpose()?);
-        let activation = match context.get::<String>(ACTIVATION).as_deref() {
+        let named = context.get::<String>(ACTIVATION);
+        let activation = match named.as_deref() {
             None => Activation::None,
             Some(SLOPE) => Activation::Slope(constant(3)?.extract_tensor().1.to_vec()),
             Some(SILU) => Activation::Silu,
             Some(GATE) => Activation::Gate,
             Some(other) => return Err(ort::Error::new(format!("an activation `{other}`"))),
         };
-        let weights = self.shared.weights((self.sha256.clone(), context.node_name()?), || {
-            let (dims, numbers) = kernels.extract_tensor();
-            let weights = Weights::new(numbers, dims, bias.as_ref().map(|bias| bias.extract_tensor().1), activation);
-            weights.ok_or_else(|| ort::Error::new("weights that are no 3x3 convolution's"))
-        })?;
+        let weights =
+            self.shared.weights((self.sha256.clone(), format!("{} {named:?}", context.node_name()?)), || {
+                let (dims, numbers) = kernels.extract_tensor();
+                let weights =
+                    Weights::new(numbers, dims, bias.as_ref().map(|bias| bias.extract_tensor().1), activation);
+                weights.ok_or_else(|| ort::Error::new("weights that are no 3x3 convolution's"))
+            })?;
         Ok(Convolution { weights, desks: self.desks.clone() })
     }
 }
@@ -144,7 +147,8 @@ impl Kernel for Convolution {
         let made = [count, self.weights.outputs as i64, dims[2], dims[3]];
         let mut output = context.output(0, made.to_vec())?.ok_or_else(|| ort::Error::new("no output"))?;
         let (_, result) = output.try_extract_tensor_mut::<f32>()?;
-        let beside = if self.weights.activation == Activation::Gate { context.input(3)? } else { None };
+        let gate = || context.input(3)?.ok_or_else(|| ort::Error::new("no picture beside a gate"));
+        let beside = (self.weights.activation == Activation::Gate).then(gate).transpose()?;
         let beside = match &beside {
             Some(beside) => {
                 let (dims, numbers) = beside.try_extract_tensor::<f32>()?;

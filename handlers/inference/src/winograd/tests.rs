@@ -46,16 +46,16 @@ fn followed(activation: &Activation, y: f64, output: usize, beside: f32) -> f64 
 }
 
 fn worst<L: Lanes>(outputs: usize, inputs: usize, size: Size, activation: &Activation, compiled: Compiled) -> f64 {
-    let (picture, kernels) = (numbers(inputs * size.0 * size.1, 1), numbers(outputs * inputs * 9, 2));
+    let (picture, kernels) = (numbers(inputs * (size.0 * size.1).max(4), 1), numbers(outputs * inputs * 9, 2));
     let bias = numbers(outputs, 3);
     let weights =
         Weights::new(&kernels, &[outputs as i64, inputs as i64, 3, 3], Some(&bias), activation.clone()).unwrap();
-    let beside = numbers(outputs * size.0 * size.1, 4);
+    let beside = numbers(outputs * (size.0 * size.1).max(4), 4);
     let plain = plain(&picture, &kernels, &bias, inputs, size);
     let wanted: Vec<f64> = (plain.into_iter().enumerate())
         .map(|(i, y)| followed(activation, y, i / (size.0 * size.1), beside[i]))
         .collect();
-    let mut made = vec![f32::NAN; wanted.len()];
+    let mut made = vec![f32::NAN; wanted.len().max(outputs * 4)];
     let picture = |size: Size| Picture { planes: &picture[..inputs * size.0 * size.1], beside: &beside, size };
     // A desk that another size was computed with.
     let mut desk = Desk::default();
@@ -71,9 +71,16 @@ fn worst<L: Lanes>(outputs: usize, inputs: usize, size: Size, activation: &Activ
 #[test]
 fn sums_are_those_of_a_convolution() {
     // Wider and higher than tiles and vectors of them, and not; channels that fill groups, and do not.
-    for (outputs, inputs, size) in
-        [(8, 8, (4, 64)), (13, 5, (9, 70)), (48, 48, (7, 131)), (3, 4, (4, 4)), (24, 16, (5, 2)), (1, 1, (2, 200))]
-    {
+    for (outputs, inputs, size) in [
+        (8, 8, (4, 64)),
+        (13, 5, (9, 70)),
+        (48, 48, (7, 131)),
+        (3, 4, (4, 4)),
+        (24, 16, (5, 2)),
+        (1, 1, (2, 200)),
+        (8, 8, (1, 1)),
+        (8, 8, (5, 129)),
+    ] {
         // A sum of some hundred products of halves, each off by some 1e-7 once transformed.
         let most = 6e-6 * (inputs as f64).sqrt();
         let slopes = Activation::Slope(numbers(outputs, 5));

@@ -73,7 +73,7 @@ pub struct Params {
     /// Whether feet that stand are kept in their places: for a camera that does not move.
     #[serde(alias = "foot_contact")]
     pub keep_feet: bool,
-    /// Most people that are followed at once; the surest are. Others are counted.
+    /// Most people that are followed at once: those found first stay. Candidates beyond are counted.
     pub max_people: People,
     /// Focal length of the camera in pixels of the video, where it is known: distances are right only with it. Without, the
     /// diagonal of the picture (with `hmr2`, 19.5 times its longer side, as 4D-Humans has it). At most one of `focal_px` and `fov_degrees`.

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use darkroom_api::Result;
+use darkroom_api::{CancelToken, Result};
 use darkroom_media::Frame;
 use glam::Vec2;
 
@@ -11,7 +11,7 @@ use super::bounds::Bounds;
 use super::candidates::{MIN_BACK, MIN_SCORE, confirm, is_hidden_by, is_known, is_same, union};
 use super::cut::CutDetector;
 use super::detect::Detector;
-use super::model::{BodyModel, Person, PoseModel};
+use super::model::{BodyModel, Detail, Person, PoseModel};
 use super::roi::Roi;
 use super::track::{Seen, Sighting, Track, Tracker, box_of};
 use super::{MAX_PEOPLE, fill_gaps};
@@ -23,6 +23,9 @@ const MAX_HELD_BYTES: u64 = 192 << 20;
 const REMEMBERED: u64 = 4;
 /// A box that shares as much with one that was no person is none either.
 const STILL_NOBODY: f32 = 0.7;
+/// Looks of the [`BodyModel`] back in time that one frame may cost: it can take seconds a person, and progress is told between
+/// frames.
+const MAX_BODIES_BACK: usize = 60;
 /// How far a person goes on around their landmarks, of the longer side of these: most above the ears.
 const SKIN: f32 = 0.06;
 
@@ -41,16 +44,17 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// For a video of that many frames a second: every half second, and ten times a second for half a second after
-    /// somebody was lost.
+    /// For a video of that many frames a second: every half second (thirty frames at most), and ten times a second for half a
+    /// second (five frames at least, thirty at most) after somebody was lost. Gaps are of a second: five frames at least, 240 at
+    /// most.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
     pub fn for_fps(fps: f64) -> Schedule {
         let frames = |secs: f64| (fps * secs).round().clamp(1.0, 240.0) as usize;
         Schedule {
-            every: frames(0.5).clamp(5, 30),
+            every: frames(0.5).clamp(1, 30),
             lost_every: frames(0.1),
             lost_for: frames(0.5).clamp(5, 30),
-            max_lost: frames(1.0).clamp(30, 60),
+            max_lost: frames(1.0).clamp(5, 240),
         }
     }
 }
@@ -68,7 +72,7 @@ pub struct Counts {
     pub looks_back: u64,
     /// Shots begun after the first.
     pub cuts: u64,
-    /// Most people seen in a frame beyond those that are followed.
+    /// Most people and candidates of a frame beyond those that are followed.
     pub uncounted: usize,
 }
 
@@ -77,6 +81,7 @@ pub struct Finder<'a> {
     detectors: Vec<Box<dyn Detector + 'a>>,
     model: Box<dyn PoseModel + 'a>,
     body: Option<Box<dyn BodyModel + 'a>>,
+    cancel: CancelToken,
     tracker: Tracker,
     cuts: CutDetector,
     schedule: Schedule,
@@ -106,6 +111,7 @@ impl<'a> Finder<'a> {
             detectors,
             model,
             body: None,
+            cancel: CancelToken::default(),
             tracker: Tracker::new(schedule.max_lost),
             cuts: CutDetector::default(),
             schedule,
@@ -125,7 +131,14 @@ impl<'a> Finder<'a> {
         Finder { body: Some(body), ..self }
     }
 
-    /// The same that follows at most so many people at once, the surest; never more than [`MAX_PEOPLE`].
+    /// The same that also stops in the midst of a frame: a slow model may look at one for minutes.
+    #[must_use]
+    pub fn with_cancel(self, cancel: CancelToken) -> Self {
+        Finder { cancel, ..self }
+    }
+
+    /// The same that follows at most so many people at once: those found first, of those found together the surest; never more
+    /// than [`MAX_PEOPLE`].
     #[must_use]
     pub fn with_most(self, people: usize) -> Self {
         Finder { max_people: people.min(MAX_PEOPLE), ..self }
@@ -134,7 +147,7 @@ impl<'a> Finder<'a> {
     /// Looks at the next frame; tells how many people are in it.
     ///
     /// # Errors
-    /// Those of the models, and of frames that cannot be read.
+    /// Those of the models, and of frames that cannot be read; [`darkroom_api::ErrorCode::Cancelled`].
     pub fn push(&mut self, frame: &Frame) -> Result<usize> {
         let index = usize::try_from(self.counts.frames).unwrap_or(usize::MAX);
         if self.cuts.is_cut(frame)? {
@@ -143,22 +156,21 @@ impl<'a> Finder<'a> {
         let mut present = self.follow(frame)?;
         let apart = if self.missing.is_empty() { self.schedule.every } else { self.schedule.lost_every };
         let due = self.since_detection >= apart;
-        if due {
-            self.detect(frame, &mut present)?;
-        }
+        let mut beyond = if due { self.detect(frame, &mut present)? } else { 0 };
         present.sort_by(|a, b| b.seen.landmarks.score.total_cmp(&a.seen.landmarks.score));
-        self.counts.uncounted = self.counts.uncounted.max(present.len().saturating_sub(self.max_people));
+        beyond += present.len().saturating_sub(self.max_people);
+        self.counts.uncounted = self.counts.uncounted.max(beyond);
         present.truncate(self.max_people);
         let (seen, next): (Vec<Seen>, Vec<Roi>) = present.into_iter().map(|one| (one.seen, one.next)).unzip();
         let tracks = self.tracker.step(index, &seen);
-        if let Some(body) = &mut self.body {
-            let people: Vec<Person> = seen.iter().map(|seen| person(frame, &seen.landmarks)).collect();
-            for (track, detail) in tracks.iter().zip(body.look(frame, &people)?) {
+        for (track, seen) in tracks.iter().zip(&seen) {
+            if let Some(detail) = self.look_closely(frame, &seen.landmarks)? {
                 self.tracker.detail(*track, detail);
             }
         }
+        let mut bodies_back = 0;
         for (track, next) in tracks.iter().zip(&next) {
-            self.follow_back(*track, index, *next)?;
+            self.follow_back(*track, index, *next, &mut bodies_back)?;
         }
         self.missing.retain(|(track, ..)| !tracks.contains(track));
         self.next = tracks.into_iter().zip(next).collect();
@@ -169,6 +181,11 @@ impl<'a> Finder<'a> {
         self.since_detection = self.since_detection.saturating_add(1);
         self.counts.frames += 1;
         Ok(seen.len())
+    }
+
+    /// Poses of all tracks so far, with those that will fill their gaps.
+    pub fn poses(&self) -> usize {
+        self.tracker.poses()
     }
 
     /// The tracks of all that was seen, their gaps filled, and what it took.
@@ -229,12 +246,19 @@ impl<'a> Finder<'a> {
         Ok(present)
     }
 
-    /// Looks for those who are not known.
-    fn detect(&mut self, frame: &Frame, present: &mut Vec<Present>) -> Result<()> {
+    /// What the body's model tells of somebody, where there is one.
+    fn look_closely(&mut self, frame: &Frame, landmarks: &Landmarks) -> Result<Option<Detail>> {
+        self.cancel.check()?;
+        let Some(body) = &mut self.body else { return Ok(None) };
+        Ok(body.look(frame, &[person(frame, landmarks)])?.pop())
+    }
+
+    /// Looks for those who are not known; tells how many candidates there is no room for.
+    fn detect(&mut self, frame: &Frame, present: &mut Vec<Present>) -> Result<usize> {
         self.counts.detections += 1;
         let now = self.counts.detections;
         self.nobody.retain(|(_, when)| now - when < REMEMBERED);
-        let mut candidates = Vec::new();
+        let (mut candidates, mut beyond) = (Vec::new(), 0);
         for detector in &mut self.detectors {
             candidates.extend(detector.detect(frame)?);
         }
@@ -244,7 +268,7 @@ impl<'a> Finder<'a> {
                 continue;
             }
             if present.len() >= self.max_people {
-                self.counts.uncounted = self.counts.uncounted.max(1);
+                beyond += 1;
                 continue;
             }
             // Somebody who is known already stays who they are.
@@ -260,16 +284,18 @@ impl<'a> Finder<'a> {
                 None => self.nobody.push((candidate.bounds, now)),
             }
         }
-        Ok(())
+        Ok(beyond)
     }
 
-    /// Follows somebody who was just found back in time, through frames in which the detectors may not have looked.
-    fn follow_back(&mut self, track: usize, index: usize, mut region: Roi) -> Result<()> {
+    /// Follows somebody who was just found back in time, through frames in which the detectors may not have looked; counts what
+    /// that cost the body's model.
+    fn follow_back(&mut self, track: usize, index: usize, mut region: Roi, bodies: &mut usize) -> Result<()> {
         let Some(first) = self.tracker.returned(track, index) else { return Ok(()) };
         let mut found: Vec<Sighting> = Vec::new();
-        for (back, frame) in (1..).zip(self.held.iter().rev()) {
+        let held = std::mem::take(&mut self.held);
+        for (back, frame) in (1..).zip(held.iter().rev()) {
             let Some(at) = index.checked_sub(back).filter(|at| *at >= first) else { break };
-            if !region.is_usable(size_of(frame)) {
+            if !region.is_usable(size_of(frame)) || *bodies >= MAX_BODIES_BACK {
                 break;
             }
             self.counts.looks += 1;
@@ -280,16 +306,15 @@ impl<'a> Finder<'a> {
             if landmarks.score < MIN_SCORE || self.tracker.in_frame(at).any(|other| is_same(other, &landmarks)) {
                 break;
             }
-            let detail = match &mut self.body {
-                Some(body) => body.look(frame, &[person(frame, &landmarks)])?.pop(),
-                None => None,
-            };
+            let detail = self.look_closely(frame, &landmarks)?;
             let mut one = Sighting { frame: at, bounds: box_of(&landmarks), landmarks, smpl: None, filled: false };
             if let Some(detail) = detail {
+                *bodies += 1;
                 one.tell(detail);
             }
             found.push(one);
         }
+        self.held = held;
         self.tracker.add_before(track, found);
         Ok(())
     }

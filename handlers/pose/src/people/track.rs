@@ -96,6 +96,7 @@ pub struct Tracker {
     tracks: Vec<Track>,
     live: Vec<Live>,
     max_lost: usize,
+    poses: usize,
     shot: usize,
     /// First frame of each shot, and the end of the last.
     starts: Vec<usize>,
@@ -105,7 +106,7 @@ pub struct Tracker {
 impl Tracker {
     /// One of nothing yet; a track ends when it was not seen for more than `max_lost` frames.
     pub fn new(max_lost: usize) -> Tracker {
-        Tracker { tracks: Vec::new(), live: Vec::new(), max_lost, shot: 0, starts: vec![0], end: 0 }
+        Tracker { tracks: Vec::new(), live: Vec::new(), max_lost, poses: 0, shot: 0, starts: vec![0], end: 0 }
     }
 
     /// A new shot begins with this frame: nobody in it is known.
@@ -137,7 +138,10 @@ impl Tracker {
             live.motion.correct(&bounds);
             live.lost = 0;
             let sighting = Sighting { frame, bounds, landmarks: seen.landmarks.clone(), smpl: None, filled: false };
-            self.tracks[live.track].sightings.push(sighting);
+            let sightings = &mut self.tracks[live.track].sightings;
+            // The gap before somebody who returns will be filled.
+            self.poses += sightings.last().map_or(1, |before| frame - before.frame);
+            sightings.push(sighting);
             live.track
         });
         tracks.collect()
@@ -228,10 +232,19 @@ impl Tracker {
         }
     }
 
+    /// Poses of all tracks so far, with those that will fill their gaps; tracks that will be dropped count too.
+    pub fn poses(&self) -> usize {
+        self.poses
+    }
+
     /// Adds what was found by following a track backwards.
     pub fn add_before(&mut self, track: usize, mut found: Vec<Sighting>) {
         found.reverse();
         let sightings = &mut self.tracks[track].sightings;
+        // What lies in a gap was counted with it.
+        if sightings.len() == 1 {
+            self.poses += found.len();
+        }
         let at = sightings.len().saturating_sub(1);
         sightings.splice(at..at, found);
     }

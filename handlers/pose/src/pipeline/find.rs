@@ -8,7 +8,7 @@ use darkroom_media::{Reader, VideoInfo};
 use crate::people::{Counts, Finder, Schedule, Track};
 use crate::{FINDING, Params};
 
-/// Poses of a video, one a person and frame. They are all in memory, with 2 kB each.
+/// Poses of a video, one a person and frame, whether seen or filled in. They are all in memory, with 2 kB each.
 pub const MAX_POSES: usize = 200_000;
 
 /// What the first pass found.
@@ -56,13 +56,13 @@ pub fn finder<'a>(runtime: &'a Runtime, params: &Params, fps: f64) -> Result<(Fi
 pub fn find(reader: Reader, mut finder: Finder<'_>, ctx: &JobContext) -> Result<Found> {
     let info = reader.info().clone();
     let options = PipelineOptions { stage: FINDING.to_owned(), ..PipelineOptions::default() };
-    let (mut times, mut poses, mut at_once) = (Vec::new(), 0, 0);
+    let (mut times, mut at_once) = (Vec::new(), 0);
+    finder = finder.with_cancel(ctx.cancel.clone());
     let report = pipeline::read(reader, ctx, &options, |frame| {
         let people = finder.push(&frame)?;
         times.push(frame.pts());
         at_once = at_once.max(people);
-        poses += people;
-        if poses > MAX_POSES { Err(too_many(times.len())) } else { Ok(()) }
+        if finder.poses() > MAX_POSES { Err(too_many(times.len())) } else { Ok(()) }
     })?;
     let (tracks, counts) = finder.finish();
     Ok(Found { info, times, tracks, counts, at_once, report })

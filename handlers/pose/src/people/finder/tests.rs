@@ -1,3 +1,7 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use darkroom_api::ErrorCode;
 use darkroom_media::{Pixel, ReadOptions, Reader};
 
 use super::*;
@@ -13,6 +17,7 @@ fn two_people_on_a_walkway_are_two_tracks() {
     }
     let (tracks, counts) = finder.finish();
     let seen: Vec<usize> = tracks.iter().map(|track| track.sightings.len()).collect();
+    assert_eq!(seen.len(), 3, "{seen:?}");
     assert!(seen.iter().filter(|count| **count == 45).count() >= 2, "{seen:?}");
     assert!(counts.detections <= 5 && counts.cuts == 0, "{counts:?}");
 }
@@ -32,6 +37,38 @@ fn who_is_found_late_is_followed_back() {
     let (tracks, counts) = finder.finish();
     assert_eq!(tracks.iter().map(|track| track.sightings.len()).max(), Some(40));
     assert!(counts.looks_back >= 29, "{counts:?}");
+}
+
+/// A model that looks at each person for as long as a person waits.
+struct Slow(CancelToken, Arc<AtomicUsize>);
+
+impl BodyModel for Slow {
+    fn look(&mut self, _: &Frame, people: &[Person]) -> Result<Vec<Detail>> {
+        self.0.cancel();
+        self.1.fetch_add(people.len(), Ordering::Relaxed);
+        Ok(people.iter().map(|one| Detail { landmarks: one.landmarks.clone(), smpl: None }).collect())
+    }
+}
+
+#[test]
+fn who_waits_no_longer_waits_for_one_person_and_not_for_a_frame() {
+    let frames = frames("pose2sim_SinglePerson_cam01.mp4", 1);
+    let (cancel, looks) = (CancelToken::default(), Arc::new(AtomicUsize::new(0)));
+    let slow = Slow(cancel.clone(), Arc::clone(&looks));
+    let mut finder = finder(60.0).with_body(Box::new(slow)).with_cancel(cancel);
+    assert_eq!(finder.push(&frames[0]).unwrap_err().code, ErrorCode::Cancelled);
+    assert_eq!(looks.load(Ordering::Relaxed), 1, "of two people");
+}
+
+/// Who is beyond those followed is counted, one by one.
+#[test]
+fn candidates_beyond_are_counted_and_those_found_first_stay() {
+    let frames = frames("pose2sim_MultiPerson_cam02.mp4", 1);
+    let mut all = finder(60.0);
+    let people = all.push(&frames[0]).unwrap();
+    let mut one = finder(60.0).with_most(1);
+    assert_eq!(one.push(&frames[0]).unwrap(), 1);
+    assert!(people == 3 && one.finish().1.uncounted >= 2, "{people}");
 }
 
 /// A somersault against the sun: for some frames he is not seen, for others he is half as long as before.

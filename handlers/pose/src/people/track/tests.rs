@@ -73,6 +73,39 @@ fn who_comes_back_soon_is_the_same_and_later_another() {
     }
 }
 
+/// What is counted while frames come is what there is in the end: with gaps, and with what was found by looking back.
+#[test]
+fn poses_are_counted_with_gaps_and_looks_back() {
+    let (mut tracker, mut told) = (Tracker::new(30), 0);
+    for frame in 0..60 {
+        let mut seen = vec![];
+        if !(20..35).contains(&frame) {
+            seen.push(person(100.0, 100.0, 150.0));
+        }
+        if frame >= 40 {
+            seen.push(person(700.0, 100.0, 150.0));
+        }
+        let tracks = tracker.step(frame, &seen);
+        // Followed back: half of the first one's gap, and the second for twelve frames.
+        let back = match frame {
+            35 => 28..35,
+            40 => 28..40,
+            _ => continue,
+        };
+        let (track, seen) = (tracks[tracks.len() - 1], &seen[seen.len() - 1].landmarks);
+        let sighting =
+            |frame| Sighting { frame, bounds: box_of(seen), landmarks: seen.clone(), smpl: None, filled: false };
+        tracker.add_before(track, back.rev().map(sighting).collect());
+        told = tracker.poses();
+    }
+    assert_eq!(told, 41 + 13);
+    let poses = tracker.poses();
+    let mut tracks = tracker.finish();
+    tracks.iter_mut().for_each(|track| crate::people::fill_gaps(track, 30));
+    assert_eq!(tracks.iter().map(|track| track.sightings.len()).collect::<Vec<_>>(), [60, 32]);
+    assert_eq!(poses, 92);
+}
+
 #[test]
 fn a_cut_ends_all_tracks_and_flickers_are_none() {
     let mut tracker = Tracker::new(30);

@@ -14,6 +14,7 @@ mod pipeline;
 pub mod render;
 pub mod view;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use darkroom_api::{
@@ -39,9 +40,12 @@ const FITTING: &str = "fitting";
 const DRAWING: &str = "drawing";
 /// The stage in which the other files are written.
 const WRITING: &str = "writing";
-/// Longest time without a frame, or without a person fitted: the longest track takes a slow CPU a minute.
+/// Longest time without a frame.
 const STALL_SECS: f64 = 60.0;
-const FITTING_STALL_SECS: f64 = 300.0;
+/// The same while people are found: a hundred looks of a model that takes a CPU seconds each.
+const FINDING_STALL_SECS: f64 = 600.0;
+/// Longest time without a person fitted.
+const FITTING_STALL_SECS: f64 = 900.0;
 
 /// Memory of a run beside what depends on the frames and on the people, as measured with 1080p: models and their sessions.
 const BASE_MIB: u64 = 320;
@@ -86,7 +90,9 @@ impl Pose {
         };
         let animations = ANIMATION_BYTES * pipeline::MAX_ANIMATIONS as u64;
         let files = poses * FILE_BYTES_A_POSE + frames.saturating_mul(FILE_BYTES_A_FRAME) + animations;
-        let models_mib = BASE_MIB + params.choice()?.more_mib();
+        let choice = params.choice()?;
+        let own = |name: &str| self.runtime.registry().custom().get(name).map_or(0, |path| own_mib(path));
+        let models_mib = BASE_MIB + own(&params.detector) + own(choice.entry).max(choice.more_mib());
         Ok(Plan {
             device_mib: if self.runtime.expects_accelerator() { models_mib } else { 0 },
             host_mib: models_mib + ((pixels * BYTES_A_PIXEL + poses * BYTES_A_POSE) >> 20),
@@ -94,6 +100,12 @@ impl Pose {
             exclusive: false,
         })
     }
+}
+
+/// Memory for a file of the user's own, of which nothing is known but its size: its weights, and as much again while they are
+/// loaded.
+fn own_mib(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len().saturating_mul(2) >> 20)
 }
 
 impl Handler for Pose {
@@ -112,7 +124,7 @@ impl Handler for Pose {
             limits: Limits::default(),
             models: params::models(),
             stages: vec![
-                stage(FINDING, STALL_SECS),
+                stage(FINDING, FINDING_STALL_SECS),
                 stage(FITTING, FITTING_STALL_SECS),
                 stage(DRAWING, STALL_SECS),
                 stage(WRITING, STALL_SECS),
@@ -142,7 +154,7 @@ impl Handler for Pose {
 
     fn alone<'a>(&'a self, part: Part, ctx: &'a JobContext, inputs: &Inputs, params: Params) -> Result<Alone<'a>> {
         params.check()?;
-        bench::alone(&self.runtime, part, ctx, inputs, &params)
+        bench::alone(&self.runtime, part, ctx, inputs, &params.as_far_as_known())
     }
 }
 

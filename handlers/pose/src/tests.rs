@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use darkroom_api::{ErrorCode, MediaKind, Outputs, Part, Probes, erase};
+use darkroom_api::{ErrorCode, Handler, MediaKind, Outputs, Part, Probes, erase};
 use darkroom_media::probe::probe;
 use darkroom_media::testing::{clip, tool};
 use darkroom_models::onnx::{Dim, FLOAT, Tensor, Value as Tell};
@@ -213,6 +213,20 @@ fn plans_follow_size_and_length_and_what_is_drawn() {
     assert!(plan(json!({ "render": "none" }), 230).scratch_bytes < short.scratch_bytes);
     let error = handler().check(&json!({ "model": "hmr9" })).unwrap_err();
     assert_eq!(error.code, ErrorCode::ModelMissing);
+}
+
+/// Of a file that nobody knows, room is kept for twice its size.
+#[test]
+fn plans_have_room_for_the_users_own_models() {
+    let (dir, runtime) = with("mine/detector", constants(vec![], &[]));
+    let pose = Pose::new(Arc::new(runtime));
+    let file = clip("sports2d_demo.mp4");
+    let probe = probe(&file, &[MediaKind::Video], &darkroom_api::Limits::default()).unwrap();
+    let probes: Probes = BTreeMap::from([(VIDEO.to_owned(), vec![probe])]);
+    let params = darkroom_api::parse_params(&json!({ "detector": "mine/detector" })).unwrap();
+    let before = pose.plan(&params, &probes).unwrap().host_mib;
+    std::fs::File::options().write(true).open(dir.path().join("own.onnx")).unwrap().set_len(1 << 29).unwrap();
+    assert_eq!(pose.plan(&params, &probes).unwrap().host_mib, before + 1024);
 }
 
 #[test]

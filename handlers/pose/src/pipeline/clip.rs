@@ -53,18 +53,18 @@ impl Clip<'_> {
         Look::of(self.params, Traits::from(info), self.threads)
     }
 
-    /// The second pass, where there is something to be drawn.
+    /// The second pass, where there is something to be drawn. `corrupt_packets` is how many the first one met.
     ///
     /// # Errors
     /// Those of reading and writing; [`darkroom_api::ErrorCode::ModelInvalid`] and [`darkroom_api::ErrorCode::Internal`] where
     /// more than half of the frames with people could not be fitted or drawn.
-    pub fn draw_if_wanted(&self, cast: &Cast<'_>, unfitted: &Unfitted) -> Result<Drawn> {
+    pub fn draw_if_wanted(&self, cast: &Cast<'_>, unfitted: &Unfitted, corrupt_packets: u64) -> Result<Drawn> {
         let drawn = match self.params.render {
             // Without bodies nothing can fail to be one.
             Mode::None if !self.params.choice()?.has_space() => Drawn::default(),
             Mode::None => Drawn { fallback: unfitted.refuse_most()?, ..Drawn::default() },
             _ if cast.people.is_empty() && self.params.is_whole() => {
-                Drawn::of_nobody(nobody::give_back(self.ctx, self.path)?)
+                Drawn::of_nobody(nobody::give_back(self.ctx, self.path)?, corrupt_packets)
             }
             // Landmarks need no body.
             Mode::Skeleton => self.draw(cast)?,
@@ -90,6 +90,7 @@ impl Clip<'_> {
         let stages = (0..).zip(names).map(|(index, name)| renamed(&report.stages, index, name)).collect();
         let mut warnings = look.warnings.clone();
         warnings.extend(report.write.warnings);
+        warnings.extend(drawer.differs());
         let media_type = look.options.format.media_type().to_owned();
         Ok(Drawn {
             file: Some(OutputFile { name, media_type }),
@@ -108,7 +109,7 @@ pub struct Drawn {
     pub file: Option<OutputFile>,
     /// Bytes of what was encoded.
     pub bytes: u64,
-    /// Frames that kept their pixels though somebody is in them.
+    /// Frames that kept their pixels though somebody is in them, or may be.
     pub fallback: u64,
     /// Where its time went.
     pub stages: Vec<StageReport>,
@@ -117,8 +118,11 @@ pub struct Drawn {
 }
 
 impl Drawn {
-    /// The input itself.
-    fn of_nobody(file: OutputFile) -> Drawn {
-        Drawn { file: Some(file), warnings: Some(Vec::new()), ..Drawn::default() }
+    /// The input itself: nothing was made of its fields or its alpha, but what is damaged was not searched.
+    fn of_nobody(file: OutputFile, corrupt_packets: u64) -> Drawn {
+        let damage = (corrupt_packets > 0).then(|| {
+            format!("{corrupt_packets} packets of the video are damaged: what could be decoded was searched.")
+        });
+        Drawn { file: Some(file), warnings: Some(damage.into_iter().collect()), ..Drawn::default() }
     }
 }

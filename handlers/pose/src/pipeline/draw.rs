@@ -49,8 +49,12 @@ pub struct Drawer<'a> {
     strokes: Vec<Stroke>,
     threads: &'a rayon::ThreadPool,
     times: &'a [i64],
-    /// Frames that kept their pixels though somebody is in them.
+    /// Frames that kept their pixels though somebody is in them, or may be.
     pub fallback: u64,
+    /// Frames of the second pass.
+    frames: u64,
+    /// Of those, the ones that the first did not see.
+    strangers: u64,
 }
 
 /// A posed body.
@@ -98,6 +102,8 @@ impl<'a> Drawer<'a> {
             threads: cast.threads,
             times: cast.times,
             fallback: 0,
+            frames: 0,
+            strangers: 0,
         }
     }
 
@@ -107,8 +113,13 @@ impl<'a> Drawer<'a> {
     /// Those of [`Painter::lay`]. What cannot be drawn is not drawn, and counted.
     pub fn draw(&mut self, original: &Frame, result: &mut Frame) -> Result<()> {
         self.painter.lay(original, result)?;
-        // A damaged file might be decoded differently the second time: in frames that nobody saw nobody is known.
-        let Ok(index) = self.times.binary_search(&original.pts()) else { return Ok(()) };
+        self.frames += 1;
+        // A damaged file might be decoded differently the second time: who is in a frame that nobody saw is not known.
+        let Ok(index) = self.times.binary_search(&original.pts()) else {
+            self.strangers += 1;
+            self.fallback += u64::from(!self.people.is_empty());
+            return Ok(());
+        };
         let (poses, seen) = (self.poses(index), self.seen(index));
         if poses.is_empty() && self.strokes.is_empty() {
             self.fallback += u64::from(seen);
@@ -137,6 +148,18 @@ impl<'a> Drawer<'a> {
         // On an error the picture is as it was.
         self.fallback += u64::from(drawn.is_err());
         Ok(())
+    }
+
+    /// What the user should know where the second pass saw other frames than the first.
+    pub fn differs(&self) -> Option<String> {
+        let seen = self.times.len() as u64;
+        (self.strangers > 0 || self.frames != seen).then(|| {
+            format!(
+                "The video was decoded differently the second time, as damaged ones can be: {} frames where there had been {seen}, \
+                 {} of them unknown. Those are not drawn on.",
+                self.frames, self.strangers
+            )
+        })
     }
 
     /// The bodies to draw, and into `strokes` the skeletons.
@@ -220,6 +243,33 @@ mod tests {
                 })
                 .collect();
             assert_eq!((changed, drawer.fallback), (vec![true, false, false], 1), "{mode}");
+            assert_eq!(drawer.differs(), None);
+        }
+    }
+
+    #[test]
+    fn frames_that_the_first_pass_did_not_see_are_counted_and_told() {
+        let mut reader = Reader::open(&jump(), &ReadOptions::default()).unwrap();
+        let (info, body) = (reader.info().clone(), sample());
+        let frames: Vec<Frame> = (0..2).map(|_| reader.next().unwrap().unwrap()).collect();
+        // The second frame was shown a tick later when the people were found.
+        let times = [frames[0].pts(), frames[1].pts() + 1];
+        let pose = BodyPose { translation: Vec3::new(0.0, 1.0, 4.0), ..body.rest() };
+        let people = [person(0, vec![Some(seen(9.0)); 2], vec![Some(pose.clone()), Some(pose)])];
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let centre_px = Vec2::new(info.width_px as f32, info.height_px as f32) / 2.0;
+        let camera = Camera { focal_px: 1500.0, centre_px };
+        let params = Params::default();
+        let look = Look::of(&params, Traits::from(&info), 1).unwrap();
+        let pool = look.pool(&info, &params);
+        for (people, fallback) in [(&people[..], 1), (&[], 0)] {
+            let cast = Cast { body: &body, people, times: &times, camera, threads: &threads };
+            let mut drawer = Drawer::new(&cast, &params, &look, &info);
+            for frame in &frames {
+                drawer.draw(frame, &mut pool.take().unwrap()).unwrap();
+            }
+            assert_eq!(drawer.fallback, fallback, "where nobody is nobody is missed");
+            assert!(drawer.differs().unwrap().contains("1 of them unknown"), "{:?}", drawer.differs());
         }
     }
 }

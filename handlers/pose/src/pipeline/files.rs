@@ -1,5 +1,6 @@
 //! The files of a run beside the video.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
@@ -24,7 +25,7 @@ const POSES: &str = "poses.json";
 const SUMMARY: &str = "summary.json";
 /// All motions as arrays.
 const ARRAYS: &str = "poses.npz";
-/// Most people who get animations of their own: those seen longest.
+/// Most people who get files of their own: those seen longest.
 pub const MAX_ANIMATIONS: usize = 64;
 /// Frames between two words of progress.
 const TELL_EVERY: usize = 256;
@@ -117,7 +118,19 @@ pub fn motions(
     people: Vec<Person>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<OutputFile>> {
-    let mut files = if params.outputs.contains(&Extra::Npz) { smpl(ctx, facts, &people)? } else { Vec::new() };
+    if params.outputs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (seen_longest, others) = seen_longest(&people);
+    if others > 0 {
+        warnings.push(format!(
+            "There are {} people: the {MAX_ANIMATIONS} who are seen longest have files of their own (`tracks/`), all are in \
+             `{POSES}`.",
+            seen_longest.len() + others
+        ));
+    }
+    let told = people.iter().filter(|person| seen_longest.contains(&person.id));
+    let mut files = if params.outputs.contains(&Extra::Npz) { smpl(ctx, facts, told)? } else { Vec::new() };
     let mut motions: Vec<(u32, Vec<PosedFrame>)> = people.into_iter().map(|person| posed(facts, person)).collect();
     motions.retain(|(_, frames)| !frames.is_empty());
     if motions.is_empty() {
@@ -135,15 +148,7 @@ pub fn motions(
     if !glb && !bvh {
         return Ok(files);
     }
-    if motions.len() > MAX_ANIMATIONS {
-        warnings.push(format!(
-            "There are {} people: the {MAX_ANIMATIONS} who are seen longest have animations (`tracks/`), all are in `{POSES}`.",
-            motions.len()
-        ));
-        motions.sort_by_key(|(_, frames)| std::cmp::Reverse(frames.len()));
-        motions.truncate(MAX_ANIMATIONS);
-        motions.sort_by_key(|(id, _)| *id);
-    }
+    motions.retain(|(id, _)| seen_longest.contains(id));
     make_tracks(ctx)?;
     for (done, (id, frames)) in motions.iter().enumerate() {
         ctx.check_cancelled()?;
@@ -163,11 +168,21 @@ pub fn motions(
     Ok(files)
 }
 
-/// A file as AMASS has them of each person of whom a model told SMPL's pose; of as many as have animations.
-fn smpl(ctx: &JobContext, facts: &Facts<'_>, people: &[Person]) -> Result<Vec<OutputFile>> {
-    let told = people.iter().filter_map(|person| Some((person, person.fitted.smpl.as_ref()?)));
+/// The names of those who get files of their own, and how many others have poses as well.
+fn seen_longest(people: &[Person]) -> (BTreeSet<u32>, usize) {
+    let posed = |person: &Person| person.fitted.poses.iter().flatten().count();
+    let mut posed: Vec<(usize, u32)> = people.iter().map(|person| (posed(person), person.id)).collect();
+    posed.retain(|(poses, _)| *poses > 0);
+    posed.sort_by_key(|(poses, _)| std::cmp::Reverse(*poses));
+    let others = posed.len().saturating_sub(MAX_ANIMATIONS);
+    (posed.into_iter().take(MAX_ANIMATIONS).map(|(_, id)| id).collect(), others)
+}
+
+/// A file as AMASS has them of each of these people of whom a model told SMPL's pose.
+fn smpl<'a>(ctx: &JobContext, facts: &Facts<'_>, people: impl Iterator<Item = &'a Person>) -> Result<Vec<OutputFile>> {
+    let told = people.filter_map(|person| Some((person, person.fitted.smpl.as_ref()?)));
     let mut files = Vec::new();
-    for (person, smpl) in told.take(MAX_ANIMATIONS) {
+    for (person, smpl) in told {
         ctx.check_cancelled()?;
         let frames = timed(facts, person.first, smpl.poses.clone());
         if frames.is_empty() {
@@ -227,5 +242,26 @@ pub fn unwritable(name: &str, e: &io::Error) -> JobError {
             "The scratch disk is full: free some space or give the worker a larger one.",
         ),
         _ => JobError::new(ErrorCode::Internal, format!("`{name}` cannot be written: {e}.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fit::tests::{person, seen};
+    use super::*;
+    use crate::body::sample::sample;
+
+    #[test]
+    fn those_seen_longest_have_files_of_their_own() {
+        let body = sample();
+        let posed = |id: u32, poses: usize| {
+            let poses = (0..3).map(|at| (at < poses).then(|| body.rest())).collect();
+            Person { id, ..person(0, vec![Some(seen(9.0)); 3], poses) }
+        };
+        // The first is seen shortest, the second has no body.
+        let people: Vec<Person> = (1..=66).map(|id| posed(id, if id < 3 { 2 - id as usize } else { 2 })).collect();
+        let (names, others) = seen_longest(&people);
+        assert_eq!((names.len(), names.first(), names.last(), others), (64, Some(&3), Some(&66), 1));
+        assert_eq!(seen_longest(&people[..4]).1, 0);
     }
 }

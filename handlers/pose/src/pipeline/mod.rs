@@ -98,7 +98,7 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
 
     let unfitted = Unfitted::of(&people, times.len());
     let cast = Cast { body: setup.fitter.body(), people: &people, times: &times, camera, threads: &setup.threads };
-    let mut drawn = clip.draw_if_wanted(&cast, &unfitted)?;
+    let mut drawn = clip.draw_if_wanted(&cast, &unfitted, report.corrupt_packets)?;
     stages.append(&mut drawn.stages);
 
     let facts = Facts { info: &info, times: &times, camera, body: setup.fitter.body() };
@@ -171,8 +171,8 @@ pub fn track_options(params: &Params, info: &VideoInfo) -> TrackOptions {
 fn uncounted(params: &Params, people: usize) -> Option<String> {
     (people > 0).then(|| {
         format!(
-            "In some frames there are {people} or more people beyond the {} that are followed (`max_people`, 40 at most): they \
-             are in no file and not drawn.",
+            "In some frames there are up to {people} candidates for people beyond the {} that are followed (`max_people`, 40 at \
+             most): they are in no file and not drawn.",
             params.max_people.get()
         )
     })

@@ -65,7 +65,7 @@ fn model<'a>(runtime: &'a Runtime, clip: &Clip<'_>) -> Result<Alone<'a>> {
 
 /// From tracks to bodies.
 fn fitting<'a>(runtime: &Runtime, clip: &Clip<'_>) -> Result<Alone<'a>> {
-    let (setup, found) = (Setup::new(runtime)?, found(runtime, clip)?);
+    let (setup, found) = (Setup::new(runtime, clip.params)?, found(runtime, clip)?);
     let (ctx, camera, options) =
         (clip.ctx.clone(), camera(clip.params, &found.info), track_options(clip.params, &found.info));
     Ok(Alone::new(move || {
@@ -147,7 +147,7 @@ struct Ready {
 
 impl Ready {
     fn new(runtime: &Runtime, clip: &Clip<'_>) -> Result<Ready> {
-        let (setup, found) = (Setup::new(runtime)?, found(runtime, clip)?);
+        let (setup, found) = (Setup::new(runtime, clip.params)?, found(runtime, clip)?);
         let (camera, options) = (camera(clip.params, &found.info), track_options(clip.params, &found.info));
         let tracks: Vec<Track> = found.tracks;
         let people = setup.threads.install(|| fit(clip.ctx, &setup.fitter, &camera, &options, tracks))?;
@@ -156,6 +156,13 @@ impl Ready {
 
     fn cast(&self) -> Cast<'_> {
         let (body, threads) = (self.setup.fitter.body(), &self.setup.threads);
-        Cast { body, people: &self.people, times: &self.times, camera: self.camera, threads }
+        Cast {
+            body,
+            smpl: self.setup.smpl.as_ref(),
+            people: &self.people,
+            times: &self.times,
+            camera: self.camera,
+            threads,
+        }
     }
 }

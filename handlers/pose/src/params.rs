@@ -133,10 +133,12 @@ impl Default for Params {
 
 /// The body that is fitted and drawn.
 pub const BODY: &str = "pose/body";
+/// SMPL, which the user may have: its mesh is then drawn for the people of whom a model tells its rotations.
+pub const SMPL: &str = "pose/smpl";
 
 /// All models of the registry that a run may use.
 pub fn models() -> Vec<String> {
-    let names = CHOICES.iter().flat_map(|choice| choice.needs(AUTO)).chain([BODY]);
+    let names = CHOICES.iter().flat_map(|choice| choice.needs(AUTO)).chain([BODY, SMPL]);
     let names: BTreeSet<&str> = names.collect();
     names.into_iter().map(str::to_owned).collect()
 }
@@ -155,8 +157,14 @@ impl Params {
     /// # Errors
     /// [`ErrorCode::ModelMissing`] with the command that fetches it.
     pub fn resolve(&self, registry: &Registry) -> Result<()> {
-        let names = self.choice()?.needs(&self.detector).into_iter().chain([BODY]);
+        let names = self.choice()?.needs(&self.detector).into_iter().chain([BODY]).chain(self.smpl(registry));
         names.into_iter().try_for_each(|name| registry.resolve(name).map(drop))
+    }
+
+    /// What the registry calls SMPL, where it is registered and something is drawn as it.
+    pub fn smpl(&self, registry: &Registry) -> Option<&'static str> {
+        let told = self.render.draws_mesh() && self.choice().is_ok_and(Choice::tells_smpl);
+        (told && registry.custom().contains_key(SMPL)).then_some(SMPL)
     }
 
     /// These parameters for a model that knows nothing of space: the skeleton is drawn where the body was asked for.
@@ -240,7 +248,7 @@ mod tests {
         defaults.check().unwrap();
         assert!(defaults.warnings().is_empty());
         assert_eq!(defaults.choice().unwrap().entry, "pose/blazepose-full");
-        assert_eq!(models().len(), 10);
+        assert_eq!(models().len(), 11);
     }
 
     #[test]

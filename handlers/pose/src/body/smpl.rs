@@ -1,4 +1,6 @@
 //! SMPL (Loper et al., "SMPL: a skinned multi-person linear model", 2015), for users who have its file.
+//!
+//! It is drawn in place of the CC0 body for people of whom a model told SMPL's rotations (`pipeline/surface.rs`).
 
 use glam::{Mat3, Mat4, Vec3, Vec3A};
 
@@ -87,6 +89,8 @@ fn add(sum: &mut [f32], column: &[f32], amount: f32) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use darkroom_api::ErrorCode;
     use safetensors::SafeTensors;
 
@@ -131,5 +135,7 @@ mod tests {
         let mut renamed = FIXTURE.to_vec();
         renamed[text + 1] = b'q';
         assert!(Smpl::parse(&renamed).unwrap_err().message.contains("no tensor `posedirs`"));
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/smpl.safetensors");
+        assert!(Smpl::load(&tiny).unwrap_err().message.contains("4 joints, where SMPL has 24"));
     }
 }

@@ -6,6 +6,7 @@ use darkroom_api::Result;
 use glam::Vec3;
 
 use super::file::{self, Tensors, invalid};
+use super::retarget::SMPL_JOINTS;
 use super::smpl::{Smpl, Weights};
 
 const MAX_VERTICES: usize = 1 << 16;
@@ -13,16 +14,19 @@ const MAX_JOINTS: usize = 64;
 const MAX_SHAPES: usize = 512;
 
 impl Smpl {
-    /// Reads SMPL's file: `v_template` [v,3], `shapedirs` [v,3,s], `posedirs` [v,3,9(j-1)], `J_regressor` [j,v], `weights`
+    /// Reads SMPL's file with its 24 joints: `v_template` [v,3], `shapedirs` [v,3,s], `posedirs` [v,3,9(j-1)], `J_regressor` [j,v], `weights`
     /// [v,j], `kintree_table` [2,j], `f` [t,3], named and shaped as its authors do.
     ///
     /// # Errors
     /// [`darkroom_api::ErrorCode::ModelInvalid`] where it cannot be read or does not hold.
     pub fn load(path: &Path) -> Result<Smpl> {
-        Smpl::parse(&file::read(path)?)
+        match Smpl::parse(&file::read(path)?)? {
+            smpl if smpl.joints() == SMPL_JOINTS => Ok(smpl),
+            other => Err(invalid(&format!("has {} joints, where SMPL has {SMPL_JOINTS}", other.joints()))),
+        }
     }
 
-    /// SMPL from the bytes of its file.
+    /// SMPL, or something smaller in its form, from the bytes of its file.
     ///
     /// # Errors
     /// [`darkroom_api::ErrorCode::ModelInvalid`] where they do not hold.

@@ -71,6 +71,11 @@ impl Choice {
         self.kind != Kind::MoveNet
     }
 
+    /// Whether it tells SMPL's rotations and shape.
+    pub fn tells_smpl(self) -> bool {
+        self.kind == Kind::Hmr2
+    }
+
     /// The focal length that its authors take for a picture of which nothing is known, in pixels.
     pub fn focal_px(self, width_px: u32, height_px: u32) -> f64 {
         match self.kind {

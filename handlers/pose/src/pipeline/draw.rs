@@ -8,10 +8,11 @@ use rayon::prelude::*;
 
 use super::fit::Person;
 use super::paint::{Painter, canvas};
-use crate::body::{Body, Region, normals};
+use super::surface::{Posed, Skin, Surfaces};
+use crate::body::{Body, Smpl};
 use crate::look::Look;
 use crate::render::{BLAZEPOSE, Mesh, Mode, Renderer, Scene, Stroke};
-use crate::view::{BodyPose, Camera};
+use crate::view::Camera;
 use crate::{DRAWING, Params};
 
 /// Colours of suits, in turn: people who stand side by side differ.
@@ -35,8 +36,7 @@ pub fn colours(id: u32) -> [Vec3; 3] {
 
 /// Draws the people of one video, frame after frame.
 pub struct Drawer<'a> {
-    body: &'a Body,
-    parts: Vec<u8>,
+    surfaces: Surfaces<'a>,
     people: &'a [Person],
     camera: Camera,
     mode: Mode,
@@ -57,17 +57,12 @@ pub struct Drawer<'a> {
     strangers: u64,
 }
 
-/// A posed body.
-#[derive(Default)]
-struct Skin {
-    positions: Vec<Vec3>,
-    normals: Vec<Vec3>,
-}
-
 /// What is drawn, and over what.
 pub struct Cast<'a> {
     /// The body.
     pub body: &'a Body,
+    /// SMPL, which is drawn instead of it where a model told its rotations.
+    pub smpl: Option<&'a Smpl>,
     /// The people.
     pub people: &'a [Person],
     /// When each frame is shown, as the first pass saw them.
@@ -82,14 +77,8 @@ impl<'a> Drawer<'a> {
     /// For a run.
     #[allow(clippy::cast_possible_truncation, reason = "0 to 1")]
     pub fn new(cast: &Cast<'a>, params: &Params, look: &Look, info: &VideoInfo) -> Drawer<'a> {
-        let part = |region: &Region| match region {
-            Region::Suit => 0,
-            Region::Bare => 1,
-            Region::Eye => 2,
-        };
         Drawer {
-            body: cast.body,
-            parts: cast.body.regions().iter().map(part).collect(),
+            surfaces: Surfaces::new(cast.body, cast.smpl),
             people: cast.people,
             camera: cast.camera,
             mode: params.render,
@@ -128,20 +117,11 @@ impl<'a> Drawer<'a> {
         let mut canvas = canvas(result, self.mode, original.width())?;
         let drawn = self.threads.install(|| {
             self.skins.resize_with(poses.len().max(self.skins.len()), Skin::default);
-            self.skins.par_iter_mut().zip(&poses).for_each(|(skin, (_, pose))| {
-                self.body.skin(pose, &mut skin.positions);
-                normals(&skin.positions, self.body.triangles(), &mut skin.normals);
-            });
-            let colours: Vec<[Vec3; 3]> = poses.iter().map(|(id, _)| colours(*id)).collect();
-            let meshes: Vec<Mesh<'_>> = (self.skins.iter().zip(&colours))
-                .map(|(skin, colours)| Mesh {
-                    positions: &skin.positions,
-                    normals: &skin.normals,
-                    triangles: self.body.triangles(),
-                    colours,
-                    parts: &self.parts,
-                })
-                .collect();
+            let surfaces = &self.surfaces;
+            self.skins.par_iter_mut().zip(&poses).for_each(|(skin, person)| surfaces.pose(person, skin));
+            let colours: Vec<[Vec3; 3]> = poses.iter().map(|person| colours(person.id)).collect();
+            let meshes: Vec<Mesh<'_>> =
+                self.skins.iter().zip(&colours).map(|(skin, colours)| surfaces.mesh(skin, colours)).collect();
             let scene = Scene { camera: self.camera, meshes: &meshes, opacity: self.opacity, strokes: &self.strokes };
             self.renderer.draw(&mut canvas, &scene)
         });
@@ -163,7 +143,7 @@ impl<'a> Drawer<'a> {
     }
 
     /// The bodies to draw, and into `strokes` the skeletons.
-    fn poses(&mut self, index: usize) -> Vec<(u32, &'a BodyPose)> {
+    fn poses(&mut self, index: usize) -> Vec<Posed<'a>> {
         self.strokes.clear();
         let people = self.people;
         if self.mode.draws_skeleton() {
@@ -173,7 +153,7 @@ impl<'a> Drawer<'a> {
                 BLAZEPOSE.draw(&points, &landmarks.visibility, self.opacity, &mut self.strokes);
             }
         }
-        let posed = people.iter().filter_map(|person| Some((person.id, person.pose(index)?)));
+        let posed = people.iter().filter_map(|person| Posed::of(person, index));
         posed.filter(|_| self.mode.draws_mesh()).collect()
     }
 
@@ -210,6 +190,7 @@ mod tests {
     use super::super::fit::tests::{person, seen};
     use super::*;
     use crate::body::sample::sample;
+    use crate::view::BodyPose;
 
     #[test]
     fn a_frame_without_a_fit_keeps_its_pixels_and_is_counted() {
@@ -222,7 +203,7 @@ mod tests {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let centre_px = Vec2::new(info.width_px as f32, info.height_px as f32) / 2.0;
         let camera = Camera { focal_px: 1500.0, centre_px };
-        let cast = Cast { body: &body, people: &people, times: &times, camera, threads: &threads };
+        let cast = Cast { body: &body, smpl: None, people: &people, times: &times, camera, threads: &threads };
         for (mode, drawn_from) in [("mesh", 0), ("side-by-side", info.width_px as usize)] {
             let params: Params = parse_params(&json!({ "render": mode })).unwrap();
             let look = Look::of(&params, Traits::from(&info), 1).unwrap();
@@ -263,7 +244,7 @@ mod tests {
         let look = Look::of(&params, Traits::from(&info), 1).unwrap();
         let pool = look.pool(&info, &params);
         for (people, fallback) in [(&people[..], 1), (&[], 0)] {
-            let cast = Cast { body: &body, people, times: &times, camera, threads: &threads };
+            let cast = Cast { body: &body, smpl: None, people, times: &times, camera, threads: &threads };
             let mut drawer = Drawer::new(&cast, &params, &look, &info);
             for frame in &frames {
                 drawer.draw(frame, &mut pool.take().unwrap()).unwrap();

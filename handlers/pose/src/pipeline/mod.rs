@@ -12,6 +12,7 @@ mod fit;
 mod nobody;
 mod paint;
 mod progress;
+mod surface;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,11 +20,12 @@ use std::time::Instant;
 use darkroom_api::{ErrorCode, Inputs, JobContext, JobError, ModelUse, OutputFile, Outputs, Result, StageReport};
 use darkroom_inference::Runtime;
 use darkroom_media::VideoInfo;
+use darkroom_models::ResolvedModel;
 use glam::Vec2;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 
-use crate::body::Body;
+use crate::body::{Body, Smpl};
 use crate::fit::{Fitter, TrackOptions};
 use crate::output::{Summary, TrackSummary};
 use crate::params::BODY;
@@ -49,24 +51,31 @@ const DRAWN: f32 = 98.0;
 pub struct Setup {
     /// Fits bodies.
     pub fitter: Fitter,
-    /// The body's file.
-    pub body: ModelUse,
+    /// SMPL, where it is to be drawn.
+    pub smpl: Option<Smpl>,
+    /// The files of both.
+    pub files: Vec<ModelUse>,
     /// Who fits and draws.
     pub threads: rayon::ThreadPool,
 }
 
 impl Setup {
-    /// Loads the body and starts the threads.
+    /// Loads the bodies and starts the threads.
     ///
     /// # Errors
-    /// Those of the registry and of [`Body::load`]; [`ErrorCode::OutOfMemory`] for threads that cannot be started.
-    pub fn new(runtime: &Runtime) -> Result<Setup> {
-        let file = runtime.registry().resolve(BODY)?;
+    /// Those of the registry, of [`Body::load`] and of [`Smpl::load`]; [`ErrorCode::OutOfMemory`] for threads that cannot be started.
+    pub fn new(runtime: &Runtime, params: &Params) -> Result<Setup> {
+        let registry = runtime.registry();
+        let file = registry.resolve(BODY)?;
         let fitter = Fitter::new(Arc::new(Body::load(&file.path)?))?;
+        let own = params.smpl(registry).map(|name| registry.resolve(name)).transpose()?;
+        let smpl = own.as_ref().map(|file| Smpl::load(&file.path)).transpose()?;
+        let used = |file: ResolvedModel| ModelUse { name: file.name, sha256: file.sha256 };
+        let files = [file].into_iter().chain(own).map(used).collect();
         let threads = rayon::ThreadPoolBuilder::new().num_threads(runtime.intra_threads()).build().map_err(|e| {
             JobError::new(ErrorCode::OutOfMemory, format!("The system has no room for another thread ({e})."))
         })?;
-        Ok(Setup { fitter, body: ModelUse { name: file.name, sha256: file.sha256 }, threads })
+        Ok(Setup { fitter, smpl, files, threads })
     }
 }
 
@@ -84,9 +93,9 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
         // What cannot be written is refused before the work.
         clip.look(reader.info())?;
     }
-    let setup = Setup::new(runtime)?;
+    let setup = Setup::new(runtime, params)?;
     let (finder, mut models) = finder(runtime, params, reader.info().fps())?;
-    models.push(setup.body.clone());
+    models.extend(setup.files.clone());
     let found = find(reader, finder, &share(ctx, 0.0, FOUND))?;
     let Found { info, times, tracks, counts, at_once, report } = found;
     let camera = camera(params, &info);
@@ -97,11 +106,12 @@ pub fn run(runtime: &Runtime, ctx: &JobContext, inputs: &Inputs, params: &Params
     })?;
 
     let unfitted = Unfitted::of(&people, times.len());
-    let cast = Cast { body: setup.fitter.body(), people: &people, times: &times, camera, threads: &setup.threads };
+    let (body, smpl) = (setup.fitter.body(), setup.smpl.as_ref());
+    let cast = Cast { body, smpl, people: &people, times: &times, camera, threads: &setup.threads };
     let mut drawn = clip.draw_if_wanted(&cast, &unfitted, report.corrupt_packets)?;
     stages.append(&mut drawn.stages);
 
-    let facts = Facts { info: &info, times: &times, camera, body: setup.fitter.body() };
+    let facts = Facts { info: &info, times: &times, camera, body };
     let summary = summary(&people, &unfitted, drawn.fallback);
     let mut warnings = params.warnings();
     warnings.extend(uncounted(params, counts.uncounted));

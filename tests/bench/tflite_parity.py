@@ -4,7 +4,7 @@
 usage: tflite_parity.py PICTURE NET=TFLITE,ONNX...   (pip install ai-edge-litert onnxruntime numpy opencv-python-headless)
 NET is detector or landmarks. PICTURE is squeezed into the network's square, once upright and once upside down, both in one
 batch of the ONNX model. Prints the largest difference of each output, in its own unit: pixels, metres, a probability, or a
-logit for the scores of the detector.
+logit for the scores of the detector. Fails where one is over its limit.
 """
 import sys
 
@@ -14,6 +14,7 @@ import onnxruntime
 from ai_edge_litert.interpreter import Interpreter
 
 UNITS = {"boxes": "px", "scores": "logit", "landmarks": "px", "flag": "", "world": "m"}
+LIMITS = {"boxes": 2e-3, "landmarks": 0.01, "world": 1e-4}
 
 
 def reference(path, picture):
@@ -28,6 +29,9 @@ def reference(path, picture):
 
 def main(path, *nets):
     picture = cv2.imread(path)
+    if picture is None or not nets:
+        sys.exit(__doc__)
+    over = []
     for net in nets:
         kind, _, files = net.partition("=")
         tflite, model = files.split(",")
@@ -48,9 +52,13 @@ def main(path, *nets):
                 if name == "landmarks":
                     # Of each point the place in pixels, not the two logits.
                     found, wanted = found.reshape(-1, 5)[:, :3], wanted.reshape(-1, 5)[:, :3]
-                worst[name] = max(worst[name], float(np.abs(found - wanted).max()))
+                worst[name] = float(np.maximum(worst[name], np.abs(found - wanted).max()))
         told = ", ".join(f"{name} {worst[name]:.1e} {UNITS.get(name, '')}".strip() for name in names)
         print(f"{model}: {told}")
+        # A difference that is no number is over every limit.
+        over += [f"{model}: {name}" for name in names if name in LIMITS and not worst[name] <= LIMITS[name]]
+    if over:
+        sys.exit("over the limit: " + ", ".join(over))
 
 
 main(*sys.argv[1:])

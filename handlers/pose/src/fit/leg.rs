@@ -9,6 +9,8 @@ use crate::view::BodyPose;
 
 /// A leg is not stretched quite straight: its plane would be lost.
 const REACH: f64 = 0.999;
+/// Shorter than this, in metres, a bone has no direction to turn.
+const LEAST: f64 = 1e-3;
 
 /// Moves an ankle by `offset` metres with hip and knee, in the plane that the knee has; the foot keeps its attitude. A leg
 /// that has no extent, or no plane, is left as it is.
@@ -32,7 +34,11 @@ fn reach(hip: DVec3, knee: DVec3, ankle: DVec3, goal: DVec3) -> Option<(DMat3, D
     let (thigh, shin) = (knee - hip, ankle - knee);
     let (a, b) = (thigh.length(), shin.length());
     let to_goal = unit(goal - hip)?;
-    let far = (goal - hip).length().clamp((a - b).abs() * 1.001 + 1e-4, (a + b) * REACH);
+    let (nearest, farthest) = ((a - b).abs() * 1.001 + 1e-4, (a + b) * REACH);
+    if !(a > LEAST && b > LEAST && nearest < farthest) {
+        return None;
+    }
+    let far = (goal - hip).length().clamp(nearest, farthest);
     let to_ankle = unit(ankle - hip)?;
     let forward = unit(thigh - to_ankle * thigh.dot(to_ankle))?;
     // The law of cosines puts the knee into the triangle of both lengths and the way.
@@ -73,5 +79,15 @@ mod tests {
         // Out of reach: as far as it goes, no number that is none.
         move_ankle(&fitter, &mut pose, 0, DVec3::new(0.0, 9.0, 0.0));
         assert!(pose.rotations.iter().all(|q| q.is_finite()));
+    }
+
+    #[test]
+    fn a_leg_without_a_shin_or_a_thigh_stays_as_it_is() {
+        let goal = DVec3::new(0.1, 0.5, 0.3);
+        for (knee, ankle) in [(0.5, 0.5), (0.5, 0.5001), (0.0, 0.5), (1e-5, 2e-5), (1.0, 1.0011), (f64::NAN, 0.5)] {
+            let [knee, ankle] = [DVec3::new(1e-6, knee, 0.0), DVec3::new(0.0, ankle, 0.0)];
+            assert_eq!(reach(DVec3::ZERO, knee, ankle, goal), None, "{knee} {ankle}");
+        }
+        assert!(reach(DVec3::ZERO, DVec3::new(0.0, 0.4, 0.1), DVec3::new(0.0, 0.8, 0.0), goal).is_some());
     }
 }

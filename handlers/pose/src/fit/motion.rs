@@ -13,10 +13,10 @@ pub fn fill_gaps(poses: &mut [Option<BodyPose>], most: usize) -> usize {
     for pair in known.windows(2) {
         let (from, to) = (pair[0], pair[1]);
         let gap = to - from - 1;
-        let (Some(a), Some(b)) = (poses[from].clone(), poses[to].clone()) else { continue };
         if gap == 0 || gap > most {
             continue;
         }
+        let (Some(a), Some(b)) = (poses[from].clone(), poses[to].clone()) else { continue };
         for step in 1..=gap {
             #[allow(clippy::cast_precision_loss, reason = "a gap is short")]
             let share = step as f32 / (gap + 1) as f32;

@@ -4,7 +4,8 @@
 //! Gaussian mean, and at its ends too a motion of constant speed stays what it is. Rotations are smoothed in the tangent space of
 //! the rotation in the middle.
 
-use glam::{DQuat, DVec3};
+use glam::{DQuat, DVec3, Quat};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::geometry::log;
 use super::problem::NEAREST;
@@ -15,36 +16,49 @@ use crate::view::BodyPose;
 const DEPTH: f64 = 3.0;
 /// Farther than this many sigmas, neighbours do not count.
 const REACH: f64 = 3.0;
+/// The widest sigma in pictures, two seconds of 120 a second: what a window costs stays bounded whatever rate a file claims.
+const WIDEST: f64 = 240.0;
 
-/// Smooths translation and rotations of poses that follow each other without gaps; `sigma` is in pictures, 0 changes nothing.
+/// Smooths translation and rotations of poses that follow each other without gaps, bones on as many threads as rayon has;
+/// `sigma` is in pictures, at most 240; 0 changes nothing.
 /// The distance from the camera is smoothed more, along the ray of `middle`, the body's middle as seen from the translation: in
 /// the picture it stays where it is.
 pub fn smooth(poses: &mut [BodyPose], sigma: f64, middle: DVec3) {
     if sigma.is_nan() || sigma <= 0.0 || poses.len() < 3 {
         return;
     }
-    let windows: Vec<Window> = (0..poses.len()).map(|middle| Window::new(middle, poses.len(), sigma)).collect();
+    let sigma = sigma.min(WIDEST);
+    let windows = Windows::new(poses.len(), sigma);
     let places: Vec<DVec3> = poses.iter().map(|pose| pose.translation.as_dvec3()).collect();
-    for (index, (pose, window)) in poses.iter_mut().zip(&windows).enumerate() {
-        let place = window.sum(|i| places[i]);
-        let depth = Window::new(index, places.len(), sigma * DEPTH).sum(|i| places[i]).z;
+    for (index, pose) in poses.iter_mut().enumerate() {
+        let place = windows.at(index).sum(index, |i| places[i]);
+        let depth = Window::new(index, places.len(), sigma * DEPTH).sum(index, |i| places[i]).z;
         let seen = place + middle;
         let before_camera = seen.z > NEAREST && seen.z + depth - place.z > NEAREST;
         let along = if before_camera { seen / seen.z * (depth - place.z) } else { DVec3::ZERO };
         pose.translation = (place + along).as_vec3();
     }
     let bones = poses.iter().map(|pose| pose.rotations.len()).min().unwrap_or(0);
-    for bone in 0..bones {
-        let turns = continuous(poses.iter().map(|pose| pose.rotations[bone].as_dquat().normalize()));
-        if turns.windows(2).all(|pair| pair[0] == pair[1]) {
-            continue;
-        }
-        for ((middle, pose), window) in poses.iter_mut().enumerate().zip(&windows) {
-            let back = turns[middle].inverse();
-            let turn = window.sum(|i| log(back * turns[i]));
-            pose.rotations[bone] = (turns[middle] * DQuat::from_scaled_axis(turn)).normalize().as_quat();
-        }
+    let before = &*poses;
+    let smoothed = |bone| Some((bone, turns(before, bone, &windows)?));
+    let turned: Vec<(usize, Vec<Quat>)> = (0..bones).into_par_iter().filter_map(smoothed).collect();
+    for (bone, turns) in turned {
+        poses.iter_mut().zip(turns).for_each(|(pose, turn)| pose.rotations[bone] = turn);
     }
+}
+
+/// The smoothed rotations of a bone; none where it never turns.
+fn turns(poses: &[BodyPose], bone: usize, windows: &Windows) -> Option<Vec<Quat>> {
+    let turns = continuous(poses.iter().map(|pose| pose.rotations[bone].as_dquat().normalize()));
+    if turns.windows(2).all(|pair| pair[0] == pair[1]) {
+        return None;
+    }
+    let smoothed = (0..turns.len()).map(|middle| {
+        let back = turns[middle].inverse();
+        let turn = windows.at(middle).sum(middle, |i| log(back * turns[i]));
+        (turns[middle] * DQuat::from_scaled_axis(turn)).normalize().as_quat()
+    });
+    Some(smoothed.collect())
 }
 
 /// Of the two signs of each quaternion the one nearer to its predecessor.
@@ -57,21 +71,47 @@ fn continuous(turns: impl Iterator<Item = DQuat>) -> Vec<DQuat> {
     out
 }
 
+/// The windows of all pictures of a clip: inside they are all the same one, only near the ends they differ.
+struct Windows {
+    /// Of a clip that has each of them once.
+    distinct: Vec<Window>,
+    /// Pictures to one side.
+    reach: usize,
+    /// How many more the clip has.
+    more: usize,
+}
+
+impl Windows {
+    fn new(count: usize, sigma: f64) -> Windows {
+        let reach = reach(sigma);
+        let kinds = count.min(2 * reach + 1);
+        let distinct = (0..kinds).map(|middle| Window::new(middle, kinds, sigma)).collect();
+        Windows { distinct, reach, more: count - kinds }
+    }
+
+    /// That of a picture.
+    fn at(&self, middle: usize) -> &Window {
+        &self.distinct[middle.saturating_sub(self.more).max(middle.min(self.reach))]
+    }
+}
+
+/// Pictures to one side that count.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a reach is small and positive")]
+fn reach(sigma: f64) -> usize {
+    ((REACH * sigma).ceil() as usize).max(1)
+}
+
 /// How much each neighbour counts.
 struct Window {
-    first: usize,
+    /// Neighbours before the picture in the middle.
+    before: usize,
     shares: Vec<f64>,
 }
 
 impl Window {
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "pictures of a clip are counted exactly; a reach is small and positive"
-    )]
+    #[allow(clippy::cast_precision_loss, reason = "pictures of a clip are counted exactly")]
     fn new(middle: usize, count: usize, sigma: f64) -> Window {
-        let reach = ((REACH * sigma).ceil() as usize).max(1);
+        let reach = reach(sigma);
         let (first, last) = (middle.saturating_sub(reach), (middle + reach).min(count - 1));
         let away: Vec<f64> = (first..=last).map(|i| i as f64 - middle as f64).collect();
         let weights: Vec<f64> = away.iter().map(|d| (-0.5 * (d / sigma).powi(2)).exp()).collect();
@@ -85,11 +125,12 @@ impl Window {
             // So small a sigma sees the middle alone.
             shares = away.iter().map(|d| if *d == 0.0 { 1.0 } else { 0.0 }).collect();
         }
-        Window { first, shares }
+        Window { before: middle - first, shares }
     }
 
-    fn sum(&self, value: impl Fn(usize) -> DVec3) -> DVec3 {
-        self.shares.iter().enumerate().map(|(i, share)| value(self.first + i) * *share).sum()
+    /// What the neighbours of a picture come to.
+    fn sum(&self, middle: usize, value: impl Fn(usize) -> DVec3) -> DVec3 {
+        self.shares.iter().enumerate().map(|(i, share)| value(middle - self.before + i) * *share).sum()
     }
 }
 
@@ -117,6 +158,18 @@ mod tests {
         for (a, b) in after.iter().zip(&before) {
             assert!(a.translation.distance(b.translation) < 1e-5);
             assert!(a.rotations[0].angle_between(b.rotations[0]) < 2e-3, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn pictures_inside_share_a_window_and_all_have_the_one_of_their_place() {
+        for (count, sigma) in [(3, 2.0), (12, 2.0), (13, 2.0), (14, 2.0), (50, 2.0), (50, 1e-4)] {
+            let windows = Windows::new(count, sigma);
+            assert!(windows.distinct.len() <= 2 * reach(sigma) + 1);
+            for middle in 0..count {
+                let (shared, own) = (windows.at(middle), Window::new(middle, count, sigma));
+                assert_eq!((shared.before, &shared.shares), (own.before, &own.shares), "{middle} of {count}");
+            }
         }
     }
 

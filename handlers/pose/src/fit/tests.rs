@@ -106,7 +106,8 @@ fn a_track_is_steadier_and_nearer_to_the_truth_than_its_pictures() {
     let options = TrackOptions { rate_fps: 60.0, ..TrackOptions::default() };
     let raw = fitter.fit_track(&landmarks, &[], &CAMERA, &TrackOptions { smooth_secs: 0.0, ..options });
     let smooth = fitter.fit_track(&landmarks, &[], &CAMERA, &options);
-    assert_eq!((smooth.failed, smooth.filled), (1, 6));
+    let filled: Vec<usize> = (0..90).filter(|i| smooth.filled[*i]).collect();
+    assert_eq!((smooth.failed, &filled[..]), (1, &[40, 41, 42, 43, 44, 60][..]));
     assert!(smooth.poses.iter().all(Option::is_some));
     let off = |track: &FittedTrack| {
         let off = |(a, b): (&Option<BodyPose>, &BodyPose)| mpjpe(&fitter, a.as_ref().unwrap(), b);

@@ -50,6 +50,8 @@ struct Plan {
     parts: Vec<(usize, usize)>,
     binds: usize,
     times: usize,
+    /// What stands in `times`.
+    seconds: Vec<f32>,
     translation: usize,
     /// Bones that turn, and their curves.
     turning: Vec<(usize, usize)>,
@@ -77,13 +79,14 @@ impl Plan {
         }
         let binds = layout.add("MAT4", FLOAT, shape.bones.len(), Use::Other, None);
         let frames = motion.frames;
-        let ends = [&frames[0], &frames[frames.len() - 1]].map(|f| vec![f.time_secs as f32]);
+        let seconds = rising(frames.iter().map(|f| f.time_secs));
+        let ends = [seconds[0], seconds[frames.len() - 1]].map(|time| vec![time]);
         let times = layout.add("SCALAR", FLOAT, frames.len(), Use::Other, Some(ends));
         let translation = layout.add("VEC3", FLOAT, frames.len(), Use::Other, None);
         let turns = |bone: &usize| frames.iter().any(|f| f.pose.rotations[*bone] != frames[0].pose.rotations[*bone]);
         let turning = (0..shape.bones.len()).filter(turns);
         let turning = turning.map(|bone| (bone, layout.add("VEC4", FLOAT, frames.len(), Use::Other, None))).collect();
-        Plan { layout, vertices, parts, binds, times, translation, turning }
+        Plan { layout, vertices, parts, binds, times, seconds, translation, turning }
     }
 
     fn document(&self, shape: &Shaped, motion: &Motion<'_>, colours: [Vec3; 3]) -> Value {
@@ -151,7 +154,7 @@ impl Plan {
             [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, at.x, at.y, at.z, 1.0]
         });
         floats(out, binds)?;
-        floats(out, motion.frames.iter().map(|f| f.time_secs as f32))?;
+        floats(out, self.seconds.iter().copied())?;
         floats(out, motion.frames.iter().flat_map(|f| turned(f.pose.translation).to_array()))?;
         for (bone, _) in &self.turning {
             let mut last = Quat::IDENTITY;
@@ -165,6 +168,19 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Times in single precision, each after the one before as the format asks: late in a long video a tick of its clock is less
+/// than single precision tells apart.
+fn rising(times: impl Iterator<Item = f64>) -> Vec<f32> {
+    let mut last = None;
+    times
+        .map(|time| {
+            let time = last.map_or(time as f32, |last: f32| (time as f32).max(last.next_up()));
+            last = Some(time);
+            time
+        })
+        .collect()
 }
 
 /// A bone, as it is in the first frame.

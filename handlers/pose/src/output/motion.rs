@@ -83,8 +83,7 @@ impl Motion<'_> {
             let finite = pose.translation.is_finite() && pose.rotations.iter().all(|r| r.is_finite());
             finite && pose.rotations.len() == bones && frame.time_secs >= 0.0 && frame.time_secs.is_finite()
         };
-        // Single precision is what GLB keeps of a time.
-        let ordered = self.frames.is_sorted_by(|a, b| (a.time_secs as f32) < b.time_secs as f32);
+        let ordered = self.frames.is_sorted_by(|a, b| a.time_secs < b.time_secs);
         let timed = self.fps > 0.0 && self.fps.is_finite();
         if self.frames.is_empty() || !ordered || !timed || !self.frames.iter().all(sound) {
             return Err(invalid("a motion without frames, out of order, or of another body"));

@@ -1,6 +1,8 @@
 //! From what the handler knows to what `poses.json` says: rounded to what it can tell.
 
-use glam::{Quat, Vec2, Vec3};
+#[cfg(test)]
+use glam::Vec3;
+use glam::{Quat, Vec2};
 
 use super::poses::{BoneFacts, FrameCamera, FramePoses, Person, RigPose};
 use crate::body::Body;
@@ -65,6 +67,7 @@ impl RigPose {
     }
 
     /// The pose, with lengths from elsewhere.
+    #[cfg(test)]
     pub fn pose(&self, scales: Vec<f32>) -> BodyPose {
         let rotations = self.rotations.iter().map(|q| Quat::from_array(*q).normalize()).collect();
         BodyPose { rotations, translation: Vec3::from_array(self.translation), scales }

@@ -69,11 +69,6 @@ impl Summary {
         }
     }
 
-    /// Whether more frames failed than a result may have: half of them.
-    pub fn mostly_failed(&self) -> bool {
-        self.frames_fallback * 2 > self.frames
-    }
-
     /// Writes the file.
     ///
     /// # Errors
@@ -95,7 +90,6 @@ mod tests {
         let summary = Summary::new(8, 6, 4, tracks);
         assert_eq!((summary.people, summary.coverage, summary.jitter_mm), (3, 0.75, Some(3.0)));
         assert_eq!(summary.reprojection_error, None);
-        assert!(!summary.mostly_failed() && Summary::new(8, 6, 5, vec![]).mostly_failed());
         let mut bytes = Vec::new();
         summary.write(&mut bytes).unwrap();
         assert_eq!(serde_json::from_slice::<Summary>(&bytes).unwrap(), summary);

@@ -193,7 +193,7 @@ impl PoseModel for BlazePose<'_> {
     }
 }
 
-/// The model's numbers of one square.
+/// The model's numbers of one square; of sureness 0 where one of them is none.
 fn read(roi: &Roi, points: &[f32], world: &[f32], score: f32) -> Estimate {
     #[allow(clippy::cast_precision_loss, reason = "256")]
     let pixels = LANDMARK_PX as f32;
@@ -206,12 +206,17 @@ fn read(roi: &Roi, points: &[f32], world: &[f32], score: f32) -> Estimate {
         let flat = turn * Vec2::new(world[3 * index], world[3 * index + 1]);
         Vec3::new(flat.x, flat.y, world[3 * index + 2])
     };
-    let landmarks = Landmarks {
+    let mut landmarks = Landmarks {
         image: std::array::from_fn(place),
         visibility: std::array::from_fn(|index| sigmoid(points[5 * index + 3])),
         world: std::array::from_fn(metres),
         score,
     };
+    let Landmarks { image, visibility, world, .. } = &landmarks;
+    let places = image.iter().all(|p| p.is_finite()) && world.iter().all(|p| p.is_finite());
+    if !(places && score.is_finite() && visibility.iter().all(|v| v.is_finite())) {
+        landmarks.score = 0.0;
+    }
     Estimate { landmarks, next: Roi::from_points(place(HIPS), place(REACH)) }
 }
 
@@ -290,5 +295,14 @@ mod tests {
         assert!((seen.landmarks.world[0] - Vec3::new(0.6, 0.0, 0.1)).length() < 1e-6);
         assert!((seen.landmarks.visibility[0] - 0.880_797).abs() < 1e-5);
         assert!((seen.next.side - 400.0).abs() < 1e-2 && (seen.next.angle - roi.angle).abs() < 1e-5);
+        assert_eq!(seen.landmarks.score, 0.9);
+        // One number that is none, and there is nobody.
+        points[1] = f32::INFINITY;
+        assert_eq!(read(&roi, &points, &world, 0.9).landmarks.score, 0.0);
+        points[1] = 28.0;
+        world[5] = f32::NAN;
+        assert_eq!(read(&roi, &points, &world, 0.9).landmarks.score, 0.0);
+        world[5] = 0.0;
+        assert_eq!(read(&roi, &points, &world, f32::NAN).landmarks.score, 0.0);
     }
 }

@@ -6,11 +6,14 @@ use crate::view::Landmarks;
 
 /// Fills the gaps of a track that are at most `longest` frames long, in straight lines.
 pub fn fill_gaps(track: &mut Track, longest: usize) {
+    let missing = |before: &Sighting, after: &Sighting| (after.frame - before.frame).saturating_sub(1);
+    if !track.sightings.windows(2).any(|pair| (1..=longest).contains(&missing(&pair[0], &pair[1]))) {
+        return;
+    }
     let seen = std::mem::take(&mut track.sightings);
     for sighting in seen {
         if let Some(before) = track.sightings.last() {
-            let missing = (sighting.frame - before.frame).saturating_sub(1);
-            if (1..=longest).contains(&missing) {
+            if (1..=longest).contains(&missing(before, &sighting)) {
                 let before = before.clone();
                 track
                     .sightings

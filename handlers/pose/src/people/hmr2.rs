@@ -83,7 +83,7 @@ impl<'a> Hmr2<'a> {
             width = SIDE - 2 * CUT;
             tried = model.run(&[(&input.name, &[1, 3, SIDE, width], Feed::Floats(&grey[..3 * SIDE * width]))]);
         }
-        let made = tried?;
+        let made = tried.map_err(|error| model.untried(WHAT, error))?;
         let outputs = Outputs::of(&made).map_err(|why| model.refuse(WHAT, &why, &made))?;
         let crop = vec![0.0; 3 * SIDE * width];
         Ok(Hmr2 { model, input: input.name, width, outputs, filter: Filter::default(), crop })

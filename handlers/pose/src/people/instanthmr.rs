@@ -66,7 +66,7 @@ impl<'a> InstantHmr<'a> {
         let mut model = UserModel::new(session);
         let inputs = [model.input(4, WHAT)?.name, model.input(2, WHAT)?.name];
         let crop = vec![0.0; 3 * SIDE * SIDE];
-        let made = run(&mut model, &inputs, &crop, &[0.0; 3])?;
+        let made = run(&mut model, &inputs, &crop, &[0.0; 3]).map_err(|error| model.untried(WHAT, error))?;
         let outputs = Outputs::of(&made).map_err(|why| model.refuse(WHAT, why, &made))?;
         Ok(InstantHmr { model, inputs, outputs, filter: Filter::default(), crop })
     }

@@ -81,7 +81,8 @@ impl<'a> MoveNet<'a> {
         };
         let side = usize::try_from(side).unwrap_or_default();
         let crop = vec![0.0; 3 * side * side];
-        let made = run(&mut model, &input.name, input.element, interleaved, side, &crop)?;
+        let made = run(&mut model, &input.name, input.element, interleaved, side, &crop);
+        let made = made.map_err(|error| model.untried(WHAT, error))?;
         let outputs = Outputs::of(&made, side).map_err(|why| model.refuse(WHAT, why, &made))?;
         let (input, element) = (input.name, input.element);
         Ok(MoveNet { model, input, element, interleaved, side, outputs, sampler: Sampler::new(), crop })

@@ -69,7 +69,8 @@ impl<'a> OwnDetector<'a> {
             dims.remove(0);
         }
         let grey = vec![AROUND; dims.iter().product()];
-        let made = model.run(&[(&input.name, &dims, Feed::Floats(&grey))])?;
+        let made = model.run(&[(&input.name, &dims, Feed::Floats(&grey))]);
+        let made = made.map_err(|error| model.untried(WHAT, error))?;
         let outputs = Outputs::of(&made, side(width), side(height));
         let outputs = outputs.ok_or_else(|| {
             let forms = "YOLOX [1,n,5+classes], RTMDet [1,n,5] and [1,n], Detectron2 [n,4], [n] and [n]";
@@ -142,7 +143,11 @@ impl Outputs {
         let corners = |b: &[f32]| Bounds { min: Vec2::new(b[0], b[1]), max: Vec2::new(b[2], b[3]) };
         let found: Vec<(f32, Bounds)> = match *self {
             Outputs::Cells { result, raw } => {
-                let values = made.get(result).and_then(|made| made.dims.last().copied()).unwrap_or(6);
+                // What was tried had more; what a later picture gets may be another shape.
+                let values = made.get(result).and_then(|made| made.dims.last().copied()).unwrap_or(0);
+                if values < 6 {
+                    return Vec::new();
+                }
                 let rows = numbers(result).chunks_exact(values).zip(grid(width, height));
                 let rows = rows.map(|(row, (cell, stride))| {
                     let (middle, size) = (Vec2::new(row[0], row[1]), Vec2::new(row[2], row[3]));

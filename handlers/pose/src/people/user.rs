@@ -4,7 +4,7 @@
 use darkroom_api::{ErrorCode, JobError, Result};
 use darkroom_inference::ort::session::SessionInputValue;
 
-use darkroom_inference::ort::value::{DynValue, TensorElementType, TensorRef, ValueRef};
+use darkroom_inference::ort::value::{DynValue, TensorElementType, TensorRef, ValueRef, ValueType};
 use darkroom_inference::{PooledSession, TensorInfo, ort};
 
 /// Numbers that are read of one result; a mesh has some twenty thousand.
@@ -15,8 +15,10 @@ const MAX_NUMBERS: usize = 1 << 24;
 pub struct Made {
     /// What the model calls it.
     pub name: String,
-    /// Its shape.
+    /// Its shape; empty where its numbers are of a kind that no adapter reads.
     pub dims: Vec<usize>,
+    /// Kind and shape where no adapter reads them.
+    pub unread: Option<String>,
     /// Whether its numbers are whole by their type.
     pub whole: bool,
     /// Its numbers; empty where they are of a kind that no adapter reads.
@@ -85,6 +87,16 @@ impl<'a> UserModel<'a> {
         })
     }
 
+    /// The error of a trial: a model that does not run is another one than it should be, unless memory or the device failed.
+    pub fn untried(&self, what: &str, error: JobError) -> JobError {
+        if !matches!(error.code, ErrorCode::ModelInvalid | ErrorCode::Internal) {
+            return error;
+        }
+        let said = error.detail.as_ref().and_then(|detail| detail.get("onnxruntime")?.as_str());
+        let why = format!("it cannot be run on a grey picture ({})", said.unwrap_or(&error.message));
+        self.refuse(what, &why, &[])
+    }
+
     /// The error for a model that is another one than it should be: what is missing, and what was found.
     pub fn refuse(&self, what: &str, why: &str, made: &[Made]) -> JobError {
         let list = |texts: Vec<String>| if texts.is_empty() { "nothing".to_owned() } else { texts.join(", ") };
@@ -92,7 +104,8 @@ impl<'a> UserModel<'a> {
         let outputs = if made.is_empty() {
             list(self.session.outputs().iter().map(|outlet| TensorInfo::from(outlet).to_string()).collect())
         } else {
-            list(made.iter().map(|made| format!("{} {:?}", made.name, made.dims)).collect())
+            let text = |made: &Made| made.unread.clone().unwrap_or_else(|| format!("{:?}", made.dims));
+            list(made.iter().map(|made| format!("{} {}", made.name, text(made))).collect())
         };
         let message = format!(
             "The model `{}` is not {what}: {why}. Found: inputs {inputs}; outputs {outputs}. Register another file for it under \
@@ -106,6 +119,7 @@ impl<'a> UserModel<'a> {
 fn read(name: &str, value: &ValueRef<'_>) -> ort::Result<Made> {
     let value: &DynValue = value;
     let dims = |shape: &[i64]| shape.iter().map(|side| usize::try_from(*side).unwrap_or(0)).collect::<Vec<_>>();
+    let mut known = true;
     #[allow(clippy::cast_precision_loss, reason = "classes and sizes")]
     let (dims, numbers) = match value.dtype().tensor_type() {
         Some(TensorElementType::Float32) => {
@@ -120,8 +134,15 @@ fn read(name: &str, value: &ValueRef<'_>) -> ort::Result<Made> {
             let (shape, numbers) = value.try_extract_tensor::<i32>()?;
             (dims(shape), numbers.iter().take(MAX_NUMBERS).map(|number| *number as f32).collect())
         }
-        _ => (Vec::new(), Vec::new()),
+        _ => {
+            known = false;
+            (Vec::new(), Vec::new())
+        }
     };
     let whole = !matches!(value.dtype().tensor_type(), Some(TensorElementType::Float32));
-    Ok(Made { name: name.to_owned(), dims, whole, numbers })
+    let unread = || match value.dtype() {
+        ValueType::Tensor { ty, shape, .. } => format!("{ty} {:?}", &shape[..]),
+        other => other.to_string(),
+    };
+    Ok(Made { name: name.to_owned(), dims, unread: (!known).then(unread), whole, numbers })
 }

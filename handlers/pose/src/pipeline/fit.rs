@@ -79,8 +79,7 @@ impl Person {
             first_frame: frame(posed().next()),
             last_frame: frame(posed().next_back()),
             frames: posed().count() as u64,
-            frames_filled: posed().filter(|at| self.filled[*at] || (!flat && self.fitted.errors[*at].is_none())).count()
-                as u64,
+            frames_filled: posed().filter(|at| self.filled[*at] || self.fitted.filled[*at]).count() as u64,
             jitter_raw_mm: self.fitted.jitter_mm.0,
             jitter_mm: self.fitted.jitter_mm.1,
             reprojection_error: mean,
@@ -150,7 +149,7 @@ pub(super) mod tests {
             lengths: Lengths::REST,
             failed: 0,
             glitches: 0,
-            filled: 0,
+            filled: vec![false; frames],
             standing: 0,
             jitter_mm: (None, None),
             smpl: None,

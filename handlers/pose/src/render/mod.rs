@@ -31,7 +31,7 @@ pub use canvas::{Canvas, Coding, Pixels};
 pub use clip::NEAR_METRES;
 pub use mesh::{Mesh, Scene};
 pub use mode::{Mode, put_side_by_side};
-pub use skeleton::{BLAZEPOSE, COCO, Limb, Side, Skeleton};
+pub use skeleton::{BLAZEPOSE, Limb, Side, Skeleton};
 pub use stroke::Stroke;
 
 use bins::Bins;

@@ -149,3 +149,25 @@ fn a_file_has_names_times_and_parts_and_no_curve_for_what_is_still() {
         assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-6);
     }
 }
+
+#[test]
+fn frames_one_tick_apart_late_in_a_video_have_times_that_rise() {
+    let (_, shape, mut frames) = moving();
+    frames.truncate(3);
+    for (tick, frame) in frames.iter_mut().enumerate() {
+        frame.time_secs = 200.0 + tick as f64 / 90_000.0;
+    }
+    let mut bytes = Vec::new();
+    let motion = Motion { frames: &frames, fps: 25.0 };
+    write_glb(&mut bytes, &shape, &motion, [Vec3::ONE; 3]).unwrap();
+    let file = File::parse(&bytes);
+    let input = file.number("/animations/0/samplers/0/input");
+    let times: Vec<f64> = file.read(input).concat();
+    assert!(times.is_sorted_by(|a, b| a < b) && (times[2] - 200.0).abs() < 1e-4, "{times:?}");
+    let bounds = &file.json["accessors"][input];
+    assert_eq!((bounds["min"][0].as_f64(), bounds["max"][0].as_f64()), (Some(times[0]), Some(times[2])));
+    // At the same time there is but one pose.
+    frames[2].time_secs = frames[1].time_secs;
+    let motion = Motion { frames: &frames, fps: 25.0 };
+    assert!(write_glb(&mut bytes, &shape, &motion, [Vec3::ONE; 3]).is_err());
+}

@@ -165,8 +165,13 @@ fn every_form_of_rotations_is_the_same_pose() {
         })
         .collect();
     let axes: Vec<f32> = rotations().iter().flat_map(|turn| turn.to_scaled_axis().to_array()).collect();
-    let made =
-        |dims: &[usize], numbers: Vec<f32>| Made { name: "x".into(), dims: dims.to_vec(), whole: false, numbers };
+    let made = |dims: &[usize], numbers: Vec<f32>| Made {
+        name: "x".into(),
+        dims: dims.to_vec(),
+        unread: None,
+        whole: false,
+        numbers,
+    };
     let square = Square { centre: Vec2::splat(100.0), side: 100.0 };
     for turns in [
         made(&[1, 24, 3, 3], by_rows(&rotations())),

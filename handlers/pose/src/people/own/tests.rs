@@ -3,7 +3,7 @@ use darkroom_inference::{Precision, Runtime};
 use darkroom_models::onnx::{Dim, FLOAT, Graph, INT64, Tensor, Value};
 
 use super::*;
-use crate::people::testing::{constants, rgb, with_own};
+use crate::people::testing::{constants, node, rgb, with_own};
 
 fn input(dims: &[i64]) -> Vec<Value> {
     let dims = dims.iter().map(|side| Dim { value: Some(*side), name: None }).collect();
@@ -127,4 +127,38 @@ fn another_model_is_refused_with_what_was_found() {
     assert!(message.contains("YOLOX [1,n,5+classes]") && message.contains("told x [1, 100, 7]"), "{message}");
     let message = refusal(constants(input(&[1, 1, 128, 128]), &[floats("x", &[1, 4], &[0.0; 4])]));
     assert!(message.contains("images f32[1,1,128,128]"), "{message}");
+}
+
+#[test]
+fn a_result_of_another_shape_than_tried_tells_nobody() {
+    let made = |dims: &[usize]| {
+        let numbers = vec![0.9; dims.iter().product()];
+        vec![Made { name: "x".into(), dims: dims.to_vec(), unread: None, whole: false, numbers }]
+    };
+    for raw in [true, false] {
+        let outputs = Outputs::Cells { result: 0, raw };
+        for dims in [&[][..], &[1, 336, 0], &[1, 336, 1], &[1, 336, 5], &[5]] {
+            assert_eq!(outputs.people(&made(dims), 128, 128), [], "{dims:?}");
+        }
+    }
+    assert_eq!(Outputs::Cells { result: 3, raw: true }.people(&made(&[1, 2, 7]), 128, 128), []);
+}
+
+#[test]
+fn a_model_that_cannot_be_run_is_refused_with_what_was_found() {
+    // What it is to make of a picture of any size has room for none that is given.
+    let any = [Some(1), Some(3), None, None].map(|value| Dim { value, name: None }).to_vec();
+    let images = vec![Value::tensor("images", FLOAT, Some(any))];
+    let reshape = vec![node("Reshape", &["images", "shape"], "told")];
+    let told = vec![Value::tensor("told", FLOAT, None)];
+    let graph = Graph::new("tiny", reshape, &[ints("shape", &[3], &[1, 99, 7])], images, told);
+    let (_dir, runtime) = with_own(graph);
+    match runtime.session("pose/own", Precision::Full).map(OwnDetector::new) {
+        Ok(Err(error)) => {
+            assert_eq!(error.code, ErrorCode::ModelInvalid);
+            assert!(error.message.contains("images f32[1,3,?,?]") && error.message.contains("grey"), "{error}");
+        }
+        Ok(Ok(_)) => panic!("it runs"),
+        Err(error) => panic!("refused before it is tried: {error}"),
+    }
 }

@@ -12,13 +12,11 @@ pub fn fill_gaps(track: &mut Track, longest: usize) {
     }
     let seen = std::mem::take(&mut track.sightings);
     for sighting in seen {
-        if let Some(before) = track.sightings.last() {
-            if (1..=longest).contains(&missing(before, &sighting)) {
-                let before = before.clone();
-                track
-                    .sightings
-                    .extend((before.frame + 1..sighting.frame).map(|frame| between(&before, &sighting, frame)));
-            }
+        if let Some(before) = track.sightings.last()
+            && (1..=longest).contains(&missing(before, &sighting))
+        {
+            let before = before.clone();
+            track.sightings.extend((before.frame + 1..sighting.frame).map(|frame| between(&before, &sighting, frame)));
         }
         track.sightings.push(sighting);
     }

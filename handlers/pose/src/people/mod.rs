@@ -25,6 +25,7 @@ mod own;
 #[cfg(test)]
 mod parity;
 mod roi;
+mod sides;
 mod similar;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -40,6 +41,7 @@ pub use finder::{Counts, Finder, Schedule};
 pub use model::{BodyModel, Detail, Estimate, Person, PoseModel};
 pub use nanodet::NanoDet;
 pub use roi::Roi;
+pub use sides::keep_sides;
 pub use track::{Sighting, Track, Tracker};
 
 /// Most people that are followed at once; others are counted.

@@ -36,3 +36,19 @@ fn a_put_becomes_a_drawn_video_and_poses() {
     let glb = up.results().get(output("/tracks/1.glb")["key"].as_str().unwrap());
     assert!(glb.starts_with(b"glTF"));
 }
+
+#[test]
+fn a_video_without_people_comes_back_as_it_is() {
+    let (up, shop) = (Up::shared(), Workshop::new());
+    let source = shop.ffmpeg("-f lavfi -i testsrc=size=320x240:rate=10:duration=1 -pix_fmt yuv420p", "card.mp4");
+    let sha256 = media::sha256(&source);
+    up.inbox().put("pose/card.mp4", source);
+
+    let event = up.event("s3://inbox/pose/card.mp4");
+    assert_eq!(event["type"], "dev.darkroom.job.completed.v1", "{event:#}");
+    let data = &event["data"];
+    assert_eq!((&data["metrics"]["people"], &data["metrics"]["coverage"]), (&0.into(), &0.0.into()), "{event:#}");
+    let outputs = data["outputs"].as_array().unwrap();
+    let overlay = outputs.iter().find(|output| output["key"].as_str().unwrap().ends_with("/overlay.mp4")).unwrap();
+    assert_eq!(overlay["sha256"], sha256.as_str());
+}

@@ -141,7 +141,8 @@ fn jobs(args: &Args, handler: &Descriptor) -> Result<Vec<LocalJob>, Failure> {
     for (role, file) in &args.inputs {
         let known = handler.inputs.iter().skip(1).find(|r| r.name == *role).ok_or_else(|| {
             let known: Vec<_> = handler.inputs.iter().skip(1).map(|r| r.name.as_str()).collect();
-            Failure::Usage(format!("`{}` has no secondary input `{role}`: it has {}", handler.name, known.join(", ")))
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Failure::Usage(format!("`{}` has no secondary input `{role}`: it has {known}", handler.name))
         })?;
         beside.entry(known.name.clone()).or_default().push(existing(Path::new(file))?);
     }

@@ -221,7 +221,7 @@ impl Params {
         let flat = self.choice().is_ok_and(|choice| !choice.has_space()).then(|| {
             format!(
                 "The model `{}` tells 17 points in the picture and nothing in space: there are no bodies, no `poses.npz` and no \
-                 `tracks/`, and where a body was to be drawn the skeleton is.",
+                 `tracks/`; what is drawn is the skeleton.",
                 self.model
             )
         });

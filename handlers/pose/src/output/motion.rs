@@ -60,7 +60,7 @@ impl Shaped {
 pub struct PosedFrame {
     /// Frame of the video, from 0.
     pub index: u64,
-    /// When it is shown, in seconds from the video's start.
+    /// When it is shown, in seconds from the first frame of the part that was worked on.
     pub time_secs: f64,
     /// The pose; its scales are not used, as they are in the shape.
     pub pose: BodyPose,

@@ -73,7 +73,7 @@ pub struct TrackFacts {
 pub struct FramePoses {
     /// From 0.
     pub index: u64,
-    /// When it is shown, in seconds from the video's start.
+    /// When it is shown, in seconds from the first frame of the part that was worked on.
     pub time_secs: f64,
     /// The camera that the bodies are seen by.
     pub camera: FrameCamera,

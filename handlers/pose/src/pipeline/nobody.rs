@@ -1,6 +1,8 @@
 //! A video in which nobody is: it comes back as it was.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use darkroom_api::{JobContext, Limits, MediaKind, OutputFile, Result};
@@ -48,7 +50,9 @@ pub fn give_back(ctx: &JobContext, input: &Path) -> Result<OutputFile> {
     let container = probe(input, &[MediaKind::Video, MediaKind::Image], &Limits::default())?.container;
     let (ending, media_type) = ending(&container, input);
     let name = format!("overlay.{ending}");
-    std::fs::copy(input, ctx.output_dir.join(&name)).map_err(|e| unwritable(&name, &e))?;
+    // Not `fs::copy`: that sets permissions, which the worker's sandbox denies.
+    let copy = || io::copy(&mut File::open(input)?, &mut File::create(ctx.output_dir.join(&name))?);
+    copy().map_err(|e| unwritable(&name, &e))?;
     Ok(OutputFile { name, media_type: media_type.to_owned() })
 }
 

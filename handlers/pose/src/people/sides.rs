@@ -1,8 +1,9 @@
 //! Left taken for right: a network that takes somebody's front for their back, for some frames, names all points of the left
 //! side as those of the right one.
 //!
-//! Nobody turns round from one frame to the next. Where all points jump to the places of their counterparts, names change,
-//! not bodies: of the two namings that a run of frames then has, the one with fewer frames is put right.
+//! Nobody turns round from one frame to the next. Of all ways to exchange the sides in some frames of a run, that one is
+//! taken in which points move least, while each exchanged frame costs something: a network is wrong for moments only. It is
+//! found as Viterbi finds the likeliest path through two states.
 
 use super::track::{Sighting, Track};
 use crate::view::Landmarks;
@@ -11,12 +12,10 @@ use crate::view::Landmarks;
 const MAX_STEP: usize = 3;
 /// The points that tell sides apart, on the left: shoulder, elbow, wrist, hip, knee, ankle. Each one's counterpart follows it.
 const LEFT: [usize; 6] = [11, 13, 15, 23, 25, 27];
-/// How much nearer, in the mean and as a share of the person's longer side, points must be with names changed than without.
-const MIN_GAIN: f32 = 0.05;
-/// The most that is left of the distance once names are changed.
-const MOST_LEFT: f32 = 0.5;
+/// What an exchanged frame costs, as a share of the person's longer side: so much less must all points move, in the mean.
+const COST: f32 = 0.01;
 
-/// Gives the points of a track the names of the sides that most of its frames have.
+/// Gives the points of a track the names of the sides that they have before and after.
 pub fn keep_sides(track: &mut Track) {
     let mut rest = &mut track.sightings[..];
     while !rest.is_empty() {
@@ -28,32 +27,46 @@ pub fn keep_sides(track: &mut Track) {
 }
 
 fn keep_in_run(run: &mut [Sighting]) {
-    let mut changed = false;
-    let mut sides = vec![false; run.len()];
-    for (index, pair) in run.windows(2).enumerate() {
-        changed ^= is_changed(&pair[0], &pair[1]);
-        sides[index + 1] = changed;
+    // The least cost of a way that ends with the names as they are, or exchanged; and from which of the two it came.
+    let mut costs = [0.0, run.first().map_or(0.0, price)];
+    let mut came = Vec::with_capacity(run.len());
+    for pair in run.windows(2) {
+        let [same, exchanged] = moved(&pair[0], &pair[1]);
+        let best = |as_before: usize| {
+            let (stay, change) = (costs[as_before] + same, costs[1 - as_before] + exchanged);
+            if stay <= change { (stay, as_before) } else { (change, 1 - as_before) }
+        };
+        let (ends, from): (Vec<f32>, Vec<usize>) = [best(0), best(1)].into_iter().unzip();
+        costs = [ends[0], ends[1] + price(&pair[1])];
+        came.push([from[0], from[1]]);
     }
-    let wrong = sides.iter().filter(|changed| **changed).count() * 2 <= run.len();
-    for (sighting, changed) in run.iter_mut().zip(sides) {
-        if changed == wrong {
+    let mut state = usize::from(costs[1] < costs[0]);
+    for (index, sighting) in run.iter_mut().enumerate().rev() {
+        if state == 1 {
             exchange(&mut sighting.landmarks);
+        }
+        if let Some(from) = index.checked_sub(1).map(|before| came[before]) {
+            state = from[state];
         }
     }
 }
 
-/// Whether names change sides between two sightings.
+/// What it costs to exchange the sides of a sighting.
+fn price(sighting: &Sighting) -> f32 {
+    COST * sighting.bounds.size().max_element()
+}
+
+/// How far points move between two sightings, in the mean: with the names as they are, and with those of one exchanged.
 #[allow(clippy::cast_precision_loss, reason = "twelve points")]
-fn is_changed(before: &Sighting, after: &Sighting) -> bool {
+fn moved(before: &Sighting, after: &Sighting) -> [f32; 2] {
     let (a, b) = (&before.landmarks.image, &after.landmarks.image);
-    let distance = |exchanged: usize| -> f32 {
-        let points = LEFT
-            .into_iter()
-            .flat_map(|left| [left, left + 1].map(|i| (i, if exchanged == 1 { 2 * left + 1 - i } else { i })));
-        points.map(|(i, j)| a[i].distance(b[j])).sum::<f32>() / (2 * LEFT.len()) as f32
-    };
-    let (same, exchanged) = (distance(0), distance(1));
-    same - exchanged > MIN_GAIN * before.bounds.size().max_element() && exchanged < MOST_LEFT * same
+    let mut sums = [0.0; 2];
+    for left in LEFT {
+        let right = left + 1;
+        sums[0] += a[left].distance(b[left]) + a[right].distance(b[right]);
+        sums[1] += a[left].distance(b[right]) + a[right].distance(b[left]);
+    }
+    sums.map(|sum| sum / (2 * LEFT.len()) as f32)
 }
 
 /// Changes the sides of all points that have one.
@@ -108,6 +121,22 @@ mod tests {
             assert_ne!(found, wanted, "{wrong:?}");
             keep_sides(&mut found);
             assert_eq!(found, wanted, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_moment_between_the_two_does_not_exchange_what_follows() {
+        let mut found = track(0..60);
+        exchange(&mut found.sightings[35].landmarks);
+        // On the way back all points lie half-way.
+        let (before, after) = (found.sightings[35].landmarks.image, found.sightings[37].landmarks.image);
+        found.sightings[36].landmarks.image = std::array::from_fn(|i| before[i].lerp(after[i], 0.5));
+        let half_way = found.sightings[36].clone();
+        let mut wanted = track(0..60);
+        wanted.sightings[36] = half_way;
+        keep_sides(&mut found);
+        for (found, wanted) in found.sightings.iter().zip(&wanted.sightings).filter(|(found, _)| found.frame != 36) {
+            assert_eq!(found, wanted);
         }
     }
 

@@ -14,7 +14,7 @@ use super::detect::Detector;
 use super::model::{BodyModel, Detail, Person, PoseModel};
 use super::roi::Roi;
 use super::track::{Seen, Sighting, Track, Tracker, box_of};
-use super::{MAX_PEOPLE, fill_gaps, keep_sides};
+use super::{MAX_PEOPLE, fill_gaps};
 use crate::view::Landmarks;
 
 /// Frames that are kept to follow somebody backwards have at most this many bytes together.
@@ -188,11 +188,10 @@ impl<'a> Finder<'a> {
         self.tracker.poses()
     }
 
-    /// The tracks of all that was seen, their sides put right and their gaps filled, and what it took.
+    /// The tracks of all that was seen, their gaps filled, and what it took.
     pub fn finish(self) -> (Vec<Track>, Counts) {
         let mut tracks = self.tracker.finish();
         for track in &mut tracks {
-            keep_sides(track);
             fill_gaps(track, self.schedule.max_lost);
         }
         (tracks, self.counts)

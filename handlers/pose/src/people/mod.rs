@@ -25,7 +25,6 @@ mod own;
 #[cfg(test)]
 mod parity;
 mod roi;
-mod sides;
 mod similar;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -41,7 +40,6 @@ pub use finder::{Counts, Finder, Schedule};
 pub use model::{BodyModel, Detail, Estimate, Person, PoseModel};
 pub use nanodet::NanoDet;
 pub use roi::Roi;
-pub use sides::keep_sides;
 pub use track::{Sighting, Track, Tracker};
 
 /// Most people that are followed at once; others are counted.
